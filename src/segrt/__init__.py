@@ -1,0 +1,1 @@
+"""SegRT: verified deployment of Keras segmentation networks."""

@@ -1,0 +1,176 @@
+"""Append nodes to a graph, with shapes and types known at once.
+
+Shapes come from ONNX's own per-node inference, so what a converter sees is what every ONNX
+consumer will infer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+
+OPSET = 18
+IR_VERSION = 10
+# Constants up to this many elements are shown to shape inference (Reshape's shape, Pad's pads).
+_SMALL = 64
+
+AttributeValue = int | float | str | Sequence[int] | Sequence[float] | ir.Attr
+
+
+class GraphBuilder:
+    """Grows one `ir.Graph`.
+
+    Args:
+        graph: Appended to.
+    """
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self.graph = graph
+        self._taken = {value.name for value in graph.inputs}
+        self._taken |= set(graph.initializers)
+
+    def unique(self, name: str) -> str:
+        """Return ``name``, or ``name~1``, ``name~2`` ... if it is taken; it is taken then."""
+        candidate, count = name, 0
+        while candidate in self._taken:
+            count += 1
+            candidate = f"{name}~{count}"
+        self._taken.add(candidate)
+        return candidate
+
+    def rename(self, value: ir.Value, name: str) -> None:
+        """Give ``value`` the name ``name``; a name taken by another value gets a suffix."""
+        if value.name != name:
+            value.name = self.unique(name)
+
+    def input(self, name: str, shape: Sequence[int | None], dtype: ir.DataType) -> ir.Value:
+        """Append a graph input; None sizes become dimension names ``<name>_<axis>``."""
+        sizes = [
+            size if size is not None else ("batch" if axis == 0 else f"{name}_{axis}")
+            for axis, size in enumerate(shape)
+        ]
+        value = ir.Value(name=self.unique(name), shape=ir.Shape(sizes), type=ir.TensorType(dtype))
+        self.graph.inputs.append(value)
+        return value
+
+    def constant(self, name: str, array: npt.ArrayLike) -> ir.Value:
+        """Append an initializer that holds ``array`` (C-contiguous copy only if needed)."""
+        data = np.ascontiguousarray(array).reshape(np.shape(array))
+        unique = self.unique(name)
+        tensor = ir.Tensor(data, name=unique)
+        value = ir.Value(
+            name=unique, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor
+        )
+        self.graph.register_initializer(value)
+        return value
+
+    def op(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        *,
+        name: str,
+        **attributes: AttributeValue,
+    ) -> ir.Value:
+        """Append a node with one output.
+
+        Args:
+            op_type: ONNX operator of the default domain.
+            inputs: Its inputs; None leaves an optional one out.
+            name: Name of the node and of its output (made unique).
+            attributes: ONNX attributes.
+        """
+        return self.ops(op_type, inputs, name=name, outputs=1, **attributes)[0]
+
+    def ops(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        *,
+        name: str,
+        outputs: int,
+        **attributes: AttributeValue,
+    ) -> Sequence[ir.Value]:
+        """Append a node with several outputs; see `op`."""
+        unique = self.unique(name)
+        names = [unique] + [self.unique(f"{name}#{index}") for index in range(1, outputs)]
+        node = ir.Node(
+            "",
+            op_type,
+            inputs,
+            ir.convenience.convert_attributes(attributes),
+            outputs=[ir.Value(name=output) for output in names],
+            name=unique,
+        )
+        self.graph.append(node)
+        infer_node(node)
+        return node.outputs
+
+
+def infer_node(node: ir.Node, *, opset: int = OPSET) -> None:
+    """Set the shapes and types of a node's outputs from its inputs.
+
+    Raises:
+        onnx.shape_inference.InferenceError: The inputs do not fit the operator.
+    """
+    schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
+    proto = onnx.NodeProto(op_type=node.op_type, domain=node.domain, name=node.name)
+    types: dict[str, onnx.TypeProto] = {}
+    data: dict[str, onnx.TensorProto] = {}
+    for index, value in enumerate(node.inputs):
+        # Positional names: inference looks at types, not at names, and names must be non-empty.
+        key = f"i{index}" if value is not None else ""
+        proto.input.append(key)
+        if value is None:
+            continue
+        types[key] = _type_proto(value)
+        constant = value.const_value
+        if constant is not None and constant.size <= _SMALL:
+            data[key] = ir.to_proto(constant)
+    proto.output.extend(f"o{index}" for index in range(len(node.outputs)))
+    proto.attribute.extend(ir.to_proto(attribute) for attribute in node.attributes.values())
+    inferred = onnx.shape_inference.infer_node_outputs(
+        schema,
+        proto,
+        types,
+        data,
+        opset_imports=[onnx.helper.make_opsetid("", opset)],
+        ir_version=IR_VERSION,
+    )
+    for index, output in enumerate(node.outputs):
+        result = inferred.get(f"o{index}")
+        if result is None or not result.HasField("tensor_type"):
+            continue
+        tensor = result.tensor_type
+        output.type = ir.TensorType(ir.DataType(tensor.elem_type))
+        if tensor.HasField("shape"):
+            output.shape = ir.Shape(
+                [
+                    dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None)
+                    for dim in tensor.shape.dim
+                ]
+            )
+
+
+def static_shape(value: ir.Value) -> tuple[int | None, ...]:
+    """Return a value's sizes, None where a size is unknown.
+
+    Raises:
+        ValueError: Not even the rank is known.
+    """
+    if value.shape is None:
+        raise ValueError(f"the rank of {value.name!r} is unknown")
+    return tuple(size if isinstance(size, int) else None for size in value.shape)
+
+
+def _type_proto(value: ir.Value) -> onnx.TypeProto:
+    shape = None
+    if value.shape is not None:
+        shape = [size if isinstance(size, int) else (size.value or None) for size in value.shape]
+    if value.dtype is None:
+        raise ValueError(f"the type of {value.name!r} is unknown")
+    return onnx.helper.make_tensor_type_proto(int(value.dtype), shape)

@@ -1,0 +1,1 @@
+"""Readers of model files: each returns an ``onnx_ir.Model``."""

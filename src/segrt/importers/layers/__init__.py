@@ -1,0 +1,1 @@
+"""Converters of Keras layers: one file a family, each registered with `@keras_layer`."""

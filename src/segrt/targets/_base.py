@@ -1,0 +1,139 @@
+"""The contract of a target and of a session."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from segrt._registry import Registry
+from segrt.types import BuildOptions, TensorSpec
+
+Array: TypeAlias = npt.NDArray[Any]
+Feeds: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
+
+
+@runtime_checkable
+class Session(Protocol):
+    """A network ready to run. Arrays are in the source's layout (NHWC for most Keras models)."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What `run` wants."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What `run` returns."""
+        ...
+
+    def run(self, feeds: Feeds) -> dict[str, Array]:
+        """Run once.
+
+        Args:
+            feeds: One array per input name, in the source's layout; cast to the input's dtype
+                where that loses nothing (integers, half, double), refused otherwise.
+
+        Returns:
+            One new array per output name.
+
+        Raises:
+            ShapeError: A name is missing or unknown, or a shape does not fit.
+            EngineError: The library failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the session holds; closing twice is allowed, running afterwards is not."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether a target can build and run here.
+
+    Attributes:
+        can_build: Engines can be built on this machine.
+        can_run: Engines can be run on this machine.
+        detail: The library's version, or why not.
+        hint: What to install; "" when nothing is missing.
+    """
+
+    can_build: bool
+    can_run: bool
+    detail: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """The passes a target wants.
+
+    Attributes:
+        upsampling_forms: Names of upsampling forms, favourite first; the planner takes the first
+            one that is exact at each place.
+    """
+
+    upsampling_forms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a target's `build` left in the package directory.
+
+    Attributes:
+        engine: What the session needs to know, as JSON values (library, version, chosen ...).
+        files: Paths relative to the package directory, besides ``model.onnx``.
+    """
+
+    engine: dict[str, Any]
+    files: tuple[str, ...] = ()
+
+
+class Target(ABC):
+    """One thing to build for; stateless, registered under its name."""
+
+    name: str
+
+    @abstractmethod
+    def availability(self) -> Availability:
+        """Say whether it can build and run here; never raises."""
+
+    @abstractmethod
+    def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
+        """Return the lowerings worth trying, best guess first.
+
+        With more than one, `build` is given all the lowered models and picks by measuring.
+        """
+
+    @abstractmethod
+    def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
+        """Write the chosen model to ``folder/model.onnx`` and the engine's files beside it."""
+
+    @abstractmethod
+    def open(self, folder: Path, engine: Mapping[str, Any], options: BuildOptions) -> Session:
+        """Open a session on a package directory that `build` wrote and a loader has checked."""
+
+    @abstractmethod
+    def open_model(self, model: ir.Model, options: BuildOptions) -> Session:
+        """Open a session on a graph in memory: used to look at inner values in ``verify``."""
+
+
+REGISTRY: Registry[Target] = Registry("target", "segrt.targets")

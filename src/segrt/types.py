@@ -1,0 +1,134 @@
+"""Plain values that travel between the stages: frozen, without behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+Dim = int | None
+Shape = tuple[Dim, ...]
+
+
+class Precision(StrEnum):
+    """The type an engine computes in."""
+
+    FP32 = "fp32"
+    TF32 = "tf32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    INT8 = "int8"
+    FP8 = "fp8"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input or output of a network.
+
+    Attributes:
+        name: The Keras tensor's (layer's) name.
+        shape: In the source's axis order, batch first; None is an unknown size.
+        dtype: NumPy's name of the type, such as ``float32``.
+        channel_axis: Which axis holds channels (1 or -1), None where there is none.
+    """
+
+    name: str
+    shape: Shape
+    dtype: str
+    channel_axis: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeProfile:
+    """Smallest, usual and largest value of one free size, such as the batch."""
+
+    minimum: int
+    usual: int
+    maximum: int
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Why a rewrite says the same as what it replaced.
+
+    Attributes:
+        claim: ``bit-equal`` or ``up to rounding``.
+        method: How it was shown, in words (`integer ramp 7x5, factor 2`, `float64 probe`).
+        error: The largest relative L2 difference measured by the method.
+        bound: The largest difference that would have been accepted.
+    """
+
+    claim: Literal["bit-equal", "up to rounding"]
+    method: str
+    error: float
+    bound: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one pass did, or refused to do, at one place.
+
+    Attributes:
+        pass_name: The pass, such as ``fold_batch_norm``; for upsampling the form follows it
+            (``upsampling/subpixel``).
+        subject: The Keras value (layer) it is about.
+        applied: Whether the graph was changed here.
+        reason: One sentence: why it was done or refused.
+        certificate: Present whenever ``applied``.
+    """
+
+    pass_name: str
+    subject: str
+    applied: bool
+    reason: str
+    certificate: Certificate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One remark about a model, for people: stable rule id, the layer it is about, the text."""
+
+    rule: str
+    subject: str
+    severity: Literal["info", "warning", "error"]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """How pixels become network input: ``(pixel * scale - mean) / std`` per channel.
+
+    Attributes:
+        scale: Factor applied to the stored integer value (1/255 for 8-bit images by default;
+            16-bit images are first brought to the 0..255 range). None: `1/255`, or 1 where
+            the network itself rescales (a Rescaling or Normalization layer at its head).
+        mean: One value a channel, or one for all; after scaling.
+        std: One value a channel, or one for all; after scaling; never 0.
+        channel_order: ``rgb`` or ``bgr``; ignored for one-channel inputs.
+    """
+
+    scale: float | None = None
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """What `segrt.build` was asked for.
+
+    Attributes:
+        precision: Type the engine computes in.
+        threads: Threads of a CPU engine; None leaves it to the library (all cores).
+        batch: Fixed batch size; None keeps the batch free.
+        size: Fixed (height, width); None keeps what the model says.
+        upsampling: Name of the form to use wherever it is exact; None lets the planner choose.
+        preprocess: Written to the manifest, used by ``predict``.
+    """
+
+    precision: Precision = Precision.FP32
+    threads: int | None = None
+    batch: int | None = None
+    size: tuple[int, int] | None = None
+    upsampling: str | None = None
+    preprocess: Preprocess = field(default_factory=Preprocess)
