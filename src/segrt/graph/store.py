@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -38,8 +37,8 @@ def save_graph(model: ir.Model, path: Path) -> None:
             ir.save(model, fresh, external_data=data)
             onnx.checker.check_model(str(fresh))
             if data is not None:
-                os.replace(Path(work) / data, folder / data)
-            os.replace(fresh, path)
+                (Path(work) / data).replace(folder / data)
+            fresh.replace(path)
     except OSError as error:
         raise UsageError(f"cannot write {path}", found=str(error)) from error
 

@@ -102,11 +102,12 @@ def _read_all(path: str) -> None:
         for key in list(member.attrs):
             if attribute_bytes(member, key) < 1 << 26:
                 member.attrs[key]
-        if isinstance(member, h5py.Dataset) and not member.is_virtual and not member.external:
-            # An oversized declaration is the reader's to refuse, with a better message.
-            if member.nbytes <= 1100 * member.id.get_storage_size() + (1 << 20):
-                for chunk in member.iter_chunks() if member.chunks else [()]:
-                    member[chunk]
+        if not isinstance(member, h5py.Dataset) or member.is_virtual or member.external:
+            return
+        # An oversized declaration is the reader's to refuse, with a better message.
+        if member.nbytes <= 1100 * member.id.get_storage_size() + (1 << 20):
+            for chunk in member.iter_chunks() if member.chunks else [()]:
+                member[chunk]
 
     with h5py.File(path, "r") as file:
         visit("/", file)

@@ -376,9 +376,10 @@ def test_flipped_bytes_never_escape(seed, tmp_path):
         data[generator.integers(len(data))] = generator.integers(256)
     path.write_bytes(data)
     try:
-        import_model(path, None)
-    except SegrtError as error:
-        assert str(error)
+        model = import_model(path, None)
+    except SegrtError:
+        return
+    assert [value.name for value in model.graph.outputs] == ["conv"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
