@@ -32,7 +32,7 @@ def load_kit(module):
     # The module `tensorflow.keras` is a stub in some versions, the attribute is not.
     inside = module == "tensorflow.keras"
     keras = tensorflow.keras if inside else importlib.import_module(module)
-    text = keras.__version__
+    text = getattr(keras, "__version__", None) or importlib.import_module("keras").__version__
     numbers = text.split("-")[0].split(".")
     version = tuple(int(number) for number in numbers[:3])
     graph_mode = int(tensorflow.__version__.split(".")[0]) < 2
@@ -44,35 +44,40 @@ def load_kit(module):
 
 
 def save(kit, model, folder, entry):
-    """Save the model in every format this Keras has; return the index' list of files."""
-    stem = os.path.join(folder, entry.name)
-    files = []
+    """Save the model in every format this Keras has.
+
+    Returns:
+        The index' list of files and remarks on formats that this Keras failed to write.
+    """
     archives = kit.version >= (2, 12)
+    named = kit.modern and not kit.keras_3  # Keras 2 takes the format by name, others by suffix
+    plans = []
     if "full" in entry.formats:
-        options = {} if kit.keras_3 or not kit.modern else {"save_format": "h5"}
-        model.save(stem + ".h5", **options)
-        files.append({"file": entry.name + ".h5", "format": "keras-h5"})
+        options = {"save_format": "h5"} if named else {}
+        plans.append((".h5", "keras-h5", model.save, options))
     if "archive" in entry.formats and archives:
-        options = {} if kit.keras_3 else {"save_format": "keras"}
-        model.save(stem + ".keras", **options)
-        files.append({"file": entry.name + ".keras", "format": "keras-archive"})
+        options = {"save_format": "keras"} if named else {}
+        plans.append((".keras", "keras-archive", model.save, options))
+    if "weights" in entry.formats and archives:
+        plans.append((".weights.h5", "keras-weights-h5", model.save_weights, {}))
+    if "weights" in entry.formats and not kit.keras_3:
+        plans.append(("_weights.h5", "legacy-weights-h5", model.save_weights, {}))
+    files, remarks = [], []
+    for suffix, kind, write, options in plans:
+        path = os.path.join(folder, entry.name + suffix)
+        try:
+            write(path, **options)
+        except Exception as error:
+            os.remove(path)
+            remarks.append("Keras cannot save this model as %s: %s" % (suffix, error))
+            continue
+        files.append({"file": entry.name + suffix, "format": kind, "sha256": sha256(path)})
+        if "weights" in kind:
+            files[-1]["architecture"] = entry.name + ".json"
     if "weights" in entry.formats:
-        with open(stem + ".json", "w") as stream:
+        with open(os.path.join(folder, entry.name + ".json"), "w") as stream:
             stream.write(model.to_json())
-        kinds = ["_weights.h5"] if not kit.keras_3 else []
-        kinds += [".weights.h5"] if archives else []
-        for kind in kinds:
-            model.save_weights(stem + kind)
-            files.append(
-                {
-                    "file": entry.name + kind,
-                    "architecture": entry.name + ".json",
-                    "format": "keras-weights-h5" if kind[0] == "." else "legacy-weights-h5",
-                }
-            )
-    for item in files:
-        item["sha256"] = sha256(os.path.join(folder, item["file"]))
-    return files
+    return files, remarks
 
 
 def sha256(path):
@@ -130,7 +135,7 @@ def make(kit, folder, entry):
     if entry.train:
         train_once(kit, model, inputs)
     kit.randomise(model, seed)
-    files = save(kit, model, folder, entry)
+    files, remarks = save(kit, model, folder, entry)
     recording = os.path.join(folder, entry.name + ".npz")
     meta = {"made_by": "tests/golden/make_goldens.py", "source_sha256": files[0]["sha256"]}
     if entry.twin is None:
@@ -148,7 +153,7 @@ def make(kit, folder, entry):
         "files": files,
         "recording": entry.name + ".npz",
         "keras": kit.label,
-        "remarks": [entry.remark] if entry.remark else [],
+        "remarks": ([entry.remark] if entry.remark else []) + remarks,
         "tolerance": 1e-5,
     }
 
