@@ -29,10 +29,11 @@ def load_kit(module):
 
     import tensorflow
 
-    # The module `tensorflow.keras` is a stub in some versions, the attribute is not.
     inside = module == "tensorflow.keras"
     keras = tensorflow.keras if inside else importlib.import_module(module)
-    text = getattr(keras, "__version__", None) or importlib.import_module("keras").__version__
+    if not hasattr(keras, "__version__"):
+        keras = importlib.import_module("keras")  # since TensorFlow 2.13 the same by another name
+    text = keras.__version__
     numbers = text.split("-")[0].split(".")
     version = tuple(int(number) for number in numbers[:3])
     graph_mode = int(tensorflow.__version__.split(".")[0]) < 2
