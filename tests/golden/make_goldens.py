@@ -145,7 +145,9 @@ def make(kit, folder, entry):
         weights = model.get_weights()
         kit.clear()
         twin = entry.twin(kit)
-        twin.set_weights(weights)
+        # Slopes of one per channel have their axis elsewhere in the other layout.
+        shapes = [array.shape for array in twin.get_weights()]
+        twin.set_weights([w.reshape(shape) for w, shape in zip(weights, shapes)])
         run(kit, twin, inputs, recording, meta)
         if entry.transpose:
             rewrite(recording, channels_first)
@@ -169,7 +171,8 @@ def main():
     kit = load_kit(options.keras)
     from _zoo import ZOO
 
-    importlib.import_module("_zoo_nets")
+    for module in ("_zoo_nets", "_zoo_layers", "_zoo_files"):
+        importlib.import_module(module)
     folder = os.path.join(options.data, kit.label)
     os.makedirs(folder, exist_ok=True)
     index_path = os.path.join(folder, "index.json")
