@@ -50,6 +50,7 @@ class GraphBuilder:
     def rename(self, value: ir.Value, name: str) -> None:
         """Give ``value`` the name ``name``; a name taken by another value gets a suffix."""
         if value.name != name:
+            self._taken.discard(value.name)
             value.name = self.unique(name)
 
     def input(self, name: str, shape: Sequence[int | None], dtype: ir.DataType) -> ir.Value:
