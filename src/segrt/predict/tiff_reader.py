@@ -20,7 +20,18 @@ from segrt.errors import ImageError
 from segrt.predict.picture import Picture, Pixels, check_size, upright
 from segrt.predict.pillow_reader import read_with_pillow
 
-_DAMAGE = (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, struct.error, zlib.error)
+_DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    EOFError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
 _DEFLATE = (8, 32946)
 _DEFLATE_RATIO = 1032  # The most that deflate can expand by.
 _HARMLESS_BYTES = 1 << 26
@@ -58,7 +69,7 @@ def read_tiff(path: Path, page: int, *, max_pixels: int) -> Picture:
         _check(path, chosen, max_pixels)
         try:
             pixels = _channels_last(path, chosen)
-        except ValueError as error:
+        except (ValueError, NotImplementedError) as error:
             if "imagecodecs" not in str(error):
                 raise
             return _with_libtiff(path, chosen, index, max_pixels)
@@ -144,7 +155,7 @@ def _channels_last(path: Path, page: Any) -> Pixels:
     if page.axes == "YXS":
         return np.asarray(pixels)
     if page.axes == "SYX":
-        return np.moveaxis(pixels, 0, -1)
+        return np.asarray(np.moveaxis(pixels, 0, -1))
     raise ImageError(f"{path}: a page is not a flat image", found=f"axes {page.axes}")
 
 
@@ -161,7 +172,7 @@ def _meaning(path: Path, page: Any, pixels: Pixels) -> tuple[Pixels, bool]:
     if page.photometric == photometric.MINISWHITE:
         if pixels.dtype.kind != "u":
             raise ImageError(f"{path}: white-is-zero samples of type {pixels.dtype}")
-        return np.iinfo(pixels.dtype).max - pixels, alpha
+        return np.asarray(np.iinfo(pixels.dtype).max - pixels), alpha
     if page.photometric == photometric.SEPARATED:
         return _from_cmyk(path, pixels), False
     if page.photometric not in (photometric.MINISBLACK, photometric.RGB):
