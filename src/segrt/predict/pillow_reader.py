@@ -57,6 +57,7 @@ _DAMAGE = (
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
+    UserWarning,  # Where the caller has made warnings errors.
 )
 
 
@@ -76,14 +77,15 @@ def read_with_pillow(path: Path, kind: str, *, page: int = 0, max_pixels: int) -
         if page:
             image.seek(page)
         check_size(path, image.height, image.width, _pixel_bytes(image), max_pixels)
-        # Pillow turns TIFFs upright by itself, and only those.
-        orientation = _orientation(image) if kind != "tiff" else 1
         remarks = ("the file is animated; its first picture was used",) * (
             kind == "png" and getattr(image, "n_frames", 1) > 1
         )
         pixels, alpha = _wide_png(path, image) if kind == "png" else (None, False)
         if pixels is None:
             pixels, alpha = _decode(path, image)
+        # Last, as a PNG's EXIF may lie behind its pixels. Pillow turns TIFFs, and only those,
+        # upright by itself.
+        orientation = _orientation(image) if kind != "tiff" else 1
     return Picture(upright(pixels, orientation), alpha, remarks)
 
 

@@ -6,7 +6,10 @@ them are left out. A stack is a sequence of pages.
 
 from __future__ import annotations
 
+import logging
+import re
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +39,10 @@ _DEFLATE = (8, 32946)
 _DEFLATE_RATIO = 1032  # The most that deflate can expand by.
 _HARMLESS_BYTES = 1 << 26
 _ORIENTATION = 274
+_TAG = re.compile(r"TiffTag (\d+)")
+# Size, bits, compression, colours, layout, palette, tiles, extra samples, sample format.
+_PIXEL_TAGS = {*range(254, 260), 262, 266, 273, 274, 277, 278, 279, 284, 317, *range(320, 326)}
+_PIXEL_TAGS |= {338, 339, 347}
 _ALPHA = (1, 2)  # ExtraSamples: associated and unassociated alpha.
 
 
@@ -81,15 +88,38 @@ def read_tiff(path: Path, page: int, *, max_pixels: int) -> Picture:
     return Picture(pixels, alpha)
 
 
+class _Complaints(logging.Handler):
+    """Collects what tifffile logs in this thread about tags that say how to read the pixels.
+
+    tifffile skips a damaged tag and reads on with its default: other pixels than were stored.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+        self._owner = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tag = _TAG.search(record.getMessage())
+        if record.thread == self._owner and tag and int(tag[1]) in _PIXEL_TAGS:
+            self.found.append(record.getMessage())
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[tifffile.TiffFile]:
+    complaints, logger = _Complaints(), logging.getLogger("tifffile")
+    logger.addHandler(complaints)
     try:
         with tifffile.TiffFile(path) as tiff:
             yield tiff
+        if complaints.found:
+            raise ImageError(f"{path}: the image cannot be read", found=complaints.found[0])
     except (*_DAMAGE, tifffile.TiffFileError) as error:
         raise ImageError(
             f"{path}: the image cannot be read", found=str(error) or type(error).__name__
         ) from error
+    finally:
+        logger.removeHandler(complaints)
 
 
 def _pages(path: Path, tiff: tifffile.TiffFile) -> list[tuple[int, Any]]:
@@ -191,7 +221,7 @@ def _fill_range(pixels: Pixels, bits: int) -> Pixels:
         return pixels
     top = 255 if bits < 8 else 65535
     spread = np.rint(pixels.astype(np.float64) * (top / (2**bits - 1)))
-    return spread.astype(np.uint8 if bits < 8 else np.uint16)
+    return np.asarray(spread, dtype=np.uint8 if bits < 8 else np.uint16)
 
 
 def _from_cmyk(path: Path, pixels: Pixels) -> Pixels:
