@@ -48,7 +48,7 @@ def displayable(pixels: Pixels) -> Picture8:
         span = high - low if high > low else 1.0
         stretched = (shown.astype(np.float32) - low) * (255.0 / span)
         shown = np.rint(np.clip(stretched, 0, 255)).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(shown, (*shown.shape[:2], 3)))
+    return np.array(np.broadcast_to(shown, (*shown.shape[:2], 3)), order="C")
 
 
 def overlay(pixels: Pixels, mask: npt.NDArray[Any]) -> Picture8:
@@ -92,17 +92,22 @@ def heat_map(values: npt.NDArray[np.uint8]) -> Picture8:
 def colour_table() -> Picture8:
     """Return 256 RGB colours of evenly rising CIE lightness (L* 8 to 95), uint8 ``(256, 3)``.
 
-    The hue turns from violet to yellow; chroma is bounded by what sRGB can show. Formulas: CIE
-    L*a*b* with the D65 white point, IEC 61966-2-1 (sRGB).
+    The hue turns from violet to yellow; chroma is what sRGB can show around there, at most 60.
+    Formulas: CIE L*a*b* with the D65 white point, IEC 61966-2-1 (sRGB).
     """
     share = np.linspace(0.0, 1.0, 256)
     lightness, hue = 8 + 87 * share, np.deg2rad(310 - 210 * share)
     chroma = np.zeros_like(share)
-    # The largest chroma in sRGB, up to 60, found in steps: lightness must stay what it is.
-    for step in np.arange(1.0, 61.0):
+    # The largest chroma that needs no clipping, found in steps: lightness must stay what it is.
+    for step in np.arange(0.25, 60.1, 0.25):
         linear = _linear_rgb(lightness, step * np.cos(hue), step * np.sin(hue))
-        fits = ((linear >= 0) & (linear <= 1)).all(axis=-1) & (chroma == step - 1)
+        fits = ((linear >= 0) & (linear <= 1)).all(axis=-1) & (chroma == step - 0.25)
         chroma[fits] = step
+    # Smoothed (never above the bound), as a kink would look like an edge in the data.
+    reach = 24
+    around = np.lib.stride_tricks.sliding_window_view
+    lowest = around(np.pad(chroma, 2 * reach, mode="edge"), 2 * reach + 1).min(axis=-1)
+    chroma = around(lowest, 2 * reach + 1).mean(axis=-1)
     linear = np.clip(_linear_rgb(lightness, chroma * np.cos(hue), chroma * np.sin(hue)), 0, 1)
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     table: Picture8 = np.asarray(np.rint(encoded * 255), dtype=np.uint8)
