@@ -143,7 +143,7 @@ def plan_image(
     )
     # Where one tile holds the whole side there is nothing to overlap with.
     overlap = tuple(
-        0 if length <= side else side // 4 if options.overlap is None else options.overlap
+        0 if length <= side else side // 8 if options.overlap is None else options.overlap
         for length, side in zip(size, tile, strict=True)
     )
     return plan_tiles(size, tile, (overlap[0], overlap[1]))

@@ -21,7 +21,7 @@ class PredictOptions:
     Attributes:
         tile: Side of the tiles in pixels; None: the network's own size, or, where that is free,
             the whole image up to ``whole_pixels``.
-        overlap: Least overlap of neighbouring tiles in pixels; None: a quarter of the tile.
+        overlap: Least overlap of neighbouring tiles in pixels; None: an eighth of the tile.
         multiple: What free (height, width) of the network must be multiples of.
         kind: Whether the network's output is probabilities or logits.
         threshold: For one-channel outputs: class 1 is above it.

@@ -15,20 +15,22 @@ Picture8 = npt.NDArray[np.uint8]
 
 # Okabe and Ito's colours, told apart by colour-blind people too; class 1 comes first.
 _FIRST_COLOURS = (
-    (230, 159, 0),
+    (213, 94, 0),
     (86, 180, 233),
     (0, 158, 115),
     (240, 228, 66),
-    (213, 94, 0),
     (204, 121, 167),
+    (230, 159, 0),
     (0, 114, 178),
 )
-_TINT = 0.35
+_TINT = 0.25
 _GOLDEN = 0.618033988749895
 
 
 def class_colour(index: int) -> tuple[int, int, int]:
-    """Return the RGB colour of class ``index`` (from 1); class 0 is the background, uncoloured."""
+    """Return the RGB colour of class ``index``; class 0, the background, is black."""
+    if index == 0:
+        return 0, 0, 0
     if index <= len(_FIRST_COLOURS):
         return _FIRST_COLOURS[index - 1]
     # Steps of the golden ratio keep any number of hues apart.
@@ -62,13 +64,11 @@ def overlay(pixels: Pixels, mask: npt.NDArray[Any]) -> Picture8:
         uint8 ``(height, width, 3)``.
     """
     picture = displayable(pixels)
-    edge = boundary(mask)
-    for index in np.unique(mask[mask > 0]):
-        colour = np.array(class_colour(int(index)), dtype=np.float32)
-        inside = mask == index
-        tinted = picture[inside] * np.float32(1 - _TINT) + colour * np.float32(_TINT)
-        picture[inside] = np.rint(tinted).astype(np.uint8)
-        picture[inside & edge] = colour.astype(np.uint8)
+    inside, edge = mask > 0, boundary(mask)
+    colours = np.array([class_colour(i) for i in range(1 + int(mask.max()))], dtype=np.float32)
+    tinted = picture[inside] * np.float32(1 - _TINT) + colours[mask[inside]] * np.float32(_TINT)
+    picture[inside] = np.rint(tinted).astype(np.uint8)
+    picture[edge] = colours[mask[edge]].astype(np.uint8)
     return picture
 
 

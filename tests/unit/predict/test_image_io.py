@@ -256,7 +256,7 @@ def test_truncated_file_is_named(tmp_path, name):
     else:
         Image.fromarray(RGB8).save(path, **({"compression": "tiff_lzw"} if name[0] == "l" else {}))
     data, whole = path.read_bytes(), read_image(path).pixels
-    lengths, refused = range(0, len(data), 5), 0
+    lengths, refused = range(0, len(data), 11), 0
     for length in lengths:
         path.write_bytes(data[:length])
         try:
@@ -306,9 +306,9 @@ def test_size_limit_counts_pixels(tmp_path, name):
 def test_tiff_segment_that_inflates_too_far_is_refused(tmp_path):
     path = tmp_path / "bomb.tif"
     tifffile.imwrite(path, np.zeros((8, 8), np.uint8), compression="zlib", metadata=None)
-    packer = zlib.compressobj(9)
+    packer = zlib.compressobj(1)
     block = bytes(1 << 20)
-    bomb = b"".join([*(packer.compress(block) for _ in range(128)), packer.flush()])
+    bomb = b"".join([*(packer.compress(block) for _ in range(80)), packer.flush()])
     with tifffile.TiffFile(path) as tiff:
         places = [tiff.pages[0].tags[tag].valueoffset for tag in (273, 279)]
     data = bytearray(path.read_bytes())
@@ -329,7 +329,7 @@ def test_damaged_files_raise_nothing_but_image_errors(tmp_path):
     tifffile.imwrite(path, GREY16, compression="zlib")
     seeds.append(path.read_bytes())
     for seed in seeds:
-        for _ in range(60):
+        for _ in range(30):
             data = np.frombuffer(seed, np.uint8).copy()
             places = chance.integers(0, min(len(data), 200), chance.integers(1, 8))
             data[places] = chance.integers(0, 256, len(places))

@@ -55,7 +55,7 @@ def test_overlay_leaves_the_background_and_draws_class_colours():
     np.testing.assert_array_equal(found[mask == 0], pixels[mask == 0])
     assert tuple(found[4, 5]) == class_colour(1)
     assert tuple(found[15, 3]) == class_colour(2)
-    expected = pixels[8, 9] * 0.65 + np.array(class_colour(1)) * 0.35
+    expected = pixels[8, 9] * 0.75 + np.array(class_colour(1)) * 0.25
     assert abs(found[8, 9] - expected).max() <= 0.51
 
 
