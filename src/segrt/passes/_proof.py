@@ -9,7 +9,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from segrt.errors import PassError
-from segrt.passes._evaluate import Array, Feeds, evaluate
+from segrt.passes._evaluate import Feeds, evaluate
+from segrt.passes._operators import Array
 from segrt.types import Certificate
 
 # A float32 constant is off by at most 6e-8 of itself; sums of products of such constants with

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from segrt.errors import PassError
 from segrt.graph import metadata
-from segrt.passes._evaluate import Array
+from segrt.passes._operators import Array
 from segrt.passes._proof import noise, prove
 from segrt.passes._rewrite import Rewriter, constant_array, prune
 from segrt.passes._transpose_region import (

@@ -21,7 +21,7 @@ from segrt.errors import PassError
 from segrt.graph import metadata
 from segrt.graph.builder import static_shape
 from segrt.passes._base import REGISTRY, PassContext
-from segrt.passes._evaluate import conv_pads
+from segrt.passes._operators import conv_pads
 from segrt.passes._proof import noise, prove
 from segrt.passes._rewrite import (
     Rewriter,

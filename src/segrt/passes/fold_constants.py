@@ -15,7 +15,8 @@ from segrt.errors import PassError
 from segrt.graph import metadata
 from segrt.graph.builder import static_shape
 from segrt.passes._base import REGISTRY, PassContext
-from segrt.passes._evaluate import Array, run_node
+from segrt.passes._evaluate import run_node
+from segrt.passes._operators import Array
 from segrt.passes._proof import ROUNDING_BOUND, relative_l2
 from segrt.passes._rewrite import Rewriter, prune, subject_of
 from segrt.types import Certificate, Verdict

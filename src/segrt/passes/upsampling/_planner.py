@@ -20,8 +20,8 @@ from segrt.passes.upsampling._base import (
     Site,
     SitePlan,
 )
-from segrt.passes.upsampling._sites import find_sites
 from segrt.passes.upsampling._kept import prove_kept
+from segrt.passes.upsampling._sites import find_sites
 from segrt.types import Certificate, Verdict
 
 

@@ -1,7 +1,7 @@
 """The form ``subpixel``: compute on the small image, then shuffle channels into pixels.
 
 Nearest with a convolution behind it becomes one convolution of the small image. Pixel
-``o = s*q + r`` of the result is ``sum_t k[t] * large[o + t - p]``, with ``large[i] = small[i // s]``.
+``o = s*q + r`` of the result is ``sum_t k[t] * large[o + t - p]``, ``large[i] = small[i // s]``;
 ``(s*q + r + t - p) // s = q + d`` with ``d = (r + t - p) // s``, so phase ``r`` is a convolution of
 the small image whose tap ``d`` is the sum of the taps ``t`` that fall on it. A pixel outside the
 large image lies outside the small one too, so zero padding carries over exactly.
@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from segrt.graph import metadata
 from segrt.graph.builder import static_shape
-from segrt.passes._evaluate import conv_pads
+from segrt.passes._operators import conv_pads
 from segrt.passes._rewrite import Rewriter, constant_array, only_consumer
 from segrt.passes.upsampling._base import (
     PROBE_HEIGHT,
@@ -171,7 +171,8 @@ def _merged(site: Site, conv: ir.Node, probe: tuple[int, int, int, int]) -> Cand
     columns = plan_axis(site.factors[1], width, pads[1], pads[3])
     # Room for one whole window, however large the kernel is.
     tall, wide = max(probe[2], rows.taps + 1), max(probe[3], columns.taps + 1)
-    products = sum(len(set(phase)) for phase in rows.where) * sum(
+    dense = rows.taps * columns.taps * site.factors[0] * site.factors[1]
+    needed = sum(len(set(phase)) for phase in rows.where) * sum(
         len(set(phase)) for phase in columns.where
     )
     old = height * width * site.factors[0] * site.factors[1]
@@ -179,8 +180,8 @@ def _merged(site: Site, conv: ir.Node, probe: tuple[int, int, int, int]) -> Cand
         replaces=conv.outputs[0],
         build=lambda rewriter: _build_merged(rewriter, site, conv, rows, columns),
         claim="up to rounding",
-        reason=f"merged with {metadata.layer_of(conv) or conv.name}: {products} instead of {old} "
-        "tap products for a small pixel, and no upsampled image",
+        reason=f"merged with {metadata.layer_of(conv) or conv.name}: {dense} tap "
+        f"products a small pixel ({needed} of them not zero) instead of {old}, no upsampled image",
         probe=(probe[0], probe[1], tall, wide),
         dissolves={site.output: f"merged with the convolution behind it ({conv.outputs[0].name})"},
     )
