@@ -115,18 +115,24 @@ def _check_interface(before: ir.Graph, after: ir.Graph) -> None:
         ("inputs", before.inputs, after.inputs),
         ("outputs", before.outputs, after.outputs),
     ):
-        wanted = [(value.name, value.dtype, _sizes(value)) for value in old]
-        found = [(value.name, value.dtype, _sizes(value)) for value in new]
-        if found != wanted:
+        wanted = [(value.name, value.dtype) for value in old]
+        found = [(value.name, value.dtype) for value in new]
+        same = found == wanted and all(map(_fits, old, new))
+        if not same:
             raise PassError(
-                f"a pass changed the {kind} of the graph", found=str(found), wanted=str(wanted)
+                f"a pass changed the {kind} of the graph",
+                found=", ".join(map(str, new)),
+                wanted=", ".join(map(str, old)),
             )
 
 
-def _sizes(value: ir.Value) -> tuple[int | None, ...] | None:
-    if value.shape is None:
-        return None
-    return tuple(size if isinstance(size, int) else None for size in value.shape)
+def _fits(old: ir.Value, new: ir.Value) -> bool:
+    """Say whether every size known before is the same now; unknown ones may have become known."""
+    if old.shape is None or new.shape is None:
+        return old.shape is None
+    pairs = zip(old.shape, new.shape, strict=False)
+    known = all(a == b for a, b in pairs if isinstance(a, int))
+    return len(old.shape) == len(new.shape) and known
 
 
 def _check_nothing_lost(before: ir.Model, after: ir.Model) -> None:

@@ -168,6 +168,8 @@ def _probe_shape(shape: ir.Shape, pinned: set[int]) -> tuple[int, ...]:
 
 
 def _splice(region: Region, result: _Flip) -> None:
+    for value in region.kept:
+        _keep(region, value, result)
     for transpose in region.exits:
         source, output = transpose.inputs[0], transpose.outputs[0]
         if source is None:
@@ -181,8 +183,6 @@ def _splice(region: Region, result: _Flip) -> None:
         output.name = None
         if is_output:
             new.name = name
-    for value in region.kept:
-        _keep(region, value, result)
     for node in region.nodes:
         _carry(node.outputs[0], result.moved[node.outputs[0]], region.perm)
     for node in [*region.exits, *reversed(region.nodes)]:
@@ -196,7 +196,8 @@ def _splice(region: Region, result: _Flip) -> None:
 def _keep(region: Region, value: ir.Value, result: _Flip) -> None:
     """Give readers outside the region the value in its old layout."""
     restored = result.restored[value]
-    readers = [use for use in value.uses() if use.node not in region.nodes]
+    inside = {**region.nodes, **region.exits}
+    readers = [use for use in value.uses() if use.node not in inside]
     for use in readers:
         use.node.replace_input_with(use.idx, restored)
     if value.is_graph_output():

@@ -57,12 +57,7 @@ class FoldConstants:
 
 def _constant_inputs(node: ir.Node) -> list[Array | None] | None:
     if node.op_type in _SHAPES and node.domain == "" and node.inputs[0] is not None:
-        value = node.inputs[0]
-        if value.shape is None or None in static_shape(value):
-            return None
-        # Only the shape matters: a view of one element costs no memory.
-        sizes = [size for size in static_shape(value) if size is not None]
-        return [np.broadcast_to(np.float32(0), sizes)]
+        return _shape_only(node, node.inputs[0])
     arrays: list[Array | None] = []
     for item in node.inputs:
         if item is not None and item.const_value is None:
@@ -71,6 +66,19 @@ def _constant_inputs(node: ir.Node) -> list[Array | None] | None:
             None if item is None or item.const_value is None else item.const_value.numpy()
         )
     return arrays
+
+
+def _shape_only(node: ir.Node, value: ir.Value) -> list[Array | None] | None:
+    """Return an array shaped like ``value``, if the sizes that ``node`` reads are known."""
+    if value.shape is None:
+        return None
+    sizes = static_shape(value)
+    first = node.attributes["start"].as_int() if "start" in node.attributes else 0
+    last = node.attributes["end"].as_int() if "end" in node.attributes else len(sizes)
+    if None in sizes[first:last]:
+        return None
+    # A view of one element costs no memory; unknown sizes that nobody reads may be anything.
+    return [np.broadcast_to(np.float32(0), [1 if size is None else size for size in sizes])]
 
 
 def _is_foldable(node: ir.Node, inputs: list[Array | None]) -> bool:
