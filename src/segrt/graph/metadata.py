@@ -75,7 +75,8 @@ class Recovery:
     Attributes:
         keras: Name of the folded-away Keras value.
         to_source: As `segrt.to_source` for that value, "" if stored as the source has it.
-        scale: One value a channel, or a single one for all.
+        scale: One value a channel; a single one for all only where the number of channels is
+            unknown.
         shift: Shaped like ``scale``.
     """
 
@@ -160,17 +161,12 @@ def fold_tags(old: ir.Value, new: ir.Value, scale: FloatArray, shift: FloatArray
     """
     name, entries = keras_name(old), recoveries(old)
     if name is not None:
-        add_recovery(new, Recovery(name, old.metadata_props.get(TO_SOURCE, ""), scale, shift))
+        axes = old.metadata_props.get(TO_SOURCE, "")
+        add_recovery(new, _per_channel(new, Recovery(name, axes, scale, shift)))
     for entry in entries:
-        add_recovery(
-            new,
-            Recovery(
-                entry.keras,
-                entry.to_source,
-                scale * entry.scale,
-                shift + scale * entry.shift,
-            ),
-        )
+        factor, offset = scale * entry.scale, shift + scale * entry.shift
+        moved = Recovery(entry.keras, entry.to_source, factor, offset)
+        add_recovery(new, _per_channel(new, moved))
     for key in (KERAS, TO_SOURCE, RECOVER):
         old.metadata_props.pop(key, None)
 
@@ -187,7 +183,7 @@ def permute_tags(value: ir.Value, perm: tuple[int, ...]) -> None:
         ValueError: A recovery holds one value a channel, which would not lie on axis 1 any more.
     """
     entries = recoveries(value)
-    if any(entry.scale.size > 1 for entry in entries) and perm[1] != 1:
+    if perm[1] != 1 and not all(map(is_uniform, entries)):
         raise ValueError(f"the recoveries of {value.name!r} hold for axis 1 only")
     if keras_name(value) is not None:
         axes = _compose(perm, value.metadata_props.pop(TO_SOURCE, ""))
@@ -196,7 +192,8 @@ def permute_tags(value: ir.Value, perm: tuple[int, ...]) -> None:
     value.metadata_props.pop(RECOVER, None)
     for entry in entries:
         axes = _compose(perm, entry.to_source)
-        add_recovery(value, Recovery(entry.keras, axes, entry.scale, entry.shift))
+        moved = Recovery(entry.keras, axes, entry.scale, entry.shift)
+        add_recovery(value, _per_channel(value, moved))
 
 
 def dissolve(model: ir.Model, value: ir.Value, reason: str) -> None:
@@ -266,6 +263,21 @@ def fused(model: ir.Model) -> dict[str, str]:
     """Return the Keras values that rewrites dissolved: name -> why."""
     found: dict[str, str] = json.loads(model.metadata_props.get(FUSED, "{}"))
     return found
+
+
+def is_uniform(entry: Recovery) -> bool:
+    """Say whether a recovery does the same in every channel."""
+    return bool(np.all(entry.scale == entry.scale[0]) and np.all(entry.shift == entry.shift[0]))
+
+
+def _per_channel(value: ir.Value, entry: Recovery) -> Recovery:
+    """Give a uniform recovery one number for each channel that ``value`` has on axis 1."""
+    known = value.shape is not None and len(value.shape) > 1
+    size = value.shape[1] if known and value.shape is not None else None
+    if not isinstance(size, int) or not is_uniform(entry):
+        return entry
+    scale, shift = np.full(size, entry.scale[0]), np.full(size, entry.shift[0])
+    return Recovery(entry.keras, entry.to_source, scale, shift)
 
 
 def _compose(perm: tuple[int, ...], axes_text: str) -> str:

@@ -59,7 +59,7 @@ def flip(rewriter: Rewriter, region: Region) -> Certificate:
 
 def _check(region: Region) -> None:
     for node in region.nodes:
-        if any(entry.scale.size > 1 for entry in metadata.recoveries(node.outputs[0])):
+        if not all(map(metadata.is_uniform, metadata.recoveries(node.outputs[0]))):
             raise PassError(f"what is recovered from {node.outputs[0].name!r} lies on axis 1")
     named = [node.inputs[0] for node in region.exits if node.outputs[0].is_graph_output()]
     if len(named) != len(set(named)) or any(value in region.kept for value in named):

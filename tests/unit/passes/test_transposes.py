@@ -117,3 +117,15 @@ def test_a_sandwich_with_unknown_sizes():
     b = net.last(net.op("PRelu", [a, slope], name="p"), "prelu")
     lowered, _ = check(net.model(net.layer("Relu", [net.turn(b, FIRST)], "out")))
     assert "Transpose" not in ops(lowered)
+
+
+def test_recoveries_follow_their_value_into_the_other_layout():
+    net = Last()
+    t = net.turn(net.layer("Relu", [net.image(4)], "relu"), LAST)
+    a = net.last(net.op("Tanh", [t], name="t"), "tanh")
+    d = net.last(net.op("Identity", [a], name="d"), "drop")
+    lowered, _ = check(net.model(net.layer("Relu", [net.turn(d, FIRST)], "out")))
+    assert ops(lowered) == ["Relu", "Tanh", "Relu"]
+    values = {value.name: value for node in lowered.graph for value in node.outputs}
+    (entry,) = metadata.recoveries(values["tanh"])
+    assert (entry.keras, entry.scale.size, entry.to_source) == ("drop", 4, "0,2,3,1")
