@@ -26,12 +26,17 @@ class GraphBuilder:
 
     Args:
         graph: Appended to.
+
+    Attributes:
+        appended: The nodes appended so far; the owner of the builder may clear it.
     """
 
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
         self._taken = {value.name for value in graph.inputs}
         self._taken |= set(graph.initializers)
+        self._transposed: dict[tuple[ir.Value, tuple[int, ...]], ir.Value] = {}
+        self.appended: list[ir.Node] = []
 
     def unique(self, name: str) -> str:
         """Return ``name``, or ``name~1``, ``name~2`` ... if it is taken; it is taken then."""
@@ -107,8 +112,16 @@ class GraphBuilder:
             name=unique,
         )
         self.graph.append(node)
+        self.appended.append(node)
         infer_node(node)
         return node.outputs
+
+    def transpose(self, value: ir.Value, axes: Sequence[int], *, name: str) -> ir.Value:
+        """Return ``value`` with its axes permuted; the same request twice is one node."""
+        key = (value, tuple(axes))
+        if key not in self._transposed:
+            self._transposed[key] = self.op("Transpose", [value], name=name, perm=list(axes))
+        return self._transposed[key]
 
 
 def infer_node(node: ir.Node, *, opset: int = OPSET) -> None:

@@ -218,7 +218,8 @@ class Call:
             return x.value
         to_first = layout is Layout.CHANNELS_FIRST
         axes = channels_first_axes(x.rank) if to_first else channels_last_axes(x.rank)
-        return self.op("Transpose", [x.value], role="layout", perm=axes)
+        suffix = "nchw" if to_first else "source"
+        return self._builder.transpose(x.value, axes, name=f"{x.value.name}:{suffix}")
 
     def stored_axis(self, x: Tensor, axis: int) -> int:
         """Return where Keras' axis ``axis`` (may be negative) lies in the stored value."""

@@ -1,0 +1,81 @@
+"""The contract of an importer: a reader of one file format."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Protocol
+
+import onnx_ir as ir
+
+from segrt._registry import Registry
+from segrt.errors import ModelFileError
+
+
+class Importer(Protocol):
+    """Reads one format."""
+
+    description: str
+
+    def recognises(self, head: bytes) -> bool:
+        """Say whether a file that begins with ``head`` (16 bytes) is of this format.
+
+        By content and never by suffix: Keras 2.12 writes HDF5 into ``.keras`` files.
+        """
+        ...
+
+    def read(self, path: Path, architecture: Path | None) -> ir.Model:
+        """Read the file.
+
+        Raises:
+            ModelFileError, UnsupportedLayerError, UnsupportedConfigError: See `segrt.errors`.
+        """
+        ...
+
+
+REGISTRY: Registry[Importer] = Registry("importer", "segrt.importers")
+
+
+def import_model(path: Path, architecture: Path | None) -> ir.Model:
+    """Read a model file of any registered format, told apart by content.
+
+    Args:
+        path: The model file.
+        architecture: Keras' ``model.to_json()`` for files that hold weights only.
+
+    Raises:
+        ModelFileError: No such file, or of no known format.
+    """
+    for file in (path, architecture):
+        if file is not None and not file.is_file():
+            raise ModelFileError(
+                f"no such model file: {file}",
+                found="a directory" if file.is_dir() else "nothing",
+                hint="check the path",
+            )
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(16)
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read", found=str(error)) from error
+    for _, importer in REGISTRY:
+        if importer.recognises(head):
+            return importer.read(path, architecture)
+    raise ModelFileError(
+        f"{path} is of no known format",
+        found=f"a file of {path.stat().st_size} bytes that begins with {head!r}",
+        wanted="; ".join(importer.description for _, importer in REGISTRY),
+        hint="save the whole model from Keras: model.save('model.h5') or model.save('model.keras')",
+    )
+
+
+def sha256_of(*paths: Path | None) -> str:
+    """Return the hash over the contents of the files, hexadecimal; None is skipped."""
+    digest = hashlib.sha256()
+    for path in paths:
+        if path is None:
+            continue
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,363 @@
+"""`LayerGraph` -> ``onnx_ir.Model``: walks the calls in order and runs each layer's converter.
+
+Nothing is rewritten here: every Keras layer's output becomes a value of its own, under the
+layer's name, even where it equals its input (Dropout, a nested model's output).
+"""
+
+from __future__ import annotations
+
+import graphlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+import segrt.importers._specs as specs
+from segrt.errors import ModelFileError, SegrtError, UnsupportedConfigError
+from segrt.graph import metadata
+from segrt.graph.builder import IR_VERSION, OPSET, GraphBuilder
+from segrt.importers._layer_graph import (
+    Argument,
+    Array,
+    KerasLayer,
+    LayerGraph,
+    TensorRef,
+    iter_tensors,
+    map_tensors,
+    walk_layers,
+)
+from segrt.importers._layer_graph import LayerCall as KerasCall
+from segrt.importers.layers._base import Call, Layout, Tensor
+
+# ``@1`` behind a path's part: weights belong to the layer, whatever call they are used in.
+_CALL_SUFFIX = re.compile(r"@\d+(?=/|$)")
+# Input sizes beyond this are a damaged file, not a network.
+_MAX_SIZE = 1 << 24
+_MAX_RANK = 8
+_INPUT_DTYPES = {
+    "float16", "bfloat16", "float32", "float64", "uint8", "int8", "uint16", "int16", "int32",
+    "int64", "bool",
+}  # fmt: skip
+
+
+def emit(graph: LayerGraph, source: metadata.Source, remarks: Sequence[str]) -> ir.Model:
+    """Convert a Keras model whose weights are bound.
+
+    Args:
+        graph: The model.
+        source: Where it came from; recorded in the metadata.
+        remarks: Remarks of the reader; those of the converters are added.
+
+    Raises:
+        UnsupportedLayerError: Layers without a converter; all of them are listed.
+        UnsupportedConfigError: A layer's settings cannot be converted exactly.
+        ModelFileError: The model contradicts itself.
+    """
+    specs.refuse_unknown_layers(graph, source.file)
+    onnx_graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name=graph.name)
+    model = ir.Model(onnx_graph, ir_version=IR_VERSION, producer_name="segrt")
+    metadata.set_source(model, source)
+    for remark in remarks:
+        metadata.add_remark(model, remark)
+    _remark_policies(model, graph)
+    emitter = _Emitter(model, graph.keras_version)
+    inputs = [emitter.model_input(graph.layers[ref.layer]) for ref in graph.inputs]
+    emitter.finish(graph, emitter.run(graph, inputs, prefix=""))
+    return model
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """One call of one layer within one `LayerGraph`."""
+
+    layer: str
+    call: int
+
+
+class _Emitter:
+    def __init__(self, model: ir.Model, keras_version: tuple[int, ...]) -> None:
+        self._model = model
+        self._keras_version = keras_version
+        self._builder = GraphBuilder(model.graph)
+        self._constants: dict[str, ir.Value] = {}
+        self._arrays: dict[int, dict[str, Array]] = {}
+
+    def model_input(self, layer: KerasLayer) -> Tensor:
+        """Append the graph input of an InputLayer, in the source's layout and type."""
+        shape, dtype = _input_shape(layer), _input_dtype(layer)
+        value = self._builder.input(layer.name, shape, dtype)
+        metadata.tag_value(value, layer.name, None)
+        return Tensor(value, Layout.SOURCE)
+
+    def run(self, graph: LayerGraph, inputs: Sequence[Tensor], prefix: str) -> list[Tensor]:
+        """Append the nodes of ``graph`` and return its outputs.
+
+        Args:
+            graph: A model, perhaps nested.
+            inputs: What its inputs are, in its order.
+            prefix: ``outer/`` or ``outer@1/``; "" at the top.
+        """
+        made: dict[TensorRef, Tensor] = {}
+        for ref, tensor in zip(graph.inputs, inputs, strict=True):
+            made[ref] = self._named(tensor, prefix + ref.layer, "InputLayer") if prefix else tensor
+        for key in _in_order(graph):
+            layer = graph.layers[key.layer]
+            name = prefix + key.layer + (f"@{key.call}" if key.call else "")
+            if layer.class_name == "InputLayer":
+                if TensorRef(key.layer, key.call, 0) not in made:
+                    raise ModelFileError(f"input {name!r} is not among the model's inputs")
+                continue
+            for index, tensor in enumerate(self._call(layer, layer.calls[key.call], name, made)):
+                made[TensorRef(key.layer, key.call, index)] = tensor
+        return [_made(made, ref, graph) for ref in graph.outputs]
+
+    def finish(self, graph: LayerGraph, outputs: Sequence[Tensor]) -> None:
+        """Append the graph outputs, in the source's layout, under the layers' names."""
+        seen: set[ir.Value] = set()
+        for ref, tensor in zip(graph.outputs, outputs, strict=True):
+            name = ref.layer + (f"@{ref.call}" if ref.call else "")
+            name += f"#{ref.tensor}" if ref.tensor else ""
+            axes = tensor.to_source
+            inner = tensor.value
+            if inner in seen or inner.is_graph_input():  # the same tensor twice, or an input
+                value = self._builder.op("Identity", [inner], name=f"{name}:output")
+                if axes is not None:
+                    value = self._builder.op("Transpose", [value], name=f"{name}:again", perm=axes)
+            elif axes is None:
+                value = inner
+            else:
+                self._builder.rename(inner, f"{name}:nchw")
+                value = self._builder.op("Transpose", [inner], name=name, perm=axes)
+                metadata.move_tags(inner, value)
+                value.metadata_props.pop(metadata.TO_SOURCE, None)
+            producer = value.producer()
+            if producer is not None and not metadata.layer_of(producer):
+                metadata.tag_node(producer, name, "")
+            seen.add(inner)
+            self._model.graph.outputs.append(value)
+
+    def _call(
+        self, layer: KerasLayer, call: KerasCall, name: str, made: Mapping[TensorRef, Tensor]
+    ) -> list[Tensor]:
+        def find(ref: TensorRef) -> Tensor:
+            return _made(made, ref, None)
+
+        args, kwargs = map_tensors(call.args, find), map_tensors(dict(call.kwargs), find)
+        if layer.model is not None:
+            return self._nested(layer, layer.model, args, name)
+        converter = specs.converter_of(layer)
+        assert converter is not None
+        self._builder.appended.clear()
+        context = Call(
+            self._builder,
+            name=name,
+            layer_name=_CALL_SUFFIX.sub("", name),
+            class_name=layer.class_name,
+            config=layer.config,
+            keras_version=self._keras_version,
+            weights=self._weights(layer, name),
+            kwargs=kwargs,
+            remark=lambda text: metadata.add_remark(self._model, text),
+            constants=self._constants,
+        )
+        args = [self._as_float32(argument) for argument in args]
+        try:
+            result = converter.convert(context, *args)
+        except SegrtError:
+            raise
+        except onnx.shape_inference.InferenceError as error:
+            raise ModelFileError(
+                f"layer {name!r} ({layer.class_name}) does not fit its input",
+                found=_shapes(args) + "; " + str(error).strip().splitlines()[-1][:160],
+            ) from error
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as e:
+            # A configuration is data from a file: whatever is wrong in it must not look like a
+            # mistake in this program.
+            raise ModelFileError(
+                f"layer {name!r} ({layer.class_name}): its configuration cannot be read",
+                found=f"{type(e).__name__}: {e}"[:200],
+            ) from e
+        results = [result] if isinstance(result, Tensor) else list(result)
+        for node in self._builder.appended:
+            metadata.tag_node(node, name, layer.class_name)
+        return [
+            self._named(tensor, name if index == 0 else f"{name}#{index}", layer.class_name)
+            for index, tensor in enumerate(results)
+        ]
+
+    def _nested(
+        self, layer: KerasLayer, model: LayerGraph, args: Argument, name: str
+    ) -> list[Tensor]:
+        tensors = list(_iter_made(args))
+        if len(tensors) != len(model.inputs):
+            raise ModelFileError(
+                f"nested model {name!r} is called with {len(tensors)} tensor(s)",
+                wanted=f"{len(model.inputs)}",
+            )
+        outputs = self.run(model, tensors, prefix=f"{name}/")
+        return [
+            self._named(tensor, name if index == 0 else f"{name}#{index}", layer.class_name)
+            for index, tensor in enumerate(outputs)
+        ]
+
+    def _named(self, tensor: Tensor, name: str, class_name: str) -> Tensor:
+        """Give a layer's output the layer's name; an alias of another layer's gets an Identity."""
+        value = tensor.value
+        if metadata.keras_name(value) is not None or value.producer() is None:
+            value = self._builder.op("Identity", [value], name=name)
+            producer = value.producer()
+            assert producer is not None
+            metadata.tag_node(producer, name, class_name)
+        else:
+            self._builder.rename(value, name)
+            producer = value.producer()
+            if producer is not None and producer.name != value.name and value.index() == 0:
+                producer.name = value.name
+        metadata.tag_value(value, name, tensor.to_source)
+        return Tensor(value, tensor.layout)
+
+    def _as_float32(self, argument: Any) -> Any:
+        """Cast tensors of another type, as Keras casts to the layer's compute type."""
+        if isinstance(argument, list):
+            return [self._as_float32(item) for item in argument]
+        if not isinstance(argument, Tensor) or argument.value.dtype == ir.DataType.FLOAT:
+            return argument
+        value = self._builder.op(
+            "Cast",
+            [argument.value],
+            name=f"{argument.value.name}:float32",
+            to=int(ir.DataType.FLOAT),
+        )
+        return Tensor(value, argument.layout)
+
+    def _weights(self, layer: KerasLayer, name: str) -> dict[str, Array]:
+        """Read a layer's arrays and give them their names; read once for all its calls."""
+        if id(layer) in self._arrays:
+            return self._arrays[id(layer)]
+        wanted = [spec.name for spec in specs.weight_specs(layer)]
+        stored = [entry.name for entry in layer.weights]
+        if len(wanted) != len(stored):
+            raise ModelFileError(
+                f"layer {name!r} ({layer.class_name}) has the wrong number of weights",
+                found=f"{len(stored)}: {', '.join(stored) or 'none'}",
+                wanted=f"{len(wanted)}: {', '.join(wanted) or 'none'}",
+            )
+        named = set(wanted) == set(stored)
+        arrays = {
+            (entry.name if named else wanted[index]): _numbers(entry.load(), entry.path)
+            for index, entry in enumerate(layer.weights)
+        }
+        if len(layer.calls) > 1:
+            self._arrays[id(layer)] = arrays
+        return arrays
+
+
+def _remark_policies(model: ir.Model, graph: LayerGraph) -> None:
+    """Tell which compute types other than float32 the layers had: all are imported as float32."""
+    policies: Counter[str] = Counter()
+    for _, layer in walk_layers(graph):
+        policy = layer.config.get("dtype")
+        if isinstance(policy, dict):
+            inner = policy.get("config")
+            policy = inner.get("name") if isinstance(inner, dict) else None
+        if layer.class_name != "InputLayer" and isinstance(policy, str) and policy != "float32":
+            policies[policy] += 1
+    for policy, count in sorted(policies.items()):
+        metadata.add_remark(
+            model, f"{count} layer(s) computed in {policy} when saved; imported as float32"
+        )
+
+
+def _in_order(graph: LayerGraph) -> Iterator[_Key]:
+    """Yield all calls, each after those it depends on, else in the file's order.
+
+    Raises:
+        ModelFileError: The calls depend on each other in a circle.
+    """
+    sorter: graphlib.TopologicalSorter[_Key] = graphlib.TopologicalSorter()
+    for name, layer in graph.layers.items():
+        for index, call in enumerate(layer.calls):
+            needs = [_Key(ref.layer, ref.call) for ref in iter_tensors((call.args, call.kwargs))]
+            sorter.add(_Key(name, index), *needs)
+    try:
+        yield from sorter.static_order()
+    except graphlib.CycleError as error:
+        circle = " -> ".join(key.layer for key in error.args[1])
+        raise ModelFileError(
+            f"the layers of model {graph.name!r} depend on each other in a circle",
+            found=circle[:300],
+        ) from error
+
+
+def _made(made: Mapping[TensorRef, Tensor], ref: TensorRef, graph: LayerGraph | None) -> Tensor:
+    if ref not in made:
+        where = f" of model {graph.name!r}" if graph else ""
+        raise ModelFileError(
+            f"layer {ref.layer!r}{where} has no output {ref.tensor} in call {ref.call}"
+        )
+    return made[ref]
+
+
+def _iter_made(argument: Any) -> Iterator[Tensor]:
+    if isinstance(argument, Tensor):
+        yield argument
+    elif isinstance(argument, list | tuple):
+        for item in argument:
+            yield from _iter_made(item)
+    elif isinstance(argument, Mapping):
+        for item in argument.values():
+            yield from _iter_made(item)
+
+
+def _input_shape(layer: KerasLayer) -> list[int | None]:
+    shape = layer.config.get("batch_shape", layer.config.get("batch_input_shape"))
+    if not isinstance(shape, list):
+        raise ModelFileError(
+            f"input {layer.name!r} has no shape",
+            found=repr(shape)[:80],
+            wanted="a batch_shape such as [null, 256, 256, 1]",
+            hint="build the model (call it once, or give it an Input) before saving",
+        )
+    good = 1 <= len(shape) <= _MAX_RANK and all(
+        size is None
+        or (isinstance(size, int) and not isinstance(size, bool) and 0 < size <= _MAX_SIZE)
+        for size in shape
+    )
+    if not good:
+        raise ModelFileError(f"input {layer.name!r} has an impossible shape", found=f"{shape}"[:80])
+    return shape
+
+
+def _input_dtype(layer: KerasLayer) -> ir.DataType:
+    name = layer.config.get("dtype") or "float32"
+    if isinstance(name, dict):  # a dtype policy; the input has its compute type
+        inner = name.get("config")
+        name = inner.get("name") if isinstance(inner, dict) else None
+    if isinstance(name, str) and name.startswith("mixed_"):
+        name = name.removeprefix("mixed_")
+    if name not in _INPUT_DTYPES:
+        raise UnsupportedConfigError(
+            f"input {layer.name!r} has a type no network is run with",
+            found=repr(name),
+            wanted=", ".join(sorted(_INPUT_DTYPES)),
+        )
+    return ir.DataType[{"float32": "FLOAT", "float64": "DOUBLE"}.get(name, name.upper())]
+
+
+def _numbers(array: Array, path: str) -> Array:
+    """Return weights, refused if they hold NaN or infinity."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ModelFileError(
+            f"the weights {path} hold NaN or infinity",
+            hint="the training diverged or the file is damaged; train or save again",
+        )
+    return array
+
+
+def _shapes(args: Sequence[Any]) -> str:
+    return "input " + ", ".join(str(tensor.shape) for tensor in _iter_made(list(args)))

@@ -1,0 +1,311 @@
+"""Keras' JSON description of a model -> `LayerGraph`, for every dialect Keras has written.
+
+Dialects, told apart by structure, not by version: Keras 2 nodes ``[["x", 0, 0, {...}], ...]``,
+Keras 3 nodes ``{"args": [...], "kwargs": {...}}``; Sequential models as a bare list of layers
+(oldest), or with a name; nested models as layers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from segrt.errors import ModelFileError
+from segrt.importers._layer_graph import (
+    Argument,
+    JsonObject,
+    KerasLayer,
+    LayerCall,
+    LayerGraph,
+    TensorRef,
+)
+
+_FUNCTIONAL_CLASSES = {"Model", "Functional"}
+MODEL_CLASSES = _FUNCTIONAL_CLASSES | {"Sequential"}
+_MAX_NESTING = 32
+_MAX_ARGUMENT_NESTING = 64
+
+
+def read_model(description: JsonObject, keras_version: str, what: str) -> LayerGraph:
+    """Read a model's description.
+
+    Args:
+        description: ``{"class_name": ..., "config": ...}`` as ``to_json`` or a file holds it.
+        keras_version: Version text of the Keras that wrote it; "" or "unknown" where unsaid.
+        what: Where it was found, for messages.
+
+    Raises:
+        ModelFileError: It is not a description of a Functional or Sequential model.
+    """
+    class_name = description.get("class_name")
+    if class_name not in MODEL_CLASSES:
+        raise ModelFileError(
+            f"{what} does not describe a Functional or Sequential model",
+            found=f"class {class_name!r}",
+            wanted="Functional, Model or Sequential",
+            hint="a subclassed model has no architecture in its file: rebuild it with the "
+            "functional API (Input -> call -> keras.Model) and save that",
+        )
+    return _ModelReader(parse_version(keras_version, description), what).model(description, 0)
+
+
+def parse_version(text: str, description: JsonObject | None = None) -> tuple[int, ...]:
+    """Read ``2.2.4-tf`` as (2, 2, 4).
+
+    Where the version is unsaid it follows from the description: Keras 3 writes the ``module`` of
+    every layer, Keras 2 does not; then (3, 0, 0) or (2, 15, 0) is assumed.
+    """
+    numbers = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", text or "")
+    if numbers:
+        return tuple(int(part) for part in numbers.groups(default="0"))
+    if description is not None and "module" in description:
+        return (3, 0, 0)
+    return (2, 15, 0)
+
+
+class _ModelReader:
+    def __init__(self, version: tuple[int, ...], what: str) -> None:
+        self._version = version
+        self._what = what
+
+    def model(self, description: JsonObject, depth: int) -> LayerGraph:
+        if depth > _MAX_NESTING:
+            raise self._bad(f"models nested more than {_MAX_NESTING} deep")
+        config = description.get("config")
+        if description.get("class_name") == "Sequential":
+            return self._sequential(description, config, depth)
+        if not isinstance(config, dict):
+            raise self._bad("a model without a configuration", found=type(config).__name__)
+        return self._functional(config, depth)
+
+    def _functional(self, config: JsonObject, depth: int) -> LayerGraph:
+        name = str(config.get("name", "model"))
+        layers: dict[str, KerasLayer] = {}
+        entries = _list(config.get("layers"))
+        if not entries:
+            raise self._bad(f"model {name!r} has no layers")
+        names = {str(entry.get("name")) for entry in entries if isinstance(entry, dict)}
+        for entry in entries:
+            layer = self._layer(entry, depth)
+            if layer.name in layers:
+                raise self._bad(f"model {name!r} has two layers named {layer.name!r}")
+            nodes = _list(entry.get("inbound_nodes"))
+            layer.calls = [self._call(node, layer.name, names) for node in nodes]
+            if not layer.calls and layer.class_name == "InputLayer":
+                layer.calls = [LayerCall((), {})]
+            layers[layer.name] = layer
+        inputs, _ = self._refs(config.get("input_layers"), "input_layers")
+        outputs, output_names = self._refs(config.get("output_layers"), "output_layers")
+        graph = LayerGraph(name, layers, inputs, outputs, output_names, self._version)
+        self._check_refs(graph)
+        return graph
+
+    def _sequential(self, description: JsonObject, config: Any, depth: int) -> LayerGraph:
+        entries = _list(config if isinstance(config, list) else (config or {}).get("layers"))
+        name = str(config.get("name", "sequential")) if isinstance(config, dict) else "sequential"
+        if not entries:
+            raise self._bad(f"Sequential model {name!r} has no layers")
+        stack = [self._layer(entry, depth) for entry in entries]
+        if stack[0].class_name != "InputLayer":
+            stack.insert(0, self._implied_input(stack[0], description, config))
+        layers: dict[str, KerasLayer] = {}
+        previous: TensorRef | None = None
+        for layer in stack:
+            if layer.name in layers:
+                raise self._bad(f"model {name!r} has two layers named {layer.name!r}")
+            layer.calls = [LayerCall((previous,) if previous else (), {})]
+            layers[layer.name] = layer
+            previous = TensorRef(layer.name, 0, 0)
+        assert previous is not None
+        first = TensorRef(stack[0].name, 0, 0)
+        return LayerGraph(name, layers, [first], [previous], None, self._version)
+
+    def _implied_input(self, first: KerasLayer, description: JsonObject, config: Any) -> KerasLayer:
+        """Make the InputLayer of a Sequential that was saved without one.
+
+        Its shape may be unsaid; that matters only where the model is not called by another one.
+        """
+        build = description.get("build_config")
+        places = [
+            first.config.get("batch_input_shape"),
+            first.config.get("batch_shape"),
+            config.get("build_input_shape") if isinstance(config, dict) else None,
+            build.get("input_shape") if isinstance(build, dict) else None,
+        ]
+        if first.model is not None:
+            inner = first.model.layers[first.model.inputs[0].layer].config
+            places += [inner.get("batch_input_shape"), inner.get("batch_shape")]
+        shape = next((place for place in places if isinstance(place, list)), None)
+        input_config: JsonObject = {"batch_input_shape": shape, "name": f"{first.name}_input"}
+        if isinstance(first.config.get("dtype"), str):
+            input_config["dtype"] = first.config["dtype"]
+        return KerasLayer(f"{first.name}_input", "InputLayer", "", input_config, [])
+
+    def _layer(self, entry: Any, depth: int) -> KerasLayer:
+        if not isinstance(entry, dict) or not isinstance(entry.get("config"), dict | list):
+            raise self._bad("a layer without class or configuration", found=repr(entry)[:120])
+        config = plain(entry["config"])
+        inner_name = config.get("name") if isinstance(config, dict) else None
+        name = str(entry.get("name") or inner_name or "")
+        class_name, package = _class_of(entry)
+        if not name or not class_name:
+            raise self._bad("a layer without a name or class", found=repr(entry)[:120])
+        model = None
+        if class_name in MODEL_CLASSES and not package:
+            model = self.model({**entry, "config": config}, depth + 1)
+        config = config if isinstance(config, dict) else {}
+        return KerasLayer(name, class_name, package, config, [], model=model)
+
+    def _call(self, node: Any, layer: str, names: set[str]) -> LayerCall:
+        """Read one entry of ``inbound_nodes``."""
+        if isinstance(node, dict):  # Keras 3
+            args = _keras3_argument(node.get("args", []), self._bad, 0)
+            kwargs = _keras3_argument(node.get("kwargs", {}), self._bad, 0)
+            if not isinstance(args, list) or not isinstance(kwargs, dict):
+                raise self._bad(f"layer {layer!r} has a call that cannot be read")
+            # `mask` and `training` say nothing about inference.
+            return LayerCall(tuple(args), {k: v for k, v in kwargs.items() if v is not None})
+        if not isinstance(node, list):
+            raise self._bad(f"layer {layer!r} has a call that cannot be read", found=repr(node))
+        if len(node) >= 3 and isinstance(node[0], str):  # a lone tensor, not wrapped in a list
+            node = [node]
+        tensors, kwargs = [], {}
+        for item in node:
+            if not isinstance(item, list) or len(item) < 3:
+                raise self._bad(
+                    f"layer {layer!r} has an input that cannot be read", found=repr(item)[:120]
+                )
+            if item[0] == "_CONSTANT_VALUE":
+                tensors.append(item[2])
+            else:
+                tensors.append(self._ref(item))
+            if len(item) > 3 and isinstance(item[3], dict):
+                kwargs.update(_keras2_argument(item[3], names, 0, self._bad))
+        argument = tensors[0] if len(tensors) == 1 else tensors
+        return LayerCall((argument,), kwargs)
+
+    def _ref(self, item: list[Any]) -> TensorRef:
+        name, call, tensor = item[:3]
+        if not (isinstance(name, str) and _is_index(call) and _is_index(tensor)):
+            raise self._bad("a tensor reference that cannot be read", found=repr(item)[:120])
+        return TensorRef(name, call, tensor)
+
+    def _refs(self, value: Any, key: str) -> tuple[list[TensorRef], list[str] | None]:
+        """Read ``input_layers`` or ``output_layers``: a list, one flat reference, or a dict."""
+        names = None
+        if isinstance(value, dict):
+            names = [str(name) for name in value]
+            value = list(value.values())
+        if isinstance(value, list) and len(value) == 3 and isinstance(value[0], str):
+            value = [value]
+        if not isinstance(value, list) or not value:
+            raise self._bad(f"no {key}", found=repr(value)[:120])
+        refs: list[TensorRef] = []
+        for item in value:
+            while isinstance(item, list) and len(item) == 1:
+                item = item[0]  # noqa: PLW2901 - unwraps [[name, 0, 0]] written one level too deep
+            if not isinstance(item, list):
+                raise self._bad(f"{key} cannot be read", found=repr(item)[:120])
+            refs.append(self._ref(item))
+        return refs, names
+
+    def _check_refs(self, graph: LayerGraph) -> None:
+        refs = [*graph.inputs, *graph.outputs]
+        refs += [ref for layer in graph.layers.values() for c in layer.calls for ref in c.tensors()]
+        for ref in refs:
+            layer = graph.layers.get(ref.layer)
+            if layer is None or ref.call >= len(layer.calls):
+                raise self._bad(
+                    f"model {graph.name!r} refers to output {ref.tensor} of call {ref.call} of "
+                    f"layer {ref.layer!r}, which does not exist"
+                )
+
+    def _bad(self, message: str, found: str | None = None) -> ModelFileError:
+        return ModelFileError(
+            f"{self._what}: {message}", found=found, hint="save the model again from Keras"
+        )
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """Return a configuration with Keras' wrapped numbers (``__numpy__``) unwrapped."""
+    if depth > _MAX_ARGUMENT_NESTING:
+        raise ModelFileError("a layer's configuration is nested absurdly deep")
+    if isinstance(value, dict):
+        if value.get("class_name") in ("__numpy__", "__tensor__"):
+            inner = value.get("config")
+            return inner.get("value") if isinstance(inner, dict) else inner
+        if value.get("class_name") == "__tuple__" and "items" in value:
+            return plain(value["items"], depth + 1)
+        return {key: plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item, depth + 1) for item in value]
+    return value
+
+
+def _class_of(entry: JsonObject) -> tuple[str, str]:
+    """Return ``(class name, package)``; the package is "" for Keras' own classes."""
+    class_name = str(entry.get("class_name") or "")
+    if ">" in class_name:
+        package, _, class_name = class_name.rpartition(">")
+        return class_name, package
+    module = entry.get("module")
+    registered = entry.get("registered_name")
+    if isinstance(registered, str) and ">" in registered:
+        return class_name, registered.rpartition(">")[0]
+    own = not isinstance(module, str) or module.split(".")[0] in ("keras", "tf_keras", "tensorflow")
+    return class_name, "" if own else str(module)
+
+
+def _keras3_argument(value: Any, bad: Callable[..., ModelFileError], depth: int) -> Argument:
+    if depth > _MAX_ARGUMENT_NESTING:
+        raise bad("call arguments nested absurdly deep")
+    if isinstance(value, list):
+        return [_keras3_argument(item, bad, depth + 1) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kind, config = value.get("class_name"), value.get("config")
+    if kind == "__keras_tensor__" and isinstance(config, dict):
+        history = config.get("keras_history")
+        if isinstance(history, list) and len(history) == 3 and isinstance(history[0], str):
+            name, call, tensor = history
+            if _is_index(call) and _is_index(tensor):
+                return TensorRef(name, call, tensor)
+        raise bad("a tensor reference that cannot be read", found=repr(history)[:120])
+    if kind in ("__tensor__", "__numpy__") and isinstance(config, dict):
+        try:
+            return np.asarray(config.get("value"), dtype=str(config.get("dtype", "float32")))
+        except (TypeError, ValueError) as error:
+            raise bad("a constant that cannot be read", found=repr(config)[:120]) from error
+    return {key: _keras3_argument(item, bad, depth + 1) for key, item in value.items()}
+
+
+def _keras2_argument(
+    value: Any, names: set[str], depth: int, bad: Callable[..., ModelFileError]
+) -> Argument:
+    """Read keyword arguments; a list ``[layer name, int, int]`` is a tensor."""
+    if depth > _MAX_ARGUMENT_NESTING:
+        raise bad("call arguments nested absurdly deep")
+    if isinstance(value, list):
+        if (
+            len(value) >= 3
+            and isinstance(value[0], str)
+            and value[0] in names
+            and _is_index(value[1])
+            and _is_index(value[2])
+        ):
+            return TensorRef(value[0], value[1], value[2])
+        return [_keras2_argument(item, names, depth + 1, bad) for item in value]
+    if isinstance(value, dict):
+        return {key: _keras2_argument(item, names, depth + 1, bad) for key, item in value.items()}
+    return value
+
+
+def _is_index(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 20
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

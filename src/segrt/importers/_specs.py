@@ -1,0 +1,63 @@
+"""Which arrays a layer owns, and which layers no converter is registered for."""
+
+from __future__ import annotations
+
+from segrt.errors import ModelFileError, UnsupportedLayerError
+from segrt.importers._layer_graph import KerasLayer, LayerGraph, walk_layers
+from segrt.importers.layers._base import REGISTRY, LayerConverter, WeightSpec
+
+
+def converter_of(layer: KerasLayer) -> LayerConverter | None:
+    """Return the converter of a layer's class, None where there is none.
+
+    A custom class never gets the converter of the Keras class that happens to share its name.
+    """
+    key = f"{layer.package}>{layer.class_name}" if layer.package else layer.class_name
+    return REGISTRY.find(key)
+
+
+def weight_specs(layer: KerasLayer) -> list[WeightSpec]:
+    """Return the arrays a layer owns, in Keras' order; none for inputs and nested models.
+
+    Raises:
+        ModelFileError: The configuration cannot be read.
+    """
+    converter = converter_of(layer)
+    if converter is None or layer.model is not None:
+        return []
+    try:
+        return converter.weights(layer.config)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelFileError(
+            f"layer {layer.name!r} ({layer.class_name}): its configuration cannot be read",
+            found=repr(error)[:200],
+        ) from error
+
+
+def refuse_unknown_layers(graph: LayerGraph, file: str) -> None:
+    """Raise one error that lists every layer without a converter.
+
+    Raises:
+        UnsupportedLayerError: There is at least one.
+    """
+    unknown = [
+        (path, f"{layer.package}>{layer.class_name}" if layer.package else layer.class_name)
+        for path, layer in walk_layers(graph)
+        if layer.model is None and layer.class_name != "InputLayer" and converter_of(layer) is None
+    ]
+    if not unknown:
+        return
+    listing = "\n".join(f"    {path}  ({class_name})" for path, class_name in unknown)
+    hints = [
+        "write a converter: one file in segrt/importers/layers with a function decorated "
+        '@keras_layer("ClassName"); docs/guides/add-a-layer.md shows one'
+    ]
+    if any(class_name == "Lambda" for _, class_name in unknown):
+        hints.append(
+            "a Lambda holds Python code, which is never executed: replace it by a Keras layer"
+        )
+    raise UnsupportedLayerError(
+        f"{file}: {len(unknown)} layer(s) have no converter:\n{listing}",
+        unknown,
+        hint="; ".join(hints),
+    )

@@ -1,0 +1,140 @@
+"""Keras' ``.keras`` archives: a zip of ``config.json``, ``metadata.json``, ``model.weights.h5``."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import onnx_ir as ir
+
+from segrt.errors import ModelFileError, UnsafeFileError, UsageError
+from segrt.graph.metadata import Source
+from segrt.importers import _hdf5, _weights_by_class
+from segrt.importers._base import REGISTRY, sha256_of
+from segrt.importers._emit import emit
+from segrt.importers._json import MAX_JSON_BYTES, parse_object
+from segrt.importers._model_config import read_model
+from segrt.importers._specs import refuse_unknown_layers
+
+_WEIGHTS = "model.weights.h5"
+# Keras stores archives uncompressed; others may deflate, but weights barely shrink.
+_MAX_COMPRESSION = 200
+_ALWAYS_ALLOWED_BYTES = 1 << 20
+_MAX_MEMBERS = 10_000
+_MAX_WEIGHTS_BYTES = 64 << 30
+# Weights up to this size are unpacked in memory, larger ones beside the system's temporary files.
+_IN_MEMORY_BYTES = 32 << 20
+
+
+class KerasArchive:
+    """``.keras`` archives of Keras 2.12 and later."""
+
+    description = "Keras archive (.keras)"
+
+    def recognises(self, head: bytes) -> bool:
+        """Look for a zip's signature."""
+        return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+
+    def read(self, path: Path, architecture: Path | None) -> ir.Model:
+        """Read the model; see `segrt.importers._base.Importer`."""
+        if architecture is not None:
+            raise UsageError(
+                f"{path.name} is a full model and brings its own architecture",
+                found=f"--architecture {architecture.name}",
+                hint="leave the architecture out",
+            )
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return self._read(archive, path)
+        except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
+            raise ModelFileError(
+                f"{path.name} cannot be read as a .keras archive: it is damaged or truncated",
+                found=str(error)[:200],
+                hint="copy or download the file again and compare its size",
+            ) from error
+
+    def _read(self, archive: zipfile.ZipFile, path: Path) -> ir.Model:
+        members = _checked_members(archive, path.name)
+        description = parse_object(
+            _small_member(archive, members, "config.json", path.name), f"{path.name}/config.json"
+        )
+        version = ""
+        if "metadata.json" in members:
+            text = _small_member(archive, members, "metadata.json", path.name)
+            version = str(parse_object(text, f"{path.name}/metadata.json").get("keras_version", ""))
+        graph = read_model(description, version, path.name)
+        refuse_unknown_layers(graph, path.name)
+        if _WEIGHTS not in members:
+            raise ModelFileError(
+                f"{path.name} holds no weights",
+                found=", ".join(sorted(members))[:200],
+                wanted=_WEIGHTS,
+            )
+        source = Source(
+            file=path.name,
+            sha256=sha256_of(path),
+            format="keras-archive",
+            keras_version=version or "unknown",
+            backend="unknown",
+            model_name=graph.name,
+        )
+        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as unpacked:
+            with archive.open(members[_WEIGHTS]) as stream:
+                shutil.copyfileobj(stream, unpacked, 1 << 20)
+            unpacked.seek(0)
+            name = f"{path.name}/{_WEIGHTS}"
+            with _hdf5.open_hdf5(unpacked, name) as file:
+                remarks = _weights_by_class.bind(graph, file, name)
+                return emit(graph, source, remarks)
+
+
+def _checked_members(archive: zipfile.ZipFile, file: str) -> dict[str, zipfile.ZipInfo]:
+    """Return the members by name.
+
+    Raises:
+        UnsafeFileError: A name leaves the archive, occurs twice, or a size is absurd.
+    """
+    infos = archive.infolist()
+    if len(infos) > _MAX_MEMBERS:
+        raise UnsafeFileError(f"{file} has too many members", found=str(len(infos)))
+    members: dict[str, zipfile.ZipInfo] = {}
+    for info in infos:
+        parts = PurePosixPath(info.filename).parts
+        if ".." in parts or info.filename.startswith("/") or "\\" in info.filename:
+            raise UnsafeFileError(
+                f"{file} has a member that leaves the archive", found=repr(info.filename)[:120]
+            )
+        if info.filename in members:
+            raise UnsafeFileError(f"{file} has two members named {info.filename!r}")
+        limit = max(info.compress_size * _MAX_COMPRESSION, _ALWAYS_ALLOWED_BYTES)
+        if info.file_size > min(limit, _MAX_WEIGHTS_BYTES):
+            raise UnsafeFileError(
+                f"{file}: {info.filename} declares more data than it holds",
+                found=f"{info.file_size} bytes out of {info.compress_size}",
+            )
+        if info.flag_bits & 1:
+            raise ModelFileError(
+                f"{file}: {info.filename} is encrypted", hint="save it unencrypted"
+            )
+        members[info.filename] = info
+    return members
+
+
+def _small_member(
+    archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str, file: str
+) -> bytes:
+    info = members.get(name)
+    if info is None:
+        raise ModelFileError(
+            f"{file} is a zip but no Keras archive",
+            found=", ".join(sorted(members))[:200] or "an empty archive",
+            wanted=name,
+        )
+    if info.file_size > MAX_JSON_BYTES:
+        raise UnsafeFileError(f"{file}: {name} is too large", found=f"{info.file_size} bytes")
+    return archive.read(info)
+
+
+REGISTRY.register("keras-archive")(KerasArchive())
