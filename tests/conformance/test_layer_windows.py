@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+
 from helpers import keras_math
 from helpers.closeness import assert_close, assert_same_bits, relative_l2
 from helpers.layer_calls import apply, run_onnxruntime, run_openvino
@@ -109,22 +110,23 @@ def test_pools(size, stride, padding, unknown):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(("size", "stride"), [(1, 2), (1, 4), (2, 2), (2, 3), (3, 2), (3, 4)])
-@pytest.mark.parametrize("shape", [(8, 7), (9, 10), (5, 4)])
-def test_same_padding_of_unknown_sizes_on_every_engine(engine, size, stride, shape):
-    x, weights = random(1, *shape, 2), random(size, size, 2, 3)
-    config = {"filters": 3, "kernel_size": size, "strides": stride, "padding": "same"}
+@pytest.mark.parametrize(("size", "stride"), [(1, 2), (1, 4), (2, 3), (3, 2), (3, 4)])
+def test_same_padding_of_unknown_sizes_on_every_engine(engine, size, stride):
+    weights, strides = random(size, size, 2, 3), (stride, stride)
+    pool = {"pool_size": size, "strides": stride, "padding": "same"}
+    conv = {"filters": 3, "kernel_size": size, "strides": stride, "padding": "same"}
     options = {"unknown": True, "run": ENGINES[engine]}
-    found = apply("Conv2D", {**config, "use_bias": False}, [weights], x, **options)
-    strides = (stride, stride)
-    assert_close(found, keras_math.conv(x, weights, strides=strides, padding="same"), BOUND)
-    config = {"pool_size": size, "strides": stride, "padding": "same"}
-    places = list(keras_math.windows(x, (size, size), strides, padding="same"))
+    images = [random(1, *shape, 2) for shape in ((8, 7), (9, 10), (5, 4))]
+    for x in images:
+        found = apply("Conv2D", {**conv, "use_bias": False}, [weights], x, **options)
+        assert_close(found, keras_math.conv(x, weights, strides=strides, padding="same"), BOUND)
     for class_name, reduce in (("MaxPooling2D", np.max), ("AveragePooling2D", np.mean)):
-        wanted = keras_math.collect(
-            (i, j, reduce(window[:, inside], axis=1)) for i, j, window, inside in places
-        )
-        assert_close(apply(class_name, config, [], x, **options), wanted, BOUND)
+        for x in images:
+            places = keras_math.windows(x, (size, size), strides, padding="same")
+            wanted = keras_math.collect(
+                (i, j, reduce(window[:, inside], axis=1)) for i, j, window, inside in places
+            )
+            assert_close(apply(class_name, pool, [], x, **options), wanted, BOUND)
 
 
 def keras_lengths(sizes, kernel, strides, padding, output_padding):
@@ -140,7 +142,6 @@ def keras_lengths(sizes, kernel, strides, padding, output_padding):
     ]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     ("kernel", "strides", "padding", "output_padding"),
     [
@@ -157,7 +158,7 @@ def keras_lengths(sizes, kernel, strides, padding, output_padding):
         ((3, 1), (2, 4), "same", None),
     ],
 )
-def test_transposed(kernel, strides, padding, output_padding, engine):
+def test_transposed(kernel, strides, padding, output_padding):
     x, weights, bias = random(2, 4, 5, 3), random(*kernel, 2, 3), random(2)
     config = {
         "filters": 2,
@@ -168,7 +169,9 @@ def test_transposed(kernel, strides, padding, output_padding, engine):
     }
     lengths = keras_lengths((4, 5), kernel, strides, padding, output_padding)
     wanted = keras_math.transposed(x, weights, bias, lengths, strides, padding)
-    for unknown in (False, True):
+    # OpenVINO compiles slowly: it sees the models that a longer output makes unusual.
+    engines = ["onnxruntime", "openvino"] if output_padding or max(strides) > 3 else ["onnxruntime"]
+    for unknown, engine in itertools.product((False, True), engines):
         options = {"unknown": unknown, "run": ENGINES[engine]}
         found = apply("Conv2DTranspose", config, [weights, bias], x, **options)
         assert_close(found, wanted, BOUND)

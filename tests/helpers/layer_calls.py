@@ -1,5 +1,7 @@
 """Convert one call of one Keras layer into a model of its own, and run it."""
 
+import functools
+
 import onnx
 import onnx_ir as ir
 import onnxruntime
@@ -65,10 +67,16 @@ def run_onnxruntime(proto, arrays):
     return session.run(None, {f"x{index}": array for index, array in enumerate(arrays)})[0]
 
 
-def run_openvino(proto, arrays):
+@functools.lru_cache(maxsize=4)
+def _compiled(model):
     core = openvino.Core()
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    compiled = core.compile_model(core.read_model(proto.SerializeToString()), "CPU", settings)
+    return core.compile_model(core.read_model(model), "CPU", settings)
+
+
+def run_openvino(proto, arrays):
+    """Run a model; compiling is the slow part, so the last few are kept."""
+    compiled = _compiled(proto.SerializeToString(deterministic=True))
     return next(iter(compiled(list(arrays)).values())).copy()
 
 

@@ -74,15 +74,8 @@ def _epsilon(call: Call, x: Tensor) -> float:
     epsilon = _config.number(call, "epsilon", 1e-3)
     if epsilon < 0:
         raise call.unsupported("epsilon", epsilon, "zero or more")
-    fused = (
-        x.rank == 4
-        and _config.axis(call) in (3, -1)
-        and call.config.get("fused")
-        in (
-            None,
-            True,
-        )
-    )
+    images = x.rank == 4 and _config.axis(call) in (3, -1)
+    fused = images and call.config.get("fused") is not False
     if fused and _FUSED_SINCE <= call.keras_version < _FUSED_UNCLAMPED:
         return max(epsilon, _FUSED_EPSILON)
     return epsilon
