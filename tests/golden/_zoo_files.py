@@ -56,7 +56,7 @@ def deep_nested(kit):
     x = layers.BatchNormalization()(x)
     core = kit.functional(inside, layers.Conv2D(3, 1, use_bias=False)(x), "core")
 
-    small = kit.Sequential(name="small")
+    small = kit.Sequential()  # unnamed: Keras before 2.2.3 forgets the name in the file
     small.add(layers.Conv2D(3, 1, input_shape=(4, 6, 3)))
     small.add(layers.BatchNormalization())
     small.layers[1].trainable = False
