@@ -48,7 +48,7 @@ class GraphBuilder:
         return candidate
 
     def rename(self, value: ir.Value, name: str) -> None:
-        """Give ``value`` the name ``name``; a name taken by another value gets a suffix."""
+        """Give ``value`` the name ``name``, freeing its old one; a taken name gets a suffix."""
         if value.name != name:
             self._taken.discard(value.name)
             value.name = self.unique(name)

@@ -132,10 +132,8 @@ class _Emitter:
                 value = inner
             else:
                 self._builder.rename(inner, f"{name}:nchw")
-                maker = inner.producer()
-                if maker is not None and maker.name == name:
-                    maker.name = inner.name
-                value = self._builder.op("Transpose", [inner], name=name, perm=axes)
+                value = self._builder.op("Transpose", [inner], name=f"{name}:source", perm=axes)
+                self._builder.rename(value, name)
                 metadata.move_tags(inner, value)
                 value.metadata_props.pop(metadata.TO_SOURCE, None)
             producer = value.producer()

@@ -149,7 +149,9 @@ class _ModelReader:
     def _layer(self, entry: Any, depth: int) -> KerasLayer:
         if not isinstance(entry, dict) or not isinstance(entry.get("config"), dict | list):
             raise self._bad("a layer without class or configuration", found=repr(entry)[:120])
-        config = plain(entry["config"])
+        is_model = entry.get("class_name") in MODEL_CLASSES
+        # A nested model's layers unwrap their own configurations.
+        config = entry["config"] if is_model else plain(entry["config"])
         inner_name = config.get("name") if isinstance(config, dict) else None
         name = str(entry.get("name") or inner_name or "")
         class_name, package = _class_of(entry)
