@@ -1,5 +1,9 @@
 """Golden models for what is special about files: names, policies, layouts, chunks, code."""
 
+# The oldest Keras needs Python 3.7, so this is written in its language.
+# ruff: noqa: B905, BLE001, PTH100, PTH103, PTH107, PTH110, PTH118, PTH120, PTH123
+# ruff: noqa: RUF005, RUF100, SIM905, T201, UP031
+
 from _zoo import golden
 from _zoo_nets import EVERYTHING
 

@@ -87,7 +87,10 @@ def test_weights_only_with_architecture(tmp_path, disagreement):
     with h5py.File(file, "r") as content:
         assert "model_config" not in content.attrs
     result = recording.record(
-        file, arrays(golden, "input"), tmp_path / "made.npz", architecture=file.with_name("nested.json")
+        file,
+        arrays(golden, "input"),
+        tmp_path / "made.npz",
+        architecture=file.with_name("nested.json"),
     )
     layers = arrays(result.path, "layer")
     for key, array in arrays(golden, "layer").items():
@@ -97,9 +100,7 @@ def test_weights_only_with_architecture(tmp_path, disagreement):
 @needs_keras
 @pytest.mark.filterwarnings("default")
 def test_wrong_inputs_are_named(tmp_path):
-    file = next(
-        (f for f in sorted(DATA.glob("*/many_inputs_outputs.h5")) if fits(f)), None
-    )
+    file = next((f for f in sorted(DATA.glob("*/many_inputs_outputs.h5")) if fits(f)), None)
     if file is None:
         pytest.skip("no golden fits the installed Keras")
     good = arrays(file.with_suffix(".npz"), "input")
@@ -128,7 +129,10 @@ LAMBDA = {"class_name": "Lambda", "config": {"name": "evil", "function": ["", No
     ("layer", "complaint"),
     [
         (LAMBDA, "'evil'"),
-        ({"class_name": "__lambda__", "config": {"value": base64.b64encode(b"x").decode()}}, "Lambda"),
+        (
+            {"class_name": "__lambda__", "config": {"value": base64.b64encode(b"x").decode()}},
+            "Lambda",
+        ),
         ({"class_name": "system", "module": "os", "config": {}}, "'os'"),
         ({"class_name": "eval", "module": "builtins", "config": {}}, "'builtins'"),
     ],
