@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy.typing as npt
 import onnx_ir as ir
 
-from segrt.verify._inner import InnerValues, Opener, value_bytes
+from segrt.verify._inner import InnerValues, Opener
 from segrt.verify.candidate import Located, to_stored
 from segrt.verify.reference import Reference
 from segrt.verify.tolerance import kind_of_layer
@@ -94,14 +94,13 @@ class OwnErrors:
         self._islands = islands
         self._inner = InnerValues(islands.model, opener, budget_bytes)
 
-    def groups(self, places: Collection[str], shapes: Mapping[str, tuple[int, ...]]) -> list[Any]:
+    def groups(self, places: Collection[str], sizes: Mapping[str, int | None]) -> list[list[str]]:
         """Split ONNX value names into groups that fit into memory with all they are fed with.
 
         Args:
             places: ONNX value names.
-            shapes: Of the graph's true inputs.
+            sizes: Bytes of the uncut graph's values.
         """
-        sizes = value_bytes(self._islands.model, shapes)
         feeds = self._islands.feeds
         costs: dict[str, int | None] = {}
         for name in places:

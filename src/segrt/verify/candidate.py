@@ -72,6 +72,11 @@ class Pairing:
     left_out: int = 0
     _kept: Flags | None = None
 
+    @property
+    def untouched(self) -> bool:
+        """Whether there was something to compare, but no channel of it could be recovered."""
+        return self._kept is not None and not self._kept.any()
+
     def update(self, reference: Array, stored: Array) -> None:
         """Add a piece.
 

@@ -241,7 +241,7 @@ def _stand_in(path: Path, meta: Mapping[str, Any], why: str) -> str:
     wanted = meta.get("source_sha256")
     if found != wanted:
         raise ModelFileError(
-            f"{path.name} is not the file this package was built from, and Keras cannot run it here",
+            f"{path.name} is not the file this package was built from, and Keras cannot run it",
             found=f"sha256 {found}; {why}",
             wanted=f"sha256 {wanted} ({meta.get('source_file')})",
             hint="install Keras, or compare with a recording: segrt record MODEL -o ref.npz",

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from segrt.verify.metrics import Metrics
-from segrt.verify.report import OutputRow, Report, Row
+from segrt.verify.report import OutputRow, Report
 
 _STYLES = {
     "ok": "green",
@@ -103,8 +103,3 @@ def _number(value: float) -> str:
 
 def _share(value: float | None) -> str:
     return "absent" if value is None else f"{value:.4f}"
-
-
-def summary_line(row: Row) -> str:
-    """Return a row as one line of plain text."""
-    return f"{row.name} [{row.layer_class}] {row.status}" + (f": {row.note}" if row.note else "")
