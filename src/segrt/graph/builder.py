@@ -16,7 +16,7 @@ import onnx_ir as ir
 OPSET = 18
 IR_VERSION = 10
 # Constants up to this many elements are shown to shape inference (Reshape's shape, Pad's pads).
-_SMALL = 64
+SMALL = 64
 
 AttributeValue = int | float | str | Sequence[int] | Sequence[float] | ir.Attr
 
@@ -142,7 +142,7 @@ def infer_node(node: ir.Node, *, opset: int = OPSET) -> None:
             continue
         types[key] = _type_proto(value)
         constant = value.const_value
-        if constant is not None and constant.size <= _SMALL:
+        if constant is not None and constant.size <= SMALL:
             data[key] = ir.to_proto(constant)
     proto.output.extend(f"o{index}" for index in range(len(node.outputs)))
     proto.attribute.extend(ir.to_proto(attribute) for attribute in node.attributes.values())

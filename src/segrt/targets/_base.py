@@ -100,11 +100,11 @@ class Built:
 
     Attributes:
         engine: What the session needs to know, as JSON values (library, version, chosen ...).
-        files: Paths relative to the package directory, besides ``model.onnx``.
+        lowering: Which of the lowered models was written as ``model.onnx``.
     """
 
     engine: dict[str, Any]
-    files: tuple[str, ...] = ()
+    lowering: int = 0
 
 
 class Target(ABC):

@@ -21,10 +21,11 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnx_ir as ir
 
 from segrt._registry import Registry
-from segrt.errors import UnsupportedConfigError
+from segrt.errors import ModelFileError, UnsupportedConfigError
 from segrt.graph.builder import AttributeValue, GraphBuilder, static_shape
 from segrt.importers._layer_graph import Array, JsonObject
 
@@ -150,8 +151,7 @@ class Call:
         The emitter gives the value a converter returns the layer's plain name, so roles matter
         only to tell inner nodes apart.
         """
-        name = f"{self.name}:{role}" if role else f"{self.name}:{op_type.lower()}"
-        return self._builder.op(op_type, inputs, name=name, **attributes)
+        return self.ops(op_type, inputs, outputs=1, role=role, **attributes)[0]
 
     def ops(
         self,
@@ -162,9 +162,19 @@ class Call:
         role: str = "",
         **attributes: AttributeValue,
     ) -> Sequence[ir.Value]:
-        """Append a node with several outputs; see `op`."""
+        """Append a node with several outputs; see `op`.
+
+        Raises:
+            ModelFileError: The inputs do not fit the operator.
+        """
         name = f"{self.name}:{role}" if role else f"{self.name}:{op_type.lower()}"
-        return self._builder.ops(op_type, inputs, name=name, outputs=outputs, **attributes)
+        try:
+            return self._builder.ops(op_type, inputs, name=name, outputs=outputs, **attributes)
+        except onnx.shape_inference.InferenceError as error:
+            raise ModelFileError(
+                f"layer {self.name!r} ({self.class_name}): its inputs do not fit together",
+                found=str(error).strip()[:300],
+            ) from error
 
     def weight(self, role: str, array: npt.ArrayLike) -> ir.Value:
         """Append a weight of the *layer* as initializer ``<layer>/<role>`` in float32.
@@ -216,15 +226,29 @@ class Call:
         axis = axis % x.rank if -x.rank <= axis < x.rank else self._bad_axis(x, axis)
         return axis if x.to_source is None else x.to_source[axis]
 
-    def activation(self, value: ir.Value, spec: Any, *, role: str = "activation") -> ir.Value:
+    def activation(self, x: Tensor, spec: Any) -> Tensor:
         """Apply an activation as Keras saved it: a name, None, or a serialised object.
 
-        The channel axis of ``value`` is axis 1 for N C spatial..., else the last one; only
-        softmax-like functions care.
+        Returns ``x`` itself where there is none.
         """
         from segrt.importers.layers import _activations
 
-        return _activations.apply(self, value, spec, role=role)
+        return _activations.apply(self, x, spec)
+
+    def part(self, class_name: str, config: JsonObject) -> Call:
+        """Return a call under the same name for a layer that is a part of this one."""
+        return Call(
+            self._builder,
+            name=self.name,
+            layer_name=self._layer_name,
+            class_name=class_name,
+            config=config,
+            keras_version=self.keras_version,
+            weights={},
+            kwargs={},
+            remark=self._remark,
+            constants=self._constants,
+        )
 
     def remark(self, text: str) -> None:
         """Tell the user something about this layer."""

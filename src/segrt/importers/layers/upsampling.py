@@ -1,0 +1,52 @@
+"""UpSampling2D: nearest, and bilinear in the two meanings it has had."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segrt.importers.layers import _config
+from segrt.importers.layers._base import Call, Tensor, keras_layer
+from segrt.importers.layers._inputs import image
+
+
+@keras_layer("UpSampling2D")
+def upsampling_2d(call: Call, x: Tensor) -> Tensor:
+    """Convert UpSampling2D to Resize: output pixel i of nearest is input pixel i // factor."""
+    x = image(call, x)
+    factors = _config.pair(call, "size", (2, 2))
+    interpolation = _config.choice(
+        call, "interpolation", ("nearest", "bilinear"), default="nearest"
+    )
+    if interpolation == "nearest":
+        mode = {"mode": "nearest", "nearest_mode": "floor"}
+        coordinates = "asymmetric"
+    else:
+        mode = {"mode": "linear"}
+        coordinates = "asymmetric" if _asymmetric_bilinear(call) else "half_pixel"
+    scales = call.constant("scales", np.array([1, 1, *factors], dtype=np.float32))
+    value = call.op(
+        "Resize",
+        [call.channels_first(x), None, scales],
+        role="resize",
+        coordinate_transformation_mode=coordinates,
+        **mode,
+    )
+    return call.wrap(value)
+
+
+def _asymmetric_bilinear(call: Call) -> bool:
+    """Say whether the file's Keras samples bilinearly without half-pixel centers.
+
+    Standalone Keras before 2.3 did. tf.keras of that time calls itself 2.2.4 too, but it writes
+    ``dtype`` into every layer, where standalone Keras writes it only beside an input shape.
+    """
+    if call.keras_version >= (2, 3):
+        return False
+    if "dtype" not in call.config:
+        return True
+    if "batch_input_shape" in call.config:
+        call.remark(
+            "bilinear upsampling as the first layer of a file of Keras 2.2.4: taken as tf.keras' "
+            "half-pixel sampling; standalone Keras meant asymmetric sampling"
+        )
+    return False

@@ -1,0 +1,207 @@
+"""From an imported graph to a package, and from a package to a session."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import onnx_ir as ir
+
+from segrt.errors import EngineError, PackageError, UnavailableError, UsageError
+from segrt.graph import metadata
+from segrt.graph.fix_shapes import fix_batch_and_size
+from segrt.graph.specs import input_specs, output_specs
+from segrt.targets._base import REGISTRY, Built, Lowering, Session, Target
+from segrt.targets._engine import save_model
+from segrt.targets._layers import layer_table
+from segrt.targets._manifest import FileEntry, Manifest, segrt_version
+from segrt.targets._measure import sample_feeds
+from segrt.targets._package import Package, load_package, write_package
+from segrt.types import BuildOptions, Precision, Verdict
+
+Lower: TypeAlias = Callable[[ir.Model, Lowering], tuple[ir.Model, tuple[Verdict, ...]]]
+
+# Relative L2 difference that the self-test accepts between the engine and the imported graph. It
+# is there to catch a broken installation (wrong kernels, NaN), not to judge accuracy: `verify`
+# does that.
+_SELFTEST_BOUND = {Precision.FP32: 1e-3, Precision.BF16: 1e-1}
+_SELFTEST_SIDE = 64
+
+
+def find_target(name: str) -> Target:
+    """Return the target called ``name``.
+
+    Raises:
+        UsageError: There is none.
+    """
+    target = REGISTRY.find(name)
+    if target is None:
+        raise UsageError(f"unknown target {name!r}", found=name, wanted=", ".join(REGISTRY.names()))
+    return target
+
+
+def build_package(
+    imported: ir.Model,
+    options: BuildOptions,
+    target_name: str,
+    output: str | os.PathLike[str] | None,
+    lower: Lower,
+) -> Package:
+    """Lower a graph for a target, build its engine and write the package.
+
+    Args:
+        imported: As an importer returned it; not changed.
+        options: Precision, threads, batch, size ...
+        target_name: Such as ``cpu``.
+        output: Directory to write; None makes one in the system's temporary directory.
+        lower: Applies a lowering to a graph (a copy of it) and says what it did.
+
+    Raises:
+        UsageError: Unknown target, options that contradict it, an output not to be overwritten.
+        ShapeError: The network cannot take the fixed batch or size.
+        UnavailableError: The target's library or instructions are missing here.
+        EngineError: The library refuses the graph.
+    """
+    target = find_target(target_name)
+    _check_options(target, options)
+    model = fix_batch_and_size(imported, batch=options.batch, size=options.size)
+    lowered = [lower(model, lowering) for lowering in target.lowerings(model, options)]
+
+    def fill(folder: Path) -> Callable[[dict[str, FileEntry]], Manifest]:
+        built = target.build(tuple(graph for graph, _ in lowered), options, folder)
+        chosen, verdicts = lowered[built.lowering]
+        save_model(model, folder / "imported.onnx")
+        (folder / "layers.json").write_text(layer_table(model, chosen), encoding="utf-8")
+        _write_selftest(model, folder / "selftest.npz")
+        return lambda files: _manifest(model, target, options, built, verdicts, files)
+
+    if output is None:
+        output = Path(tempfile.mkdtemp(prefix="segrt-")) / "model.segrt"
+    return write_package(Path(output), fill)
+
+
+def open_package(
+    package: Package | str | os.PathLike[str],
+    *,
+    threads: int | None = None,
+    selftest: bool = False,
+) -> Session:
+    """Open a session on a package; its hashes are checked first.
+
+    Args:
+        package: A path, or a package that `load_package` or `build_package` returned (its files
+            are checked again: they may have changed since).
+        threads: Threads of the engine; None takes what the package was built with.
+        selftest: Run the package's own input and compare with the recorded output.
+
+    Raises:
+        PackageError: The package is damaged or was changed.
+        UnavailableError: The engine's library or instructions are missing here.
+        EngineError: The engine fails, or the self-test does.
+    """
+    checked = load_package(package.path if isinstance(package, Package) else package)
+    manifest = checked.manifest
+    target = REGISTRY.find(manifest.target)
+    if target is None:
+        raise PackageError(
+            f"the package was built for target {manifest.target!r}, unknown to this SegRT",
+            wanted=", ".join(REGISTRY.names()),
+            hint="upgrade segrt",
+        )
+    options = manifest.options
+    if threads is not None:
+        options = replace(options, threads=threads)
+    _check_options(target, options)
+    session = target.open(checked.path, manifest.engine, options)
+    if selftest:
+        try:
+            run_selftest(checked, session)
+        except BaseException:
+            session.close()
+            raise
+    return session
+
+
+def run_selftest(package: Package, session: Session) -> float:
+    """Compare a session with the outputs recorded at build.
+
+    Returns:
+        The largest relative L2 difference of an output.
+
+    Raises:
+        EngineError: It is above what rounding explains.
+        PackageError: The recording does not belong to the network.
+    """
+    try:
+        with np.load(package.path / "selftest.npz", allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        feeds = {spec.name: arrays[f"input/{spec.name}"] for spec in session.inputs}
+        expected = {spec.name: arrays[f"output/{spec.name}"] for spec in session.outputs}
+    except (OSError, ValueError, KeyError) as error:
+        raise PackageError("the package's self-test is damaged", found=str(error)) from error
+    found = session.run(feeds)
+    worst = max(relative_l2(found[name], expected[name]) for name in expected)
+    bound = _SELFTEST_BOUND[package.manifest.options.precision]
+    # `not <=` instead of `>`: NaN must not pass.
+    if not worst <= bound:
+        raise EngineError(
+            "the engine does not reproduce the package's self-test",
+            found=f"relative L2 difference {worst:.3g}",
+            wanted=f"at most {bound:g}",
+            hint="reinstall the engine's library, or build the package again on this machine",
+        )
+    return worst
+
+
+def relative_l2(found: np.ndarray, expected: np.ndarray) -> float:
+    """Return ``|found - expected| / |expected|`` in double precision; NaN if any value is."""
+    difference = np.asarray(found, np.float64) - np.asarray(expected, np.float64)
+    scale = float(np.linalg.norm(np.asarray(expected, np.float64)))
+    return float(np.linalg.norm(difference)) / (scale if scale > 0 else 1.0)
+
+
+def _check_options(target: Target, options: BuildOptions) -> None:
+    known = target.availability()
+    if not known.can_run:
+        raise UnavailableError(
+            f"target {target.name!r} is not available here", found=known.detail, hint=known.hint
+        )
+    if options.threads is not None and options.threads < 1:
+        raise UsageError("threads must be positive", found=str(options.threads))
+
+
+def _write_selftest(model: ir.Model, path: Path) -> None:
+    """Record the imported graph's outputs, by ONNX Runtime in fp32, for one seeded input."""
+    feeds = sample_feeds(model, side=_SELFTEST_SIDE)
+    with find_target("onnxruntime").open_model(model, BuildOptions()) as session:
+        outputs = session.run(feeds)
+    arrays = {f"input/{name}": array for name, array in feeds.items()}
+    arrays |= {f"output/{name}": array for name, array in outputs.items()}
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+
+def _manifest(  # noqa: PLR0917 - one value per field of the manifest
+    model: ir.Model,
+    target: Target,
+    options: BuildOptions,
+    built: Built,
+    verdicts: tuple[Verdict, ...],
+    files: dict[str, FileEntry],
+) -> Manifest:
+    return Manifest(
+        segrt_version=segrt_version(),
+        source=metadata.source(model),
+        target=target.name,
+        engine=built.engine,
+        options=options,
+        inputs=input_specs(model),
+        outputs=output_specs(model),
+        files=files,
+        verdicts=verdicts,
+        remarks=tuple(metadata.remarks(model)),
+    )

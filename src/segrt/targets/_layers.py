@@ -1,0 +1,62 @@
+"""The table ``layers.json``: where every Keras layer went."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import onnx_ir as ir
+
+from segrt.graph import metadata
+
+
+def layer_table(imported: ir.Model, lowered: ir.Model) -> str:
+    """Describe, for every Keras value, what became of it.
+
+    Args:
+        imported: The graph before any pass.
+        lowered: The graph that the engine runs.
+
+    Returns:
+        JSON: a list, in the imported graph's order, of objects with ``keras`` (value name),
+        ``class`` (Keras class), ``imported`` and ``lowered`` (node names), ``present`` (the
+        lowered graph still has the value), ``recovered_from`` (the value it follows from, or
+        null) and ``fused`` (why it is gone, or null).
+    """
+    before, after = _nodes(imported), _nodes(lowered)
+    classes = {metadata.layer_of(node): metadata.class_of(node) for node in imported.graph}
+    present = {name for name, _ in metadata.keras_values(lowered.graph)}
+    recovered = _recovered(lowered)
+    fused = metadata.fused(lowered)
+    names = dict.fromkeys(name for name, _ in metadata.keras_values(imported.graph))
+    rows: list[dict[str, Any]] = [
+        {
+            "keras": name,
+            "class": classes.get(name, ""),
+            "imported": before.get(name, []),
+            "lowered": after.get(name, []),
+            "present": name in present,
+            "recovered_from": recovered.get(name),
+            "fused": fused.get(name),
+        }
+        for name in names
+    ]
+    return json.dumps(rows, indent=1) + "\n"
+
+
+def _nodes(model: ir.Model) -> dict[str, list[str]]:
+    """Return Keras value -> names of its nodes."""
+    table: dict[str, list[str]] = {}
+    for node in model.graph:
+        table.setdefault(metadata.layer_of(node), []).append(node.name or "")
+    return table
+
+
+def _recovered(model: ir.Model) -> dict[str, str]:
+    """Return folded-away Keras value -> the value of the graph that it follows from."""
+    values = [value for node in model.graph for value in node.outputs]
+    return {
+        recovery.keras: value.name or ""
+        for value in [*model.graph.inputs, *values]
+        for recovery in metadata.recoveries(value)
+    }

@@ -1,0 +1,131 @@
+"""Whichever CPU engine is faster on this machine: measured when the package is built."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from segrt.errors import PackageError, SegrtError, UnavailableError
+from segrt.targets import onnxruntime, openvino
+from segrt.targets._base import REGISTRY, Availability, Built, Lowering, Session, Target
+from segrt.targets._engine import library_version, save_model, serialize
+from segrt.targets._measure import Timing, measure, sample_feeds
+from segrt.targets._processor import processor_name
+from segrt.types import BuildOptions, Precision
+
+_LOG = logging.getLogger(__name__)
+
+
+class Cpu(Target):
+    """ONNX Runtime or OpenVINO."""
+
+    name = "cpu"
+
+    def availability(self) -> Availability:
+        """Say whether at least one of the two libraries is installed."""
+        known = [target.availability() for target in _engines()]
+        usable = any(entry.can_run for entry in known)
+        hint = "" if usable else "run: pip install onnxruntime openvino"
+        return Availability(usable, usable, "; ".join(entry.detail for entry in known), hint)
+
+    def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
+        """Return OpenVINO's and ONNX Runtime's favourites."""
+        if options.precision is Precision.BF16:
+            return (openvino.LOWERING,)
+        return (openvino.LOWERING, onnxruntime.LOWERING)
+
+    def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
+        """Measure every engine with every lowering; write the fastest one's graph."""
+        sessions = _open_all(models, options)
+        try:
+            feeds = sample_feeds(models[0])
+            timings = measure(sessions, feeds)
+        finally:
+            for session in sessions.values():
+                session.close()
+        (chosen, index), _ = min(timings.items(), key=lambda item: item[1].median_ms)
+        save_model(models[index], folder / "model.onnx")
+        return Built(
+            {
+                "library": chosen,
+                "version": library_version(chosen),
+                "processor": processor_name(),
+                "measured": [_report(key, timing) for key, timing in timings.items()],
+            },
+            lowering=index,
+        )
+
+    def open(self, folder: Path, engine: Mapping[str, Any], options: BuildOptions) -> Session:
+        """Open the engine that was chosen at build; say so if that was on another processor."""
+        target = _engine(engine.get("library"))
+        here = processor_name()
+        if engine.get("processor") != here:
+            _LOG.warning(
+                "%s was chosen for the processor %s; this is %s: build the package again here to "
+                "have the faster engine for it",
+                target.name,
+                engine.get("processor"),
+                here,
+            )
+        return target.open(folder, engine, options)
+
+    def open_model(self, model: ir.Model, options: BuildOptions) -> Session:
+        """Open a session on a graph in memory, unmeasured: OpenVINO where it is installed."""
+        for target in _engines():
+            if target.availability().can_run:
+                return target.open_model(model, options)
+        raise UnavailableError(
+            "neither OpenVINO nor ONNX Runtime is installed",
+            hint="run: pip install onnxruntime openvino",
+        )
+
+
+def _engines() -> tuple[Target, Target]:
+    return openvino.OpenVino(), onnxruntime.OnnxRuntime()
+
+
+def _engine(name: object) -> Target:
+    for target in _engines():
+        if target.name == name:
+            return target
+    raise PackageError(
+        "the package was built for an engine that target 'cpu' does not know",
+        found=repr(name),
+        wanted="openvino or onnxruntime",
+    )
+
+
+def _open_all(
+    models: tuple[ir.Model, ...], options: BuildOptions
+) -> dict[tuple[str, int], Session]:
+    """Open all engines on all distinct graphs; an engine that cannot is left out, aloud."""
+    distinct: dict[str, int] = {}
+    for index, model in enumerate(models):
+        distinct.setdefault(hashlib.sha256(serialize(model)).hexdigest(), index)
+    sessions: dict[tuple[str, int], Session] = {}
+    problems: list[SegrtError] = []
+    for target in _engines():
+        if options.precision is Precision.BF16 and target.name != "openvino":
+            continue
+        for index in distinct.values():
+            try:
+                sessions[target.name, index] = target.open_model(models[index], options)
+            except SegrtError as error:
+                problems.append(error)
+                _LOG.warning("%s is left out of the choice: %s", target.name, error)
+    if not sessions:
+        raise problems[0]
+    return sessions
+
+
+def _report(key: tuple[str, int], timing: Timing) -> dict[str, Any]:
+    return {"library": key[0], "lowering": key[1], **asdict(timing)}
+
+
+REGISTRY.register("cpu")(Cpu())

@@ -1,0 +1,98 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from segrt._optional import require
+from segrt.errors import EngineError
+from segrt.targets._base import REGISTRY, Array, Availability, Built, Lowering, Session, Target
+from segrt.targets._engine import (
+    library_availability,
+    library_version,
+    precision_error,
+    save_model,
+    serialize,
+)
+from segrt.targets._session import CheckedSession
+from segrt.types import BuildOptions, Precision
+
+_INSTALL = "pip install onnxruntime"
+
+# As measured (docs/lab/LOG.md): the blocked-layout kernels take Resize and the convolution behind
+# it at full speed, while DepthToSpace and ConvTranspose leave that layout and pay for it.
+LOWERING = Lowering(upsampling_forms=("resize", "expand", "deconvolution"))
+
+
+class OnnxRuntimeSession(CheckedSession):
+    """A graph in ONNX Runtime."""
+
+    def __init__(self, model: ir.Model, source: bytes | Path, threads: int | None) -> None:
+        super().__init__(model)
+        library = require("onnxruntime", purpose="the onnxruntime target", install=_INSTALL)
+        options = library.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads or 0
+        options.inter_op_num_threads = 1
+        # Threads that spin between runs take the cores from whatever else the process does: an
+        # OpenVINO session run in turns with a spinning one took 60 ms instead of 36.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._engine = library.InferenceSession(
+                source if isinstance(source, bytes) else str(source),
+                options,
+                providers=["CPUExecutionProvider"],
+            )
+        except Exception as error:
+            raise EngineError("ONNX Runtime refuses the graph", found=str(error)) from error
+        self._names = [spec.name for spec in self.outputs]
+
+    def _infer(self, arrays: Sequence[Array]) -> Sequence[Array]:
+        feeds = {spec.name: array for spec, array in zip(self.inputs, arrays, strict=True)}
+        results: list[Array] = self._engine.run(self._names, feeds)
+        return results
+
+    def _free(self) -> None:
+        self._engine = None
+
+
+class OnnxRuntime(Target):
+    """ONNX Runtime's CPU provider; fp32 only (it has no bf16 convolution on CPUs)."""
+
+    name = "onnxruntime"
+
+    def availability(self) -> Availability:
+        """Say whether the library is installed."""
+        return library_availability("onnxruntime", _INSTALL)
+
+    def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
+        """Return the one lowering that is fastest here."""
+        return (LOWERING,)
+
+    def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
+        """Write the graph, after the library has accepted it."""
+        self.open_model(models[0], options).close()
+        save_model(models[0], folder / "model.onnx")
+        return Built({"library": self.name, "version": library_version("onnxruntime")})
+
+    def open(self, folder: Path, engine: Mapping[str, Any], options: BuildOptions) -> Session:
+        """Open a session on ``folder/model.onnx``."""
+        self._check(options)
+        path = folder / "model.onnx"
+        return OnnxRuntimeSession(ir.load(path), path, options.threads)
+
+    def open_model(self, model: ir.Model, options: BuildOptions) -> Session:
+        """Open a session on a graph in memory."""
+        self._check(options)
+        return OnnxRuntimeSession(model, serialize(model), options.threads)
+
+    def _check(self, options: BuildOptions) -> None:
+        if options.precision is not Precision.FP32:
+            raise precision_error(self.name, options.precision, "fp32", "use target openvino")
+
+
+REGISTRY.register("onnxruntime")(OnnxRuntime())

@@ -1,0 +1,137 @@
+"""OpenVINO on the CPU, in fp32 or bf16."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from segrt._optional import require
+from segrt.errors import EngineError, UnavailableError
+from segrt.targets._base import REGISTRY, Array, Availability, Built, Lowering, Session, Target
+from segrt.targets._engine import (
+    library_availability,
+    library_version,
+    precision_error,
+    save_model,
+    serialize,
+)
+from segrt.targets._processor import has_native_bf16, processor_name
+from segrt.targets._session import CheckedSession
+from segrt.types import BuildOptions, Precision
+
+_INSTALL = "pip install openvino"
+_HINTS = {Precision.FP32: "f32", Precision.BF16: "bf16"}
+_TAKEN = {Precision.FP32: "float32", Precision.BF16: "bfloat16"}
+
+# As measured (docs/lab/LOG.md): one transposed convolution needs 9 of the 16 products of an
+# upsampling and the 2x2 convolution behind it, and this library fuses it well.
+LOWERING = Lowering(
+    upsampling_forms=("transposed", "subpixel", "resize", "expand", "deconvolution")
+)
+
+
+class OpenVinoSession(CheckedSession):
+    """A graph compiled by OpenVINO."""
+
+    def __init__(self, model: ir.Model, source: bytes | Path, options: BuildOptions) -> None:
+        super().__init__(model)
+        # The library's telemetry belongs to its converters (`convert_model`, `ovc`), which are
+        # never called: a graph is read by the core itself.
+        core = _core()
+        settings: dict[str, object] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+            "INFERENCE_PRECISION_HINT": _HINTS[options.precision],
+        }
+        if options.threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = options.threads
+        try:
+            engine = core.compile_model(core.read_model(source), "CPU", settings)
+            taken = engine.get_property("INFERENCE_PRECISION_HINT").to_string()
+            self._request = engine.create_infer_request()
+        except Exception as error:
+            raise EngineError("OpenVINO refuses the graph", found=str(error)) from error
+        if taken not in (_TAKEN[options.precision], _HINTS[options.precision]):
+            raise UnavailableError(
+                f"OpenVINO does not compute in {options.precision} on this processor",
+                found=f"{taken} ({processor_name()})",
+                wanted=options.precision,
+            )
+
+    def _infer(self, arrays: Sequence[Array]) -> Sequence[Array]:
+        # Inputs are read where they lie; outputs are copied, since the request reuses its own.
+        results = self._request.infer(list(arrays), share_inputs=True, share_outputs=False)
+        return [results[index] for index in range(len(self.outputs))]
+
+    def _free(self) -> None:
+        self._request = None
+
+
+class OpenVino(Target):
+    """OpenVINO's CPU plugin."""
+
+    name = "openvino"
+
+    def availability(self) -> Availability:
+        """Say whether the library is installed."""
+        return library_availability("openvino", _INSTALL)
+
+    def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
+        """Return the one lowering that is fastest here."""
+        return (LOWERING,)
+
+    def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
+        """Write the graph, after the library has compiled it."""
+        self.open_model(models[0], options).close()
+        save_model(models[0], folder / "model.onnx")
+        return Built({"library": self.name, "version": library_version("openvino")})
+
+    def open(self, folder: Path, engine: Mapping[str, Any], options: BuildOptions) -> Session:
+        """Open a session on ``folder/model.onnx``."""
+        self._check(options)
+        path = folder / "model.onnx"
+        return OpenVinoSession(ir.load(path), path, options)
+
+    def open_model(self, model: ir.Model, options: BuildOptions) -> Session:
+        """Open a session on a graph in memory."""
+        self._check(options)
+        return OpenVinoSession(model, serialize(model), options)
+
+    def _check(self, options: BuildOptions) -> None:
+        if options.precision not in _HINTS:
+            raise precision_error(
+                self.name, options.precision, "fp32 or bf16", "choose one of these"
+            )
+        if options.precision is Precision.BF16:
+            check_bf16()
+
+
+def check_bf16() -> None:
+    """Refuse bf16 where the processor would only emulate it.
+
+    Raises:
+        UnavailableError: It lacks the instructions.
+    """
+    native = has_native_bf16()
+    if native is None:
+        native = "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if not native:
+        raise UnavailableError(
+            "bf16 needs a processor that multiplies it natively",
+            found=processor_name(),
+            wanted="AMX or AVX512-BF16 (amx_bf16 or avx512_bf16 in /proc/cpuinfo)",
+            hint="use fp32",
+        )
+
+
+@lru_cache(maxsize=1)
+def _core() -> Any:
+    library = require("openvino", purpose="the openvino target", install=_INSTALL)
+    return library.Core()
+
+
+REGISTRY.register("openvino")(OpenVino())
