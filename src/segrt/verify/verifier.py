@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,9 +12,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from segrt.errors import UsageError
-from segrt.targets._base import Session
-from segrt.types import Precision
-from segrt.verify._inner import DEFAULT_BUDGET_BYTES, Opener
+from segrt.verify._inner import DEFAULT_BUDGET_BYTES
 from segrt.verify._layers import compare_layers
 from segrt.verify._outputs import compare_outputs
 from segrt.verify._plan import Plan
@@ -22,33 +20,13 @@ from segrt.verify._rows import Names, layer_row
 from segrt.verify.candidate import locate
 from segrt.verify.reference import Reference, choose_reference
 from segrt.verify.report import Report
+from segrt.verify.subject import Subject
 from segrt.verify.tolerance import Tolerance, tolerance_of
 
 Array: TypeAlias = npt.NDArray[Any]
 
 # Size of a free axis of a random input: a multiple of 32, as nets with five poolings need.
 _FREE_SIZE = 128
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is verified: the parts of a package that matter here.
-
-    Attributes:
-        name: For people.
-        imported: The graph before any pass.
-        lowered: The graph the engine runs.
-        precision: The type the engine computes in.
-        open: Opens the deployed session.
-        open_model: Opens a graph in memory on the package's own target, with its own options.
-    """
-
-    name: str
-    imported: ir.Model
-    lowered: ir.Model
-    precision: Precision
-    open: Callable[[], Session]
-    open_model: Opener
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from segrt.graph.builder import OPSET, GraphBuilder
 from segrt.types import Precision, TensorSpec
 from segrt.verify._ort import PlainRunner
 from segrt.verify.reference import ImportedGraph
-from segrt.verify.verifier import Subject
+from segrt.verify.subject import Subject
 
 LAST = (0, 2, 3, 1)
 
