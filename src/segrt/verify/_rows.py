@@ -47,10 +47,10 @@ class Names:
 
         Values that merely repeat another one need not be known to a reference.
         """
+        found = [*self.lowered.found.values(), *self.imported.found.values()]
+        repeated = {place.keras for place in found if place.alias}
         names = dict.fromkeys(self.reference)
-        for locations in (self.lowered, self.imported):
-            found = locations.found.items()
-            names |= dict.fromkeys(name for name, place in found if not place.alias)
+        names |= dict.fromkeys(place.keras for place in found if place.keras not in repeated)
         return list(names | dict.fromkeys(self.lowered.ambiguous))
 
 

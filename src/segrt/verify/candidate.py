@@ -85,7 +85,7 @@ class Pairing:
             stored: As the graph holds the ONNX value.
         """
         recovery = self.located.recovery
-        if recovery is None:
+        if recovery is None or _changes_nothing(recovery):
             self.figures.update(reference, to_source(stored, self.located.to_source))
         elif stored.ndim < 2 or stored.shape[1] != recovery.scale.size:
             self.figures.update(reference, stored)
@@ -173,9 +173,22 @@ def root(value: ir.Value) -> ir.Value:
 
 
 def _repeats_named(value: ir.Value) -> bool:
+    """Say whether a value is another Keras value, or an input, in at most another layout."""
     node = value.producer()
-    source = node.inputs[0] if node is not None and node.op_type == "Identity" else None
-    return source is not None and metadata.keras_name(source) is not None
+    if node is None or node.op_type != "Identity":
+        return False
+    source = node.inputs[0]
+    while source is not None and metadata.keras_name(source) is None:
+        node = source.producer()
+        if node is None or node.op_type not in ("Identity", "Transpose"):
+            return False
+        source = node.inputs[0]
+    return source is not None
+
+
+def _changes_nothing(recovery: Recovery) -> bool:
+    """Say whether the folded value and its carrier are the same numbers, as behind a no-op."""
+    return bool(np.all(recovery.scale == 1) and np.all(recovery.shift == 0))
 
 
 def _classes(model: ir.Model) -> dict[str, str]:

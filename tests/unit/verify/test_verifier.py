@@ -378,3 +378,45 @@ def test_a_precision_without_tolerance_is_refused(case):
     case.precision = Precision.INT8
     with pytest.raises(UnavailableError, match="tolerance"):
         run(case)
+
+
+def remove_dropout(case):
+    """Dissolve ``drop`` into ``conv_d``, as the removal of operators without effect does."""
+    drop, conv = case.value("drop"), case.value("conv_d")
+    for node, index in list(drop.uses()):
+        node.replace_input_with(index, conv)
+    case.lowered.graph.remove(drop.producer(), safe=True)
+    metadata.add_recovery(conv, metadata.Recovery("drop", "0,2,3,1", np.ones(1), np.zeros(1)))
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_removed_dropout_is_recovered_exactly(case, tmp_path, recorded):
+    remove_dropout(case)
+
+    def spoil(content):
+        if not recorded:
+            content.pop("layer/drop")
+
+    report = run(case, case.record(tmp_path / "r.npz", spoil))
+    assert report.ok, report.verdict
+    found = {row.name: row for row in report.rows}
+    assert ("drop" in found) is recorded
+    if recorded:
+        assert found["drop"].recovered
+        assert found["drop"].whole.amplification == 1.0
+
+
+def test_an_inner_model_need_not_have_its_inputs_recorded(case, tmp_path):
+    """``inner/input`` repeats the network's input in another layout."""
+    for model in (case.imported, case.lowered):
+        builder = GraphBuilder(model.graph)
+        stored = ir.convenience.create_value_mapping(model.graph)["input_1:nchw"]
+        users = list(stored.uses())
+        inner = builder.op("Identity", [stored], name="inner/input")
+        metadata.tag_value(inner, "inner/input", (0, 2, 3, 1))
+        for node, index in users:
+            node.replace_input_with(index, inner)
+        model.graph.sort()
+    path = case.record(tmp_path / "r.npz", lambda content: content.pop("layer/inner/input"))
+    report = run(case, path)
+    assert report.ok, report.verdict
