@@ -48,8 +48,9 @@ class GraphBuilder:
         return candidate
 
     def rename(self, value: ir.Value, name: str) -> None:
-        """Give ``value`` the name ``name``; a name taken by another value gets a suffix."""
+        """Give ``value`` the name ``name``, freeing its old one; a taken name gets a suffix."""
         if value.name != name:
+            self._taken.discard(value.name)
             value.name = self.unique(name)
 
     def input(self, name: str, shape: Sequence[int | None], dtype: ir.DataType) -> ir.Value:

@@ -132,7 +132,8 @@ class _Emitter:
                 value = inner
             else:
                 self._builder.rename(inner, f"{name}:nchw")
-                value = self._builder.op("Transpose", [inner], name=name, perm=axes)
+                value = self._builder.op("Transpose", [inner], name=f"{name}:source", perm=axes)
+                self._builder.rename(value, name)
                 metadata.move_tags(inner, value)
                 value.metadata_props.pop(metadata.TO_SOURCE, None)
             producer = value.producer()

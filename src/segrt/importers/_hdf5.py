@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import h5py
 import numpy as np
 
 from segrt.errors import ModelFileError, UnsafeFileError
+from segrt.importers._hdf5_probe import attribute_bytes, probe
 from segrt.importers._layer_graph import Array
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -28,27 +29,34 @@ _MAX_ATTRIBUTE_BYTES = 64 << 20
 
 
 @contextmanager
-def open_hdf5(file: Path | IO[bytes], name: str) -> Iterator[h5py.File]:
-    """Open an HDF5 file for reading.
+def open_hdf5(path: Path, name: str) -> Iterator[h5py.File]:
+    """Open an HDF5 file for reading, after a trial in a process of its own.
 
     Args:
-        file: A path, or a seekable binary file.
+        path: The file.
         name: How messages call it.
 
     Raises:
         ModelFileError: It is not HDF5, is truncated, or breaks while it is read.
     """
+    trouble = probe(path)
+    if trouble is not None:
+        raise _damaged(name, trouble)
     try:
-        with h5py.File(file, "r") as opened:
+        with h5py.File(path, "r") as opened:
             yield opened
     except ModelFileError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise ModelFileError(
-            f"{name} cannot be read as HDF5: it is damaged or truncated",
-            found=str(error)[:200],
-            hint="copy or download the file again and compare its size",
-        ) from error
+    except (OSError, RuntimeError, KeyError) as error:
+        raise _damaged(name, str(error)) from error
+
+
+def _damaged(name: str, trouble: str) -> ModelFileError:
+    return ModelFileError(
+        f"{name} cannot be read as HDF5: it is damaged or truncated",
+        found=trouble[:200],
+        hint="copy or download the file again and compare its size",
+    )
 
 
 def get_group(parent: h5py.Group, name: str, file: str) -> h5py.Group:
@@ -183,7 +191,7 @@ def _foreign_filters(dataset: h5py.Dataset) -> bool:
 
 
 def _attribute(holder: h5py.Group, name: str, file: str) -> Any:
-    size = holder.attrs.get_id(name).get_storage_size()
+    size = attribute_bytes(holder, name)
     if size > _MAX_ATTRIBUTE_BYTES:
         raise UnsafeFileError(f"{file}: attribute {name!r} is too large", found=f"{size} bytes")
     try:

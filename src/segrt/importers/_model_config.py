@@ -21,6 +21,7 @@ from segrt.importers._layer_graph import (
     LayerCall,
     LayerGraph,
     TensorRef,
+    map_tensors,
 )
 
 _FUNCTIONAL_CLASSES = {"Model", "Functional"}
@@ -100,6 +101,7 @@ class _ModelReader:
         inputs, _ = self._refs(config.get("input_layers"), "input_layers")
         outputs, output_names = self._refs(config.get("output_layers"), "output_layers")
         graph = LayerGraph(name, layers, inputs, outputs, output_names, self._version)
+        _count_calls_from_zero(graph)
         self._check_refs(graph)
         return graph
 
@@ -147,7 +149,9 @@ class _ModelReader:
     def _layer(self, entry: Any, depth: int) -> KerasLayer:
         if not isinstance(entry, dict) or not isinstance(entry.get("config"), dict | list):
             raise self._bad("a layer without class or configuration", found=repr(entry)[:120])
-        config = plain(entry["config"])
+        is_model = entry.get("class_name") in MODEL_CLASSES
+        # A nested model's layers unwrap their own configurations.
+        config = entry["config"] if is_model else plain(entry["config"])
         inner_name = config.get("name") if isinstance(config, dict) else None
         name = str(entry.get("name") or inner_name or "")
         class_name, package = _class_of(entry)
@@ -227,6 +231,37 @@ class _ModelReader:
         return ModelFileError(
             f"{self._what}: {message}", found=found, hint="save the model again from Keras"
         )
+
+
+def _count_calls_from_zero(graph: LayerGraph) -> None:
+    """Renumber references to nested models.
+
+    In Keras 2 a model that was built on an input owns call 0 itself, and the file keeps only the
+    calls behind it: they are numbered from 1. (Not so in Keras 3, nor for a Sequential that was
+    built by its first call.) Every kept call leads to an output, so the largest number tells.
+    """
+    calls = [call for layer in graph.layers.values() for call in layer.calls]
+    refs = [*graph.outputs, *(ref for call in calls for ref in call.tensors())]
+    shifted = set()
+    for name, layer in graph.layers.items():
+        used = [ref.call for ref in refs if ref.layer == name]
+        if layer.model is not None and used and max(used) == len(layer.calls) and min(used) > 0:
+            shifted.add(name)
+
+    def shift(ref: TensorRef) -> TensorRef:
+        moved = ref.layer in shifted
+        return TensorRef(ref.layer, ref.call - 1, ref.tensor) if moved else ref
+
+    if shifted:
+        graph.outputs = [shift(ref) for ref in graph.outputs]
+        for layer in graph.layers.values():
+            layer.calls = [
+                LayerCall(
+                    map_tensors(call.args, shift),
+                    {key: map_tensors(value, shift) for key, value in call.kwargs.items()},
+                )
+                for call in layer.calls
+            ]
 
 
 def plain(value: Any, depth: int = 0) -> Any:

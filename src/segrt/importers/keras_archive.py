@@ -24,8 +24,6 @@ _MAX_COMPRESSION = 200
 _ALWAYS_ALLOWED_BYTES = 1 << 20
 _MAX_MEMBERS = 10_000
 _MAX_WEIGHTS_BYTES = 64 << 30
-# Weights up to this size are unpacked in memory, larger ones beside the system's temporary files.
-_IN_MEMORY_BYTES = 32 << 20
 
 
 class KerasArchive:
@@ -80,11 +78,11 @@ class KerasArchive:
             backend="unknown",
             model_name=graph.name,
         )
-        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as unpacked:
-            with archive.open(members[_WEIGHTS]) as stream:
-                shutil.copyfileobj(stream, unpacked, 1 << 20)
-            unpacked.seek(0)
-            name = f"{path.name}/{_WEIGHTS}"
+        name = f"{path.name}/{_WEIGHTS}"
+        with tempfile.TemporaryDirectory(prefix="segrt-") as folder:
+            unpacked = Path(folder) / _WEIGHTS
+            with archive.open(members[_WEIGHTS]) as stream, unpacked.open("wb") as copy:
+                shutil.copyfileobj(stream, copy, 1 << 20)
             with _hdf5.open_hdf5(unpacked, name) as file:
                 remarks = _weights_by_class.bind(graph, file, name)
                 return emit(graph, source, remarks)

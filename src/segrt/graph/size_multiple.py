@@ -1,0 +1,94 @@
+"""What the height and width of an image must be multiples of for a network with free sizes.
+
+A U-Net halves its image several times and joins what it doubles again with what it had: sizes
+that do not divide evenly do not meet. The answer is found by asking ONNX's shape inference: the
+smallest step for which images of odd multiples of it go through and come out at their own size.
+"""
+
+from __future__ import annotations
+
+import onnx
+import onnx_ir as ir
+
+from segrt.errors import ShapeError
+from segrt.graph.builder import infer_node
+
+# Products of the strides that occur: powers of two, with one stride of three or two.
+_STEPS = (1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 32, 36, 48, 64, 72, 96, 128, 144, 192, 256, 512)
+# Coprime to all steps' factors, so that a step passes only if it is really enough; and large
+# enough that unpadded convolutions leave something.
+_FACTORS = (65, 67)
+_LARGE = 512 * 9 * 2  # A multiple of every step, for the axis that is not asked about.
+
+
+def size_multiple(
+    model: ir.Model, *, channel_axis: int, output: str | None = None
+) -> tuple[int, int]:
+    """Find what the input's height and width must be multiples of.
+
+    Args:
+        model: With one image input of four axes; not changed.
+        channel_axis: Where the input's channels are, 1 or -1.
+        output: The output that must have the input's size; None is the first. An output without
+            two image axes is only asked to be computable.
+
+    Returns:
+        (height, width). A fixed size is its own multiple.
+
+    Raises:
+        ShapeError: No step up to 512 makes the sizes meet.
+    """
+    first = 2 if channel_axis == 1 else 1
+    shape = model.graph.inputs[0].shape
+    if shape is None or len(shape) != 4:
+        raise ShapeError(f"the network's input is no image: shape {shape}")
+    fixed = [size if isinstance(size, int) else None for size in shape[first : first + 2]]
+    if None not in fixed:
+        return int(fixed[0] or 1), int(fixed[1] or 1)
+    probe = _Probe(model, first, output)
+    # One axis after the other: the other one gets a size that fits whatever its step is.
+    found = [
+        size if size is not None else _smallest(probe, axis, fixed)
+        for axis, size in enumerate(fixed)
+    ]
+    return found[0], found[1]
+
+
+def _smallest(probe: _Probe, axis: int, fixed: list[int | None]) -> int:
+    for step in _STEPS:
+        sizes = [_LARGE if size is None else size for size in fixed]
+        if all(probe.fits([*sizes[:axis], step * f, *sizes[axis + 1 :]], axis) for f in _FACTORS):
+            return step
+    raise ShapeError(
+        f"no {'width' if axis else 'height'} was found for which the network's output has its "
+        "input's size",
+        hint="fix the size when building",
+    )
+
+
+class _Probe:
+    """A private copy of the graph, whose shapes are inferred anew for each trial."""
+
+    def __init__(self, model: ir.Model, first: int, output: str | None) -> None:
+        self._graph = model.clone().graph
+        self._input = self._graph.inputs[0]
+        self._first = first
+        named = [value for value in self._graph.outputs if value.name == output]
+        self._output = named[0] if named else self._graph.outputs[0]
+
+    def fits(self, sizes: list[int], axis: int) -> bool:
+        assert self._input.shape is not None
+        rest = list(self._input.shape)
+        rest[self._first : self._first + 2] = sizes
+        self._input.shape = ir.Shape(rest)
+        try:
+            for node in self._graph:
+                for value in node.outputs:
+                    value.shape = None
+                infer_node(node)
+        except (onnx.shape_inference.InferenceError, ValueError):
+            return False
+        shape = self._output.shape
+        if shape is None or len(shape) != 4:
+            return shape is not None
+        return shape[self._first + axis] == sizes[axis]

@@ -1,0 +1,211 @@
+"""Loads a Keras model file with real Keras, without ever running code from the file.
+
+Which Keras matters: Keras 3 reads files of Keras 2, yet computes `hard_sigmoid` its own way. The
+library is therefore chosen by the version written in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from segrt._optional import is_installed, require
+from segrt.errors import ModelFileError, RefusedError, UnavailableError, UnsafeFileError
+
+INSTALL = "pip install keras tensorflow"
+# Keras imports the module a config names; only its own may be named.
+_TRUSTED_MODULES = ("keras", "keras_core", "tf_keras", "tensorflow", "builtins")
+_MAX_CONFIG_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class KerasFile:
+    """What a model file says about itself, read without Keras.
+
+    Attributes:
+        path: The file.
+        kind: ``h5`` for HDF5 content, ``archive`` for a zip; the suffix is not believed.
+        keras_version: As written, "unknown" where it is not.
+        config: The architecture's JSON text, "" if the file holds weights only.
+    """
+
+    path: Path
+    kind: str
+    keras_version: str
+    config: str
+
+
+def read_file(path: Path) -> KerasFile:
+    """Sniff a model file and read its description.
+
+    Raises:
+        ModelFileError: It is missing, damaged, or neither HDF5 nor a Keras archive.
+    """
+    if not path.is_file():
+        raise ModelFileError(f"{path} is not a file", wanted="a .h5, .hdf5 or .keras file")
+    try:
+        if zipfile.is_zipfile(path):
+            return _read_archive(path)
+        if h5py.is_hdf5(path):
+            with h5py.File(path, "r") as file:
+                attributes = dict(file.attrs)
+            version, config = (
+                _text(attributes.get(key, "")) for key in ("keras_version", "model_config")
+            )
+            return KerasFile(path, "h5", version or "unknown", config)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ModelFileError(f"{path} cannot be read", found=str(error)) from error
+    raise ModelFileError(f"{path} is no Keras model file", wanted="HDF5 or a Keras archive")
+
+
+def _read_archive(path: Path) -> KerasFile:
+    with zipfile.ZipFile(path) as archive:
+        if archive.getinfo("config.json").file_size > _MAX_CONFIG_BYTES:
+            raise UnsafeFileError(f"{path}: config.json is too large to be one")
+        config = archive.read("config.json").decode("utf-8")
+        metadata = json.loads(archive.read("metadata.json"))
+    return KerasFile(path, "archive", str(metadata.get("keras_version", "unknown")), config)
+
+
+def choose_keras(version: str) -> Any:
+    """Import the Keras that fits a file written by Keras ``version``.
+
+    Returns:
+        The module ``keras``, ``tf_keras`` or ``tensorflow.keras``.
+
+    Raises:
+        UnavailableError: No Keras is installed, or only one too old for the file.
+    """
+    wants_keras_3 = version.startswith("3")
+    if not wants_keras_3 and is_installed("tf_keras"):
+        return require("tf_keras", purpose="recording", install="pip install tf_keras")
+    if is_installed("keras"):
+        keras = require("keras", purpose="recording", install=INSTALL)
+    else:
+        keras = require("tensorflow", purpose="recording", install=INSTALL).keras
+    if wants_keras_3 and not keras_version(keras).startswith("3"):
+        raise UnavailableError(
+            "the file was written by Keras 3",
+            found=f"Keras {keras_version(keras)}",
+            hint="run: pip install 'keras>=3'",
+        )
+    return keras
+
+
+def keras_version(keras: Any) -> str:
+    """Return the version of a Keras module."""
+    return str(keras.__version__)
+
+
+def load_keras(
+    file: KerasFile,
+    keras: Any,
+    *,
+    architecture: Path | None = None,
+    allow_code: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return the Keras model of a file, uncompiled.
+
+    Args:
+        file: From `read_file`.
+        keras: From `choose_keras`.
+        architecture: JSON of `model.to_json()`, for files that hold weights only.
+        allow_code: Let Keras run Lambda code from the file; only for files you trust.
+        custom_objects: Your own layer classes by name.
+
+    Raises:
+        UnsafeFileError: The file holds code or names foreign modules, and ``allow_code`` is off.
+        ModelFileError: Keras cannot load it, or the architecture is missing.
+    """
+    config = architecture.read_text("utf-8") if architecture else file.config
+    if not config:
+        raise ModelFileError(
+            f"{file.path.name} holds weights only", hint="give the architecture's JSON file too"
+        )
+    if not allow_code:
+        _refuse_code(file.path.name, config)
+    try:
+        if architecture:
+            return _load_weights(file, keras, config, custom_objects)
+        with tempfile.TemporaryDirectory() as folder:
+            # Keras believes the suffix, and 2.12 wrote HDF5 into `.keras` files.
+            link = Path(folder) / ("model.h5" if file.kind == "h5" else "model.keras")
+            link.symlink_to(file.path.resolve())
+            return keras.models.load_model(
+                link, custom_objects=custom_objects, compile=False, safe_mode=not allow_code
+            )
+    except (RefusedError, UnavailableError):
+        raise
+    except Exception as error:  # Keras raises whatever its layers raise
+        raise ModelFileError(
+            f"Keras {keras_version(keras)} cannot load {file.path.name}",
+            found=f"{type(error).__name__}: {error}",
+            hint="custom layers are given as custom_objects",
+        ) from error
+
+
+def _load_weights(
+    file: KerasFile, keras: Any, config: str, custom_objects: Mapping[str, Any] | None
+) -> Any:
+    model = keras.models.model_from_json(config, custom_objects=custom_objects)
+    with h5py.File(file.path, "r") as content:
+        legacy = "layer_names" in content.attrs or "layer_names0" in content.attrs
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / ("model.h5" if legacy else "model.weights.h5")
+        link.symlink_to(file.path.resolve())
+        model.load_weights(str(link))
+    return model
+
+
+def _refuse_code(file: str, config: str) -> None:
+    try:
+        described = json.loads(config)
+    except ValueError as error:
+        raise ModelFileError(f"{file}: the model's config is no JSON", found=str(error)) from error
+    for item in _objects(described):
+        class_name, module = item.get("class_name"), item.get("module")
+        if class_name in ("Lambda", "__lambda__"):
+            name = _layer_name(item)
+            raise UnsafeFileError(
+                f"{file} holds Lambda code{name}",
+                hint="if you trust the file, allow its code explicitly",
+            )
+        root = module.split(".")[0] if isinstance(module, str) and class_name else "keras"
+        function = root == "builtins" and class_name != "function"
+        # A custom class is found by its registered name; Keras still would import its module.
+        if root not in _TRUSTED_MODULES or function:
+            raise UnsafeFileError(
+                f"{file} names the foreign module {module!r} for {class_name!r}",
+                hint="if you trust the file, allow its code explicitly",
+            )
+
+
+def _layer_name(item: Mapping[str, Any]) -> str:
+    config = item.get("config")
+    name = config.get("name") if isinstance(config, Mapping) else None
+    return f" in layer {name!r}" if name else ""
+
+
+def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield every JSON object that names a class, without recursion: depth is the file's say."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, Mapping):
+            if "class_name" in item:
+                yield item
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,224 @@
+"""Every layer of every golden model says on ONNX Runtime what real Keras said.
+
+The models and recordings are made by ``make_goldens.py``. A layer is judged twice: inside the
+whole graph (with what it inherits), and alone, fed with what Keras fed it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+
+import segrt
+from segrt.graph import metadata
+
+DATA = Path(__file__).parent / "data"
+# These move or pick numbers and never compute new ones.
+MOVERS = {
+    "ZeroPadding2D", "Cropping2D", "MaxPooling2D", "GlobalMaxPooling2D", "Reshape", "Permute",
+    "Flatten", "Concatenate", "Maximum", "Minimum", "Dropout", "SpatialDropout2D",
+    "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One saved file and what Keras computed with that model."""
+
+    folder: Path
+    file: str
+    architecture: str | None
+    recording: str
+    tolerance: float
+
+    def load(self) -> ir.Model:
+        """Import the file."""
+        architecture = None if self.architecture is None else self.folder / self.architecture
+        return segrt.load(self.folder / self.file, architecture=architecture)
+
+    def arrays(self, kind: str) -> dict[str, np.ndarray]:
+        """Return the recorded arrays of a kind (``input``, ``output``, ``layer``) by name."""
+        with np.load(self.folder / self.recording) as content:
+            return {
+                key.split("/", 1)[1]: content[key]
+                for key in content.files
+                if key.startswith(f"{kind}/")
+            }
+
+
+def goldens() -> Iterator[pytest.param]:
+    """Yield every file of every Keras version."""
+    for index in sorted(DATA.glob("*/index.json")):
+        for entry in json.loads(index.read_text("utf-8")):
+            for file in entry["files"]:
+                golden = Golden(
+                    index.parent,
+                    file["file"],
+                    file.get("architecture"),
+                    entry["recording"],
+                    entry["tolerance"],
+                )
+                yield pytest.param(golden, id=f"{index.parent.name}/{file['file']}")
+
+
+GOLDENS = list(goldens())
+every_golden = pytest.mark.parametrize("golden", GOLDENS)
+
+
+def test_all_versions_are_there():
+    versions = {param.values[0].folder.name for param in GOLDENS}
+    assert {"keras-2.0.9", "keras-2.2.4", "tf.keras-1.15", "keras-3.15"} <= versions
+
+
+def run(model: ir.Model, feeds: dict[str, np.ndarray], level: str) -> dict[str, np.ndarray]:
+    """Run a graph on ONNX Runtime and return its outputs by name."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    options.log_severity_level = 3
+    proto = ir.to_proto(model)
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, feeds), strict=True))
+
+
+def keras_outputs(model: ir.Model) -> dict[str, tuple[str, tuple[int, ...] | None]]:
+    """Make every Keras value a graph output: Keras name -> (ONNX name, axes to the source)."""
+    found = {}
+    for name, value in metadata.keras_values(model.graph):
+        if value.is_graph_input():
+            continue
+        if not value.is_graph_output():
+            model.graph.outputs.append(value)
+        found[name] = (value.name, metadata.to_source(value))
+    return found
+
+
+def in_source_layout(array: np.ndarray, axes: tuple[int, ...] | None) -> np.ndarray:
+    return array if axes is None else array.transpose(axes)
+
+
+def report(complaints: dict[str, str | None]) -> None:
+    """Fail with all that is wrong."""
+    wrong = {name: text for name, text in complaints.items() if text}
+    assert not wrong, "\n".join(f"{name}: {text}" for name, text in wrong.items())
+
+
+@every_golden
+def test_graph_is_valid_and_keeps_names(golden):
+    model = golden.load()
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    assert [value.name for value in model.graph.inputs] == list(golden.arrays("input"))
+    assert {value.name for value in model.graph.outputs} == set(golden.arrays("output"))
+
+
+@every_golden
+def test_outputs_equal_keras(golden, disagreement):
+    outputs = run(golden.load(), golden.arrays("input"), "ORT_ENABLE_ALL")
+    recorded = golden.arrays("output")
+    report(
+        {
+            name: disagreement(outputs[name], array, bound=golden.tolerance)
+            for name, array in recorded.items()
+        }
+    )
+
+
+@every_golden
+@pytest.mark.parametrize("level", ["ORT_DISABLE_ALL", "ORT_ENABLE_ALL"])
+def test_every_layer_equals_keras(golden, level, disagreement):
+    model = golden.load()
+    exposed = keras_outputs(model)
+    recorded = golden.arrays("layer")
+    missing = set(recorded) - set(exposed)
+    assert not missing, f"recorded layers without a value: {sorted(missing)}"
+    results = run(model, golden.arrays("input"), level)
+    complaints = {}
+    for name, array in recorded.items():
+        onnx_name, axes = exposed[name]
+        result = in_source_layout(results[onnx_name], axes)
+        complaints[name] = disagreement(result, array, bound=golden.tolerance)
+    report(complaints)
+
+
+def cut(model: ir.Model, recorded: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Feed every layer with what Keras fed it: each recorded value becomes a graph input.
+
+    Returns:
+        Feeds for the new inputs, as stored in the graph.
+    """
+    feeds = {}
+    for name, value in list(metadata.keras_values(model.graph)):
+        if name not in recorded or value.is_graph_input():
+            continue
+        axes = metadata.to_source(value)
+        aliases = [(value, axes)]
+        producer = value.producer()
+        # A model output is turned into the source's layout behind the value others read.
+        if producer is not None and producer.op_type == "Transpose":
+            inner = producer.inputs[0]
+            if inner is not None and inner.name == f"{name}:nchw":
+                aliases.append((inner, tuple(producer.attributes["perm"].as_ints())))
+        for number, (alias, to_source) in enumerate(aliases):
+            fed = ir.Value(
+                name=f"reference{number}/{name}", shape=alias.shape, type=alias.type
+            )
+            readers = [use for use in alias.uses() if number == 0 or use.node is not producer]
+            for use in readers:
+                use.node.replace_input_with(use.idx, fed)
+            if readers:
+                model.graph.inputs.append(fed)
+                array = recorded[name]
+                stored = array if to_source is None else array.transpose(np.argsort(to_source))
+                feeds[fed.name] = np.ascontiguousarray(stored)
+    return feeds
+
+
+def is_nearest(name: str, model: ir.Model, recorded: dict[str, np.ndarray], inputs: dict) -> bool:
+    """Whether an UpSampling2D layer's recorded output merely repeats its recorded input."""
+    out = recorded[name]
+    for candidate in [*inputs.values(), *recorded.values()]:
+        if candidate.ndim != 4 or candidate.shape[0] != out.shape[0]:
+            continue
+        if all(big % small == 0 for big, small in zip(out.shape, candidate.shape, strict=True)):
+            repeated = candidate
+            for axis in range(1, 4):
+                repeated = repeated.repeat(out.shape[axis] // candidate.shape[axis], axis=axis)
+            if candidate.size < out.size and np.array_equal(repeated, out):
+                return True
+    return False
+
+
+@every_golden
+def test_every_layer_alone_equals_keras(golden, disagreement):
+    model = golden.load()
+    exposed = keras_outputs(model)
+    inputs, recorded = golden.arrays("input"), golden.arrays("layer")
+    classes = {
+        metadata.layer_of(node): metadata.class_of(node)
+        for node in model.graph
+        if metadata.class_of(node)
+    }
+    feeds = {**inputs, **cut(model, recorded)}
+    results = run(model, feeds, "ORT_DISABLE_ALL")
+    complaints = {}
+    for name, array in recorded.items():
+        kind = classes[name.split("#", maxsplit=1)[0]]
+        exact = kind in MOVERS or (
+            kind == "UpSampling2D" and is_nearest(name, model, recorded, inputs)
+        )
+        onnx_name, axes = exposed[name]
+        result = in_source_layout(results[onnx_name], axes)
+        bound = 0.0 if exact else golden.tolerance
+        complaints[f"{name} ({kind})"] = disagreement(result, array, bound=bound)
+    report(complaints)
