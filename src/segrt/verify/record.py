@@ -22,9 +22,7 @@ FORMAT = 1
 # Outputs run layer by layer against the whole model at once; half-precision layers differ more.
 _CONSISTENCY = {"float32": 1e-5, "float16": 2e-2, "bfloat16": 1e-1}
 
-Inputs: TypeAlias = (
-    npt.NDArray[Any] | Sequence[npt.NDArray[Any]] | Mapping[str, npt.NDArray[Any]]
-)
+Inputs: TypeAlias = npt.NDArray[Any] | Sequence[npt.NDArray[Any]] | Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
