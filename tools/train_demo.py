@@ -3,7 +3,7 @@
 Needs TensorFlow, which nothing else of the demo does (tools/train_demo.requirements.txt)::
 
     pip install . -r tools/train_demo.requirements.txt
-    python tools/train_demo.py            # a few minutes on two cores
+    python tools/train_demo.py            # about eight minutes on two cores
 
 Everything that lands in ``src/segrt/demo/data`` comes from this one run: the network is trained on
 images drawn by `segrt.demo.images` (other seeds than the test images'), saved as HDF5, and what
