@@ -31,10 +31,14 @@ def processor_name() -> str:
     return name
 
 
-def has_native_bf16() -> bool | None:
-    """Say whether the processor multiplies bf16 natively; None where that cannot be read."""
+def processor_flags() -> frozenset[str] | None:
+    """Return the instruction sets' names as the system spells them; None where it does not say."""
     info = _cpuinfo()
     flags = info.get("flags") or info.get("Features")
-    if flags is None:
-        return None
-    return bool({"amx_bf16", "avx512_bf16", "bf16"} & set(flags.split()))
+    return None if flags is None else frozenset(flags.split())
+
+
+def has_native_bf16() -> bool | None:
+    """Say whether the processor multiplies bf16 natively; None where that cannot be read."""
+    flags = processor_flags()
+    return None if flags is None else bool({"amx_bf16", "avx512_bf16", "bf16"} & flags)

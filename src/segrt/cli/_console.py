@@ -1,0 +1,57 @@
+"""Where verbs print: results to stdout, everything about the run to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from segrt.types import Shape
+
+# A pipe or a file has no width of its own; 80 columns would break names apart there.
+_WIDTH_OF_FILES = 160
+
+
+def results() -> Console:
+    """Return the console for what the user asked for."""
+    width = None if sys.stdout.isatty() else _WIDTH_OF_FILES
+    return Console(width=width, highlight=False)
+
+
+def notes() -> Console:
+    """Return the console for progress and remarks."""
+    return Console(stderr=True, highlight=False)
+
+
+def table(title: str, *columns: str) -> Table:
+    """Return an empty table; a column named with a leading ``>`` holds numbers."""
+    made = Table(title=title, title_justify="left")
+    for column in columns:
+        name = column.removeprefix(">")
+        made.add_column(
+            name,
+            justify="right" if name != column else "left",
+            overflow="fold",
+            header_style="bold",
+        )
+    return made
+
+
+def shape_text(shape: Shape) -> str:
+    """Write a shape, ``?`` for unknown sizes: ``? x 128 x 128 x 1``."""
+    return " x ".join("?" if size is None else str(size) for size in shape) or "scalar"
+
+
+def write_json(value: Any, target: Path | None = None) -> None:
+    """Write JSON to a file, or to stdout for None and ``-``."""
+    text = json.dumps(value, indent=2, allow_nan=False)
+    if target is None or str(target) == "-":
+        click.echo(text)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text + "\n", encoding="utf-8")

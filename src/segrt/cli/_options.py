@@ -1,0 +1,67 @@
+"""Options and values that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+MODEL = click.Path(exists=True, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+OUTPUT_FILE = click.Path(dir_okay=False, path_type=Path)
+ANY = click.Path(path_type=Path)
+COUNT = click.IntRange(min=1)
+
+
+def size(text: str) -> tuple[int, int]:
+    """Parse height and width in pixels, written ``256x320``; ``256`` is a square."""
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isascii() and part.isdigit() for part in parts):
+        raise click.BadParameter(f"{text!r} is not of the form HEIGHTxWIDTH, such as 256x320")
+    height, width = int(parts[0]), int(parts[-1])
+    if min(height, width) < 1:
+        raise click.BadParameter(f"{text!r}: sizes must be at least 1")
+    return height, width
+
+
+def number(text: str) -> float:
+    """Parse a number or a fraction such as ``1/255``."""
+    above, slash, below = text.partition("/")
+    try:
+        return float(above) / float(below) if slash else float(above)
+    except (ValueError, ZeroDivisionError):
+        problem = f"{text!r} is no number and no fraction such as 1/255"
+    raise click.BadParameter(problem)
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Parse one number, or one a channel: ``0.485,0.456,0.406``."""
+    return tuple(number(part) for part in text.split(","))
+
+
+def some_of(*words: str) -> Callable[[str], tuple[str, ...]]:
+    """Return a parser of some of ``words``, with commas between them."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        given = [word.strip() for word in text.split(",") if word.strip()]
+        for word in given:
+            if word not in words:
+                raise click.BadParameter(f"{word!r} is none of {', '.join(words)}")
+        return tuple(dict.fromkeys(given))
+
+    return parse
+
+
+architecture = click.option(
+    "--architecture",
+    type=FILE,
+    help="What model.to_json() returned, for files that hold weights only.",
+)
+threads = click.option(
+    "--threads",
+    type=COUNT,
+    metavar="N",
+    help="Threads of the engine.  [default: as the library chooses]",
+)

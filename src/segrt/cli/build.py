@@ -1,0 +1,152 @@
+"""`segrt build`: a model to a package that can be deployed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from segrt.cli import _options
+
+if TYPE_CHECKING:
+    from segrt.targets._package import Package
+
+
+@click.command(
+    short_help="Build a package from a trained model.",
+    epilog="""\b
+Examples:
+  segrt build unet.h5 -o unet.segrt
+  segrt build unet.h5 -o unet.segrt --target openvino --precision bf16 --threads 4
+  segrt build unet.h5 -o unet.segrt --batch 1 --size 512x512
+  segrt build unet.h5 -o unet.segrt --scale 1/255 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+""",
+)
+@click.argument("model", type=_options.MODEL)
+@_options.architecture
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=_options.FOLDER,
+    help="Package directory to write, such as unet.segrt. An older package there is replaced.",
+)
+@click.option(
+    "--target",
+    default="cpu",
+    show_default=True,
+    help="What to build for: onnxruntime, openvino, or cpu: whichever is faster here.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="Type to compute in. bf16 needs OpenVINO and a processor with AMX or AVX512-BF16.",
+)
+@_options.threads
+@click.option(
+    "--batch", type=_options.COUNT, metavar="N", help="Fix the batch size.  [default: left free]"
+)
+@click.option(
+    "--size",
+    type=_options.size,
+    metavar="HxW",
+    help="Fix the image size.  [default: as the model says]",
+)
+@click.option(
+    "--upsampling",
+    metavar="FORM",
+    help="Form of upsampling to use wherever it is exact (see: segrt inspect --upsampling).  "
+    "[default: the target's favourite]",
+)
+@click.option(
+    "--scale",
+    type=_options.number,
+    metavar="N",
+    help="Factor on pixel values 0..255.  [default: 1/255; 1 where the network rescales itself]",
+)
+@click.option(
+    "--mean",
+    type=_options.numbers,
+    metavar="N[,N...]",
+    default="0",
+    show_default=True,
+    help="Subtracted after scaling.",
+)
+@click.option(
+    "--std",
+    type=_options.numbers,
+    metavar="N[,N...]",
+    default="1",
+    show_default=True,
+    help="Divided by, after the mean.",
+)
+@click.option(
+    "--channel-order", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True,
+    help="What the network was trained on; ignored for grey images.",
+)  # fmt: skip
+def command(
+    *,
+    model: Path,
+    architecture: Path | None,
+    output: Path,
+    target: str,
+    precision: str,
+    threads: int | None,
+    batch: int | None,
+    size: tuple[int, int] | None,
+    upsampling: str | None,
+    scale: float | None,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    channel_order: Literal["rgb", "bgr"],
+) -> None:
+    """Build a package from a trained model: the engine, its proof and how to feed it.
+
+    --scale, --mean, --std and --channel-order are written into the package and used by
+    `segrt predict`: an image becomes (pixel * scale - mean) / std.
+    """
+    from segrt import api
+    from segrt.types import Preprocess
+
+    package = api.build(
+        model,
+        target=target,
+        output=output,
+        architecture=architecture,
+        precision=precision,
+        threads=threads,
+        batch=batch,
+        size=size,
+        upsampling=upsampling,
+        preprocess=Preprocess(scale=scale, mean=mean, std=std, channel_order=channel_order),
+    )
+    show(package)
+
+
+def show(package: Package) -> None:
+    """Print what was built."""
+    from segrt.cli import _console
+
+    manifest = package.manifest
+    table = _console.table(f"{package.path}", "", "")
+    table.show_header = False
+    table.add_row("target", manifest.target)
+    for key, value in manifest.engine.items():
+        if isinstance(value, str | int | float):
+            table.add_row(key.replace("_", " "), str(value))
+    table.add_row("precision", manifest.options.precision.value)
+    for spec in manifest.inputs:
+        table.add_row("input", f"{spec.name}: {_console.shape_text(spec.shape)} {spec.dtype}")
+    for spec in manifest.outputs:
+        table.add_row("output", f"{spec.name}: {_console.shape_text(spec.shape)} {spec.dtype}")
+    applied = [verdict for verdict in manifest.verdicts if verdict.applied]
+    forms = sorted({v.pass_name for v in applied if v.pass_name.startswith("upsampling/")})
+    table.add_row("rewrites", f"{len(applied)} applied, each certified; {', '.join(forms)}")
+    table.add_row("size", f"{sum(file.bytes for file in manifest.files.values()) / 1e6:.1f} MB")
+    _console.results().print(table)
+    notes = _console.notes()
+    for remark in manifest.remarks:
+        notes.print(f"remark: {remark}", style="yellow", markup=False)

@@ -1,0 +1,131 @@
+"""`segrt inspect`: what a model file holds, and how its upsampling can be computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from segrt.cli import _options
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from segrt.graph.summary import ModelSummary
+    from segrt.passes.upsampling._base import SitePlan
+
+
+@click.command(
+    short_help="Show what a trained model file holds.",
+    epilog="""\b
+Examples:
+  segrt inspect unet.h5
+  segrt inspect unet.h5 --upsampling
+  segrt inspect unet.h5 --upsampling --target openvino
+  segrt inspect unet.h5 --json > unet.json
+""",
+)
+@click.argument("model", type=_options.MODEL)
+@_options.architecture
+@click.option(
+    "--upsampling",
+    is_flag=True,
+    help="For each upsampling layer: which forms are exact, which one is taken, and why.",
+)
+@click.option(
+    "--target", default="cpu", show_default=True, help="Whose favourite forms --upsampling shows."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    model: Path, architecture: Path | None, upsampling: bool, target: str, as_json: bool
+) -> None:
+    """Show the layers, shapes and weights of a trained model file, without Keras."""
+    from segrt import api
+    from segrt.cli import _console
+    from segrt.graph.summary import summarise
+
+    loaded = api.load(model, architecture=architecture)
+    summary = summarise(loaded)
+    plans = api.plan_upsampling(loaded, target=target) if upsampling else ()
+    if as_json:
+        described = {
+            **asdict(summary), "parameters": summary.parameters, "classes": summary.classes,
+        }  # fmt: skip
+        if upsampling:
+            described["upsampling"] = [asdict(plan) for plan in plans]
+        _console.write_json(described)
+        return
+    console = _console.results()
+    if upsampling:
+        console.print(upsampling_table(plans))
+    else:
+        console.print(layer_table(summary))
+    console.print(head_text(summary), markup=False)
+    for remark in summary.remarks:
+        _console.notes().print(f"remark: {remark}", style="yellow", markup=False)
+
+
+def head_text(summary: ModelSummary) -> str:
+    """Return where the model came from and how large it is, one fact a line."""
+    from segrt.cli._console import shape_text
+
+    source = summary.source
+    lines = []
+    if source is not None:
+        lines.append(
+            f"{source.file}: {source.model_name!r}, {source.format}, "
+            f"Keras {source.keras_version} ({source.backend})"
+        )
+    lines += [f"input   {name}: {shape_text(shape)}" for name, shape in summary.inputs]
+    lines += [f"output  {name}: {shape_text(shape)}" for name, shape in summary.outputs]
+    counted = ", ".join(f"{count} {name}" for name, count in summary.classes.items())
+    lines.append(f"{summary.parameters:,} parameters in {len(summary.layers)} values: {counted}")
+    return "\n".join(lines)
+
+
+def layer_table(summary: ModelSummary) -> Table:
+    """Return the table of all Keras values."""
+    from segrt.cli import _console
+
+    table = _console.table("Layers", "value", "class", "shape", ">parameters", ">nodes")
+    for layer in summary.layers:
+        table.add_row(
+            layer.name,
+            layer.class_name or "(input)",
+            _console.shape_text(layer.shape),
+            f"{layer.parameters:,}" if layer.parameters else "",
+            str(layer.nodes),
+        )
+    return table
+
+
+def upsampling_table(plans: Sequence[SitePlan]) -> Table:
+    """Return the table of every upsampling layer and form."""
+    from segrt.cli import _console
+
+    table = _console.table(
+        "Upsampling" if plans else "No upsampling layers",
+        "layer", "kind", "factor", "form", "exact", "shown by", "why",
+    )  # fmt: skip
+    for plan in plans:
+        layer: tuple[str, str, str] = (
+            plan.layer, plan.kind, f"{plan.factors[0]} x {plan.factors[1]}",
+        )  # fmt: skip
+        for option in plan.options:
+            taken = option.form == plan.chosen
+            proof = option.certificate
+            shown = f"{proof.method}: {proof.error:.1e} of {proof.bound:.1e}" if proof else ""
+            table.add_row(
+                *layer,
+                f"{option.form}  <- taken" if taken else option.form,
+                proof.claim if proof else ("yes" if option.exact else "no"),
+                shown,
+                plan.why if taken else option.reason,
+                style="bold green" if taken else "" if option.exact else "dim",
+            )
+            layer = ("", "", "")
+        table.add_section()
+    return table

@@ -1,0 +1,160 @@
+"""`segrt predict`: masks of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from segrt.cli import _options
+
+if TYPE_CHECKING:
+    from segrt.predict.report import PredictReport
+
+
+@click.command(
+    short_help="Write the masks of images.",
+    epilog="""\b
+Examples:
+  segrt predict -m unet.segrt -i images -o masks
+  segrt predict -m unet.segrt -i scans/*.tif -o masks --save overlay,prob
+  segrt predict -m unet.segrt -i slide.tif -o masks --tile 512 --overlap 64
+""",
+)
+@click.option(
+    "-m", "--model", "package", required=True, type=_options.MODEL, help="Package to run."
+)
+@click.option(
+    "-i",
+    "--input",
+    "inputs",
+    required=True,
+    multiple=True,
+    type=_options.ANY,
+    help="Image or folder of images (PNG, JPEG, TIFF); may be repeated.",
+)
+@click.argument("more", nargs=-1, type=_options.ANY, metavar="[IMAGE]...")
+@click.option(
+    "-o", "--output", required=True, type=_options.FOLDER, help="Folder to write masks to."
+)
+@click.option(
+    "--tile",
+    type=_options.COUNT,
+    metavar="N",
+    help="Side of the tiles in pixels.  [default: the network's size, or the whole image]",
+)
+@click.option(
+    "--overlap",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Least overlap of neighbouring tiles in pixels.  [default: an eighth of the tile]",
+)
+@click.option(
+    "--save",
+    type=_options.some_of("mask", "overlay", "prob"),
+    metavar="WORD[,WORD]",
+    default="mask",
+    show_default=True,
+    help="What to write besides the mask: overlay and prob are pictures to look at.",
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.5,
+    show_default=True,
+    help="For networks with one output channel: the mask is above it.",
+)
+@click.option(
+    "--batch",
+    type=_options.COUNT,
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Tiles run at once.",
+)
+@_options.threads
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar and no list of images.")
+def command(
+    *,
+    package: Path,
+    inputs: tuple[Path, ...],
+    more: tuple[Path, ...],
+    output: Path,
+    tile: int | None,
+    overlap: int | None,
+    save: tuple[str, ...],
+    threshold: float,
+    batch: int,
+    threads: int | None,
+    quiet: bool,
+) -> int:
+    """Write the masks of images.
+
+    An image that fails is reported and the others are finished; the exit code is then 1.
+    """
+    from segrt import api
+
+    with _Progress(quiet) as progress:
+        report = api.predict(
+            package,
+            [*inputs, *more],
+            output,
+            tile=tile,
+            overlap=overlap,
+            save=tuple(dict.fromkeys(("mask", *save))),
+            threshold=threshold,
+            batch=batch,
+            threads=threads,
+            progress=progress.update,
+        )
+    show(report, output, quiet=quiet)
+    return 1 if report.failed else 0
+
+
+def show(report: PredictReport, output: Path, *, quiet: bool) -> None:
+    """Print failures and remarks to stderr, the summary to stdout."""
+    from segrt.cli import _console
+
+    notes = _console.notes()
+    for result in report.failed:
+        notes.print(f"failed: {result.source}: {result.error}", style="red", markup=False)
+    remarks = [*report.remarks]
+    for result in report.results:
+        remarks += [f"{result.source.name}: {remark}" for remark in result.remarks]
+    for remark in [] if quiet else remarks:
+        notes.print(f"remark: {remark}", style="yellow", markup=False)
+    done = len(report.results) - len(report.failed)
+    speed = report.pixels / report.seconds / 1e6 if report.seconds else 0.0
+    click.echo(
+        f"{done} of {len(report.results)} images in {report.seconds:.2f} s "
+        f"({speed:.2f} megapixels a second) -> {output}"
+    )
+
+
+class _Progress:
+    """A progress bar on stderr; nothing where stderr is no terminal."""
+
+    def __init__(self, quiet: bool) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        from segrt.cli import _console
+
+        console = _console.notes()
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+            console=console, transient=True, disable=quiet or not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._bar.add_task("reading", total=None)
+
+    def __enter__(self) -> _Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._bar.stop()
+
+    def update(self, finished: int, total: int, result: object) -> None:
+        """Show that an image is finished."""
+        name = getattr(getattr(result, "source", None), "name", "")
+        self._bar.update(self._task, completed=finished, total=total, description=name)
