@@ -1,1 +1,81 @@
-"""SegRT: verified deployment of Keras segmentation networks."""
+"""SegRT: verified deployment of Keras segmentation networks.
+
+    import segrt
+
+    package = segrt.build("unet.h5", target="cpu", output="unet.segrt")
+    with segrt.open_session(package) as session:
+        mask = session.run({"image": images})
+    report = segrt.verify(package, against="keras_recording.npz")
+
+The public names are loaded when they are first used: importing this package imports no engine.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segrt.api import (
+        build,
+        convert,
+        load,
+        lower,
+        open_session,
+        plan_upsampling,
+        predict,
+        record,
+        verify,
+    )
+    from segrt.errors import SegrtError
+    from segrt.targets._base import Session
+    from segrt.targets._package import Package
+    from segrt.types import Precision, Preprocess, TensorSpec, Verdict
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "segrt.api": (
+        "build", "convert", "load", "lower", "open_session", "plan_upsampling", "predict",
+        "record", "verify",
+    ),
+    "segrt.errors": ("SegrtError",),
+    "segrt.targets._base": ("Session",),
+    "segrt.targets._package": ("Package",),
+    "segrt.types": ("Precision", "Preprocess", "TensorSpec", "Verdict"),
+}  # fmt: skip
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Package",
+    "Precision",
+    "Preprocess",
+    "SegrtError",
+    "Session",
+    "TensorSpec",
+    "Verdict",
+    "__version__",
+    "build",
+    "convert",
+    "load",
+    "lower",
+    "open_session",
+    "plan_upsampling",
+    "predict",
+    "record",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    module = _HOME_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'segrt' has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,6 +9,7 @@
     |   +-- UnsupportedLayerError   3  layers without a converter; lists all of them
     |   +-- UnsupportedConfigError  3  a known layer with settings that cannot be converted
     |   +-- PackageError            3  a package is damaged, foreign or does not match its manifest
+    |   +-- RecordingError          3  a recording of activations is damaged or inconsistent
     |   +-- PassError               3  a rewrite would not be exact, or a certificate failed
     +-- VerificationError           1  a comparison ran and did not hold
     +-- ImageError                  1  an image cannot be read or written
@@ -103,6 +104,10 @@ class UnsupportedConfigError(RefusedError):
 
 class PackageError(RefusedError):
     """A package is damaged, foreign, or does not match its manifest."""
+
+
+class RecordingError(RefusedError):
+    """A recording of activations is damaged, inconsistent or not what it says it is."""
 
 
 class PassError(RefusedError):

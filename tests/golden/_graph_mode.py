@@ -3,6 +3,10 @@
 The same names and file as `segrt record`, in Python 3.7's language: that is all those Keras run on.
 """
 
+# The oldest Keras needs Python 3.7, so this is written in its language.
+# ruff: noqa: B905, BLE001, PTH100, PTH103, PTH107, PTH110, PTH118, PTH120, PTH123
+# ruff: noqa: RUF005, RUF100, SIM905, T201, UP031
+
 import json
 import os
 

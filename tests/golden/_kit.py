@@ -1,4 +1,4 @@
-"""One face for every Keras the golden maker runs under (Keras 2.0.9 to 3.15, Python 3.7 to 3.11)."""
+"""One face for all Keras that the golden maker runs under (2.0.9 to 3.15, Python 3.7 to 3.11)."""
 
 import numpy as np
 

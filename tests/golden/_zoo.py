@@ -45,9 +45,7 @@ def golden(
 
     def decorate(build):
         ZOO.append(
-            Entry(
-                build.__name__, build, shapes, formats, needs, twin, transpose, train, remark
-            )
+            Entry(build.__name__, build, shapes, formats, needs, twin, transpose, train, remark)
         )
         return build
 

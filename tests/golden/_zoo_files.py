@@ -1,5 +1,9 @@
 """Golden models for what is special about files: names, policies, layouts, chunks, code."""
 
+# The oldest Keras needs Python 3.7, so this is written in its language.
+# ruff: noqa: B905, BLE001, PTH100, PTH103, PTH107, PTH110, PTH118, PTH120, PTH123
+# ruff: noqa: RUF005, RUF100, SIM905, T201, UP031
+
 from _zoo import golden
 from _zoo_nets import EVERYTHING
 
@@ -56,7 +60,7 @@ def deep_nested(kit):
     x = layers.BatchNormalization()(x)
     core = kit.functional(inside, layers.Conv2D(3, 1, use_bias=False)(x), "core")
 
-    small = kit.Sequential(name="small")
+    small = kit.Sequential()  # unnamed: Keras before 2.2.3 forgets the name in the file
     small.add(layers.Conv2D(3, 1, input_shape=(4, 6, 3)))
     small.add(layers.BatchNormalization())
     small.layers[1].trainable = False

@@ -111,8 +111,10 @@ def shared(kit):
     layers = kit.layers
     inside = kit.Input((4, 6, 3), name="tower_input")
     first = layers.Conv2D(3, 3, padding="same", name="tower_conv")(inside)
-    again = layers.ReLU(name="tower_relu") if kit.has("ReLU") else layers.Activation(
-        "relu", name="tower_relu"
+    again = (
+        layers.ReLU(name="tower_relu")
+        if kit.has("ReLU")
+        else layers.Activation("relu", name="tower_relu")
     )
     second = layers.BatchNormalization(name="tower_bn")(again(first))
     tower = kit.functional(inside, [second, again(second)], "tower")

@@ -1,7 +1,36 @@
 """Makes the golden models and recordings in ``tests/golden/data`` with real Keras.
 
-PLACEHOLDER
+Run it once under each Keras; every run fills one folder of ``data`` and its ``index.json``:
+
+    python -m venv k3 && k3/bin/pip install tensorflow-cpu==2.21.0 keras==3.15.1 tf_keras==2.21.0
+    k3/bin/python tests/golden/make_goldens.py                             data/keras-3.15
+    k3/bin/python tests/golden/make_goldens.py --keras tf_keras            data/tf_keras-2.21
+    pip install tensorflow-cpu==2.16.2 keras==3.0.5                        data/keras-3.0
+    pip install tensorflow-cpu==2.15.1      (--keras tensorflow.keras)     data/tf.keras-2.15
+    pip install tensorflow-cpu==2.12.1      (--keras tensorflow.keras)     data/tf.keras-2.12
+
+These need Python 3.11 and run the project's own ``segrt.verify.record``. The older ones need
+Python 3.7; pip's resolver picks wrong companions there, so they are pinned and installed without
+it (``pip install --no-deps``):
+
+    tensorflow==1.15.5 keras==2.2.4 h5py==2.10.0 numpy==1.18.5 protobuf==3.20.3 six==1.16.0
+    scipy==1.4.1 pyyaml==5.4.1 keras-applications==1.0.8 keras-preprocessing==1.1.2 gast==0.2.2
+    astor==0.8.1 google-pasta==0.2.0 opt-einsum==3.3.0 tensorboard==1.15.0
+    tensorflow-estimator==1.15.1 termcolor==1.1.0 wrapt==1.12.1 absl-py==0.15.0 grpcio==1.48.2
+    markdown==3.3.7 werkzeug==1.0.1 importlib-metadata==4.12.0 zipp==3.8.1
+    typing-extensions==4.3.0 cached-property==1.5.2 wheel==0.37.1
+
+for ``data/keras-2.2.4``; the same with ``--keras tensorflow.keras`` for ``data/tf.keras-1.15``; and
+with keras==2.0.9 for ``data/keras-2.0.9``. There `_graph_mode.py` records, by the same rules.
+
+An index entry names the saved files (with their hashes and, for weights-only files, the
+architecture), the recording, the tolerance (relative L2), and remarks, among them what that Keras
+failed to save. Weights and inputs are drawn from the model's name: the same under every Keras.
 """
+
+# The oldest Keras needs Python 3.7, so this is written in its language.
+# ruff: noqa: B905, BLE001, PTH100, PTH103, PTH107, PTH110, PTH118, PTH120, PTH123
+# ruff: noqa: RUF005, RUF100, SIM905, T201, UP031
 
 import argparse
 import hashlib
@@ -17,7 +46,7 @@ sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", "..", "src"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-# Keras 2.12 and later would pick oneDNN's own summation order; the reference stays the plain one.
+# oneDNN sums in an order that depends on the processor; the plain kernels do not.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import numpy as np  # noqa: E402
@@ -25,9 +54,8 @@ import numpy as np  # noqa: E402
 
 def load_kit(module):
     """Import a Keras by its module name and wrap it."""
-    from _kit import Kit
-
     import tensorflow
+    from _kit import Kit
 
     inside = module == "tensorflow.keras"
     keras = tensorflow.keras if inside else importlib.import_module(module)

@@ -170,9 +170,7 @@ def cut(model: ir.Model, recorded: dict[str, np.ndarray]) -> dict[str, np.ndarra
             if inner is not None and inner.name == f"{name}:nchw":
                 aliases.append((inner, tuple(producer.attributes["perm"].as_ints())))
         for number, (alias, to_source) in enumerate(aliases):
-            fed = ir.Value(
-                name=f"reference{number}/{name}", shape=alias.shape, type=alias.type
-            )
+            fed = ir.Value(name=f"reference{number}/{name}", shape=alias.shape, type=alias.type)
             readers = [use for use in alias.uses() if number == 0 or use.node is not producer]
             for use in readers:
                 use.node.replace_input_with(use.idx, fed)

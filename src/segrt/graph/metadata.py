@@ -75,8 +75,9 @@ class Recovery:
     Attributes:
         keras: Name of the folded-away Keras value.
         to_source: As `segrt.to_source` for that value, "" if stored as the source has it.
-        scale: One value a channel.
-        shift: One value a channel.
+        scale: One value a channel; a single one for all only where the number of channels is
+            unknown.
+        shift: Shaped like ``scale``.
     """
 
     keras: str
@@ -149,6 +150,62 @@ def recoveries(value: ir.Value) -> list[Recovery]:
     ]
 
 
+def fold_tags(old: ir.Value, new: ir.Value, scale: FloatArray, shift: FloatArray) -> None:
+    """Let all that ``old`` carried be recovered from ``new``, where ``new = old * scale + shift``.
+
+    Args:
+        old: Is about to go; its tags are taken away.
+        new: Stored in the same layout as ``old``.
+        scale: One value a channel (axis 1), or a single one for all.
+        shift: Shaped like ``scale``.
+    """
+    name, entries = keras_name(old), recoveries(old)
+    if name is not None:
+        axes = old.metadata_props.get(TO_SOURCE, "")
+        add_recovery(new, _per_channel(new, Recovery(name, axes, scale, shift)))
+    for entry in entries:
+        factor, offset = scale * entry.scale, shift + scale * entry.shift
+        moved = Recovery(entry.keras, entry.to_source, factor, offset)
+        add_recovery(new, _per_channel(new, moved))
+    for key in (KERAS, TO_SOURCE, RECOVER):
+        old.metadata_props.pop(key, None)
+
+
+def same_tags(old: ir.Value, new: ir.Value) -> None:
+    """Let all that ``old`` carried be recovered from ``new``, which holds the same array."""
+    fold_tags(old, new, np.ones(1), np.zeros(1))
+
+
+def permute_tags(value: ir.Value, perm: tuple[int, ...]) -> None:
+    """Keep the tags of ``value`` true after its layout changed by ``stored = new.transpose(perm)``.
+
+    Raises:
+        ValueError: A recovery holds one value a channel, which would not lie on axis 1 any more.
+    """
+    entries = recoveries(value)
+    if perm[1] != 1 and not all(map(is_uniform, entries)):
+        raise ValueError(f"the recoveries of {value.name!r} hold for axis 1 only")
+    if keras_name(value) is not None:
+        axes = _compose(perm, value.metadata_props.pop(TO_SOURCE, ""))
+        if axes:
+            value.metadata_props[TO_SOURCE] = axes
+    value.metadata_props.pop(RECOVER, None)
+    for entry in entries:
+        axes = _compose(perm, entry.to_source)
+        moved = Recovery(entry.keras, axes, entry.scale, entry.shift)
+        add_recovery(value, _per_channel(value, moved))
+
+
+def dissolve(model: ir.Model, value: ir.Value, reason: str) -> None:
+    """Record that nothing holds any more what ``value`` and its recoveries carried; untag it."""
+    names = [keras_name(value), *(entry.keras for entry in recoveries(value))]
+    for name in names:
+        if name is not None:
+            add_fused(model, name, reason)
+    for key in (KERAS, TO_SOURCE, RECOVER):
+        value.metadata_props.pop(key, None)
+
+
 def tag_node(node: ir.Node, layer: str, class_name: str) -> None:
     """Record the Keras layer (value name) and class that ``node`` belongs to."""
     node.metadata_props[LAYER] = layer
@@ -177,6 +234,11 @@ def source(model: ir.Model) -> Source | None:
     return Source(**json.loads(text)) if text else None
 
 
+def mark_lowered(model: ir.Model) -> None:
+    """Write that the passes have run."""
+    model.metadata_props[STAGE] = "lowered"
+
+
 def add_remark(model: ir.Model, text: str) -> None:
     """Add a remark for people, once."""
     present = remarks(model)
@@ -201,6 +263,28 @@ def fused(model: ir.Model) -> dict[str, str]:
     """Return the Keras values that rewrites dissolved: name -> why."""
     found: dict[str, str] = json.loads(model.metadata_props.get(FUSED, "{}"))
     return found
+
+
+def is_uniform(entry: Recovery) -> bool:
+    """Say whether a recovery does the same in every channel."""
+    return bool(np.all(entry.scale == entry.scale[0]) and np.all(entry.shift == entry.shift[0]))
+
+
+def _per_channel(value: ir.Value, entry: Recovery) -> Recovery:
+    """Give a uniform recovery one number for each channel that ``value`` has on axis 1."""
+    known = value.shape is not None and len(value.shape) > 1
+    size = value.shape[1] if known and value.shape is not None else None
+    if not isinstance(size, int) or not is_uniform(entry):
+        return entry
+    scale, shift = np.full(size, entry.scale[0]), np.full(size, entry.shift[0])
+    return Recovery(entry.keras, entry.to_source, scale, shift)
+
+
+def _compose(perm: tuple[int, ...], axes_text: str) -> str:
+    """Return ``perm`` followed by the permutation in ``axes_text``; "" for the identity."""
+    axes = parse_axes(axes_text) or tuple(range(len(perm)))
+    composed = tuple(perm[axis] for axis in axes)
+    return "" if composed == tuple(range(len(perm))) else ",".join(map(str, composed))
 
 
 def _pack(array: FloatArray) -> str:

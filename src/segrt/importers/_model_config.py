@@ -71,6 +71,7 @@ class _ModelReader:
     def __init__(self, version: tuple[int, ...], what: str) -> None:
         self._version = version
         self._what = what
+        self._unnamed = 0
 
     def model(self, description: JsonObject, depth: int) -> LayerGraph:
         if depth > _MAX_NESTING:
@@ -155,6 +156,9 @@ class _ModelReader:
         inner_name = config.get("name") if isinstance(config, dict) else None
         name = str(entry.get("name") or inner_name or "")
         class_name, package = _class_of(entry)
+        if not name and class_name == "Sequential":  # Keras before 2.2.3 did not write its name
+            self._unnamed += 1
+            name = f"sequential_{self._unnamed}"
         if not name or not class_name:
             raise self._bad("a layer without a name or class", found=repr(entry)[:120])
         model = None

@@ -10,7 +10,7 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,36 +33,55 @@ class KerasFile:
         path: The file.
         kind: ``h5`` for HDF5 content, ``archive`` for a zip; the suffix is not believed.
         keras_version: As written, "unknown" where it is not.
-        config: The architecture's JSON text, "" if the file holds weights only.
+        config: The architecture's JSON text.
+        weights_only: The architecture came from another file.
     """
 
     path: Path
     kind: str
     keras_version: str
     config: str
+    weights_only: bool = False
 
 
-def read_file(path: Path) -> KerasFile:
+def read_file(path: Path, architecture: Path | None = None) -> KerasFile:
     """Sniff a model file and read its description.
+
+    Args:
+        path: The model file.
+        architecture: JSON of `model.to_json()`, for files that hold weights only.
 
     Raises:
         ModelFileError: It is missing, damaged, or neither HDF5 nor a Keras archive.
     """
-    if not path.is_file():
-        raise ModelFileError(f"{path} is not a file", wanted="a .h5, .hdf5 or .keras file")
+    for given in (path, architecture):
+        if given is not None and not given.is_file():
+            raise ModelFileError(f"{given} is not a file", wanted="a .h5, .hdf5 or .keras file")
     try:
         if zipfile.is_zipfile(path):
-            return _read_archive(path)
-        if h5py.is_hdf5(path):
-            with h5py.File(path, "r") as file:
-                attributes = dict(file.attrs)
-            version, config = (
-                _text(attributes.get(key, "")) for key in ("keras_version", "model_config")
-            )
-            return KerasFile(path, "h5", version or "unknown", config)
+            file = _read_archive(path)
+        elif h5py.is_hdf5(path):
+            file = _read_hdf5(path)
+        else:
+            raise ModelFileError(f"{path} is no Keras model file", wanted="HDF5 or a Keras archive")
+        return file if architecture is None else _with_architecture(file, architecture)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ModelFileError(f"{path} cannot be read", found=str(error)) from error
-    raise ModelFileError(f"{path} is no Keras model file", wanted="HDF5 or a Keras archive")
+
+
+def _read_hdf5(path: Path) -> KerasFile:
+    with h5py.File(path, "r") as file:
+        attributes = {key: file.attrs.get(key, "") for key in ("keras_version", "model_config")}
+    version, config = (_text(value) for value in attributes.values())
+    return KerasFile(path, "h5", version or "unknown", config)
+
+
+def _with_architecture(file: KerasFile, architecture: Path) -> KerasFile:
+    config = architecture.read_text("utf-8")
+    described = json.loads(config)
+    # Keras 2 writes its version into the JSON, Keras 3 each class' module.
+    version = "3" if "module" in described else str(described.get("keras_version", "unknown"))
+    return replace(file, keras_version=version, config=config, weights_only=True)
 
 
 def _read_archive(path: Path) -> KerasFile:
@@ -108,7 +127,6 @@ def load_keras(
     file: KerasFile,
     keras: Any,
     *,
-    architecture: Path | None = None,
     allow_code: bool = False,
     custom_objects: Mapping[str, Any] | None = None,
 ) -> Any:
@@ -117,7 +135,6 @@ def load_keras(
     Args:
         file: From `read_file`.
         keras: From `choose_keras`.
-        architecture: JSON of `model.to_json()`, for files that hold weights only.
         allow_code: Let Keras run Lambda code from the file; only for files you trust.
         custom_objects: Your own layer classes by name.
 
@@ -125,16 +142,15 @@ def load_keras(
         UnsafeFileError: The file holds code or names foreign modules, and ``allow_code`` is off.
         ModelFileError: Keras cannot load it, or the architecture is missing.
     """
-    config = architecture.read_text("utf-8") if architecture else file.config
-    if not config:
+    if not file.config:
         raise ModelFileError(
             f"{file.path.name} holds weights only", hint="give the architecture's JSON file too"
         )
     if not allow_code:
-        _refuse_code(file.path.name, config)
+        _refuse_code(file.path.name, file.config)
     try:
-        if architecture:
-            return _load_weights(file, keras, config, custom_objects)
+        if file.weights_only:
+            return _load_weights(file, keras, custom_objects)
         with tempfile.TemporaryDirectory() as folder:
             # Keras believes the suffix, and 2.12 wrote HDF5 into `.keras` files.
             link = Path(folder) / ("model.h5" if file.kind == "h5" else "model.keras")
@@ -152,10 +168,8 @@ def load_keras(
         ) from error
 
 
-def _load_weights(
-    file: KerasFile, keras: Any, config: str, custom_objects: Mapping[str, Any] | None
-) -> Any:
-    model = keras.models.model_from_json(config, custom_objects=custom_objects)
+def _load_weights(file: KerasFile, keras: Any, custom_objects: Mapping[str, Any] | None) -> Any:
+    model = keras.models.model_from_json(file.config, custom_objects=custom_objects)
     with h5py.File(file.path, "r") as content:
         legacy = "layer_names" in content.attrs or "layer_names0" in content.attrs
     with tempfile.TemporaryDirectory() as folder:

@@ -143,9 +143,7 @@ class LayerWalk:
         names = self._value_names(nodes)
         wanted = [id(tensor) for tensor in flatten(model.outputs)]
         uses = Counter(key for node in nodes for key in node.used()) + Counter(wanted)
-        values = dict(
-            zip((id(tensor) for tensor in flatten(model.inputs)), inputs, strict=True)
-        )
+        values = dict(zip((id(tensor) for tensor in flatten(model.inputs)), inputs, strict=True))
         for node in nodes:
             if node.is_input:
                 continue

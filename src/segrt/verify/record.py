@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from segrt.errors import ShapeError, UsageError, VerificationError
+from segrt.errors import EngineError, SegrtError, ShapeError, UsageError, VerificationError
 from segrt.verify._keras_load import choose_keras, keras_version, load_keras, read_file
 from segrt.verify._keras_walk import FloatArray, LayerWalk
 
@@ -22,9 +22,7 @@ FORMAT = 1
 # Outputs run layer by layer against the whole model at once; half-precision layers differ more.
 _CONSISTENCY = {"float32": 1e-5, "float16": 2e-2, "bfloat16": 1e-1}
 
-Inputs: TypeAlias = (
-    npt.NDArray[Any] | Sequence[npt.NDArray[Any]] | Mapping[str, npt.NDArray[Any]]
-)
+Inputs: TypeAlias = npt.NDArray[Any] | Sequence[npt.NDArray[Any]] | Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +70,15 @@ def record(
         ModelFileError: The file cannot be loaded.
         UnsafeFileError: The file holds code and ``allow_code`` is off.
         UnsupportedConfigError: The model is neither Functional nor Sequential.
-        ShapeError: The inputs do not fit the model.
+        ShapeError: The inputs have different batch sizes.
+        EngineError: Keras cannot run the model on these inputs.
         VerificationError: The layers, run one by one, do not add up to what the model returns.
     """
-    file = read_file(Path(model_path))
+    file = read_file(Path(model_path), None if architecture is None else Path(architecture))
     keras = choose_keras(file.keras_version)
     model = load_keras(
         file,
         keras,
-        architecture=None if architecture is None else Path(architecture),
         allow_code=allow_code,
         custom_objects=custom_objects,
     )
@@ -118,7 +116,7 @@ def record_model(
         "compute_dtypes": policies,
         **meta,
     }
-    whole = dict(zip(outputs, walk.call(model, arrays), strict=True))
+    whole = dict(zip(outputs, _whole_model(walk, model, arrays), strict=True))
     budget = max(_CONSISTENCY.get(policy, _CONSISTENCY["float32"]) for policy in policies)
     layers: list[str] = []
 
@@ -134,6 +132,20 @@ def record_model(
 
     _write_npz(output, entries())
     return Recording(output, tuple(layers), tuple(whole), described["keras_version"])
+
+
+def _whole_model(walk: LayerWalk, model: Any, arrays: Sequence[FloatArray]) -> list[FloatArray]:
+    try:
+        return walk.call(model, arrays)
+    except SegrtError:
+        raise
+    except Exception as error:  # a backend raises whatever it likes
+        raise EngineError(
+            f"Keras cannot run model {model.name!r} on these inputs",
+            found=f"{type(error).__name__}: {error}"[:400],
+            hint="check the inputs' shapes; TensorFlow has no channels_first convolutions for "
+            "the CPU: record such a model on a GPU",
+        ) from error
 
 
 def _match_inputs(names: Sequence[str], inputs: Inputs) -> list[FloatArray]:

@@ -172,6 +172,7 @@ def log_softmax(call: Call, x: Tensor) -> ir.Value:
     return call.op("LogSoftmax", [x.value], axis=call.stored_axis(x, -1))
 
 
+# TensorFlow's own functions keep their Python names (`tf.nn.softmax` is softmax_v2).
 FUNCTIONS: dict[str, Function] = {
     "linear": linear,
     "relu": relu,
@@ -199,5 +200,7 @@ FUNCTIONS: dict[str, Function] = {
     "squareplus": squareplus,
     "exponential": simple("Exp"),
     "softmax": softmax,
+    "softmax_v2": softmax,
     "log_softmax": log_softmax,
+    "log_softmax_v2": log_softmax,
 }

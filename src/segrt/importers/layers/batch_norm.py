@@ -9,6 +9,13 @@ from segrt.importers.layers import _config
 from segrt.importers.layers._base import Call, Tensor, WeightSpec, keras_layer
 from segrt.importers.layers._inputs import refuse_training, single, weight, wrong_input
 
+# TensorFlow's fused kernel, which Keras took for channels-last images, raised a smaller epsilon
+# to cuDNN's minimum: measured with Keras 2.2.4 and tf.keras 1.15, in the sources up to TensorFlow
+# 2.11, gone in 2.12. Keras 2.0.9 did not fuse.
+_FUSED_EPSILON = 1.001e-5
+_FUSED_SINCE = (2, 1)
+_FUSED_UNCLAMPED = (2, 12)
+
 
 def _batch_norm_weights(config: JsonObject, /) -> list[WeightSpec]:
     specs = [WeightSpec("gamma")] if config.get("scale", True) else []
@@ -37,7 +44,7 @@ def batch_normalization(call: Call, x: Tensor) -> Tensor:
     variance = weight(call, "moving_variance", mean.shape)
     gamma = _affine(call, "scale", "gamma", mean.shape, 1.0)
     beta = _affine(call, "center", "beta", mean.shape, 0.0)
-    epsilon = _epsilon(call)
+    epsilon = _epsilon(call, x)
     if axis == 1:
         names = ("gamma", "beta", "moving_mean", "moving_variance")
         arrays = (gamma, beta, mean, variance)
@@ -63,8 +70,12 @@ def _fp32(array: Array, shape: list[int]) -> Array:
     return array.astype(np.float32).reshape(shape)
 
 
-def _epsilon(call: Call) -> float:
+def _epsilon(call: Call, x: Tensor) -> float:
     epsilon = _config.number(call, "epsilon", 1e-3)
     if epsilon < 0:
         raise call.unsupported("epsilon", epsilon, "zero or more")
+    images = x.rank == 4 and _config.axis(call) in (3, -1)
+    fused = images and call.config.get("fused") is not False
+    if fused and _FUSED_SINCE <= call.keras_version < _FUSED_UNCLAMPED:
+        return max(epsilon, _FUSED_EPSILON)
     return epsilon

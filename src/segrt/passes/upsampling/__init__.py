@@ -1,0 +1,1 @@
+"""Forms of upsampling, and the planner that chooses among them."""
