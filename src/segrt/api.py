@@ -1,18 +1,39 @@
 """The public functions: the one place that chains importers, passes, targets and the rest.
 
-Composition only. Each function takes and returns the values of DESIGN's stages: a file becomes an
+Composition only. Each function takes and returns the values of the stages: a file becomes an
 ``onnx_ir.Model`` (`load`), a model a `Package` (`build`), a package a `Session` (`open_session`).
+Heavy libraries are imported when a function needs them.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import onnx_ir as ir
+import numpy.typing as npt
+
+from segrt.errors import UsageError
+from segrt.types import BuildOptions, Precision, Preprocess, Verdict
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from segrt.passes.upsampling._base import SitePlan
+    from segrt.predict.options import PredictOptions
+    from segrt.predict.predictor import Progress
+    from segrt.predict.report import PredictReport
+    from segrt.targets._base import Session
+    from segrt.targets._package import Package
+    from segrt.verify.record import Recording
+    from segrt.verify.report import Report
+    from segrt.verify.verifier import VerifyOptions
 
 StrPath: TypeAlias = str | os.PathLike[str]
+Images: TypeAlias = StrPath | Iterable[StrPath]
+Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 
 def load(path: StrPath, *, architecture: StrPath | None = None) -> ir.Model:
@@ -35,3 +56,355 @@ def load(path: StrPath, *, architecture: StrPath | None = None) -> ir.Model:
     from segrt.importers._base import import_model
 
     return import_model(Path(path), None if architecture is None else Path(architecture))
+
+
+def lower(
+    model: ir.Model, *, target: str = "cpu", upsampling: str | None = None
+) -> tuple[ir.Model, tuple[Verdict, ...]]:
+    """Rewrite a graph for a target; every rewrite is proven where it is made.
+
+    Args:
+        model: As `load` returned it; not changed.
+        target: Whose preferences to follow.
+        upsampling: The form to use wherever it is exact; None lets the target's preference decide.
+
+    Returns:
+        The rewritten graph, and what was done and refused, with certificates.
+
+    Raises:
+        UsageError: Unknown target or form.
+        PassError: A rewrite broke the graph.
+    """
+    from segrt.passes._pipeline import lower as run_passes
+
+    return run_passes(model, _contexts(model, target, BuildOptions(upsampling=upsampling))[0])
+
+
+def plan_upsampling(
+    model: ir.Model, *, target: str = "cpu", upsampling: str | None = None
+) -> list[SitePlan]:
+    """Say for every upsampling layer which forms are exact, which is chosen, and why.
+
+    Args:
+        model: As `load` returned it; not changed.
+        target: Whose preferences to follow.
+        upsampling: The form to use wherever it is exact.
+
+    Raises:
+        UsageError: Unknown target or form.
+    """
+    from segrt.passes._pipeline import plan
+
+    return plan(model, _contexts(model, target, BuildOptions(upsampling=upsampling))[0])
+
+
+def convert(
+    path: StrPath,
+    output: StrPath,
+    *,
+    architecture: StrPath | None = None,
+    optimize: bool = False,
+) -> ir.Model:
+    """Write a model file as ONNX (opset 18).
+
+    Args:
+        path: The model file, see `load`.
+        output: The ``.onnx`` file to write.
+        architecture: See `load`.
+        optimize: Write the graph after the passes (with resize kept where it is exact) instead of
+            the one before any rewrite.
+
+    Returns:
+        The graph that was written.
+
+    Raises:
+        SegrtError: As `load` and `lower`; UsageError if the file cannot be written.
+    """
+    from segrt.graph.store import save_graph
+    from segrt.passes._base import PassContext
+    from segrt.passes._pipeline import lower as run_passes
+
+    model = load(path, architecture=architecture)
+    if optimize:
+        model, _ = run_passes(model, PassContext())
+    save_graph(model, Path(output))
+    return model
+
+
+def build(
+    model: ir.Model | StrPath,
+    *,
+    target: str = "cpu",
+    output: StrPath | None = None,
+    architecture: StrPath | None = None,
+    precision: Precision | str = Precision.FP32,
+    threads: int | None = None,
+    batch: int | None = None,
+    size: tuple[int, int] | None = None,
+    upsampling: str | None = None,
+    preprocess: Preprocess | None = None,
+) -> Package:
+    """Build a deployable package.
+
+    Args:
+        model: A graph as `load` returned it, or a model file.
+        target: ``cpu`` (the faster of the two here), ``onnxruntime`` or ``openvino``.
+        output: The package directory to write; None makes one among the temporary files.
+        architecture: See `load`.
+        precision: The type the engine computes in: ``fp32`` or ``bf16``.
+        threads: Threads of the engine; None leaves it to the library.
+        batch: Fixed batch size; None keeps it free.
+        size: Fixed (height, width); None keeps what the model says.
+        upsampling: The form to use wherever it is exact; None lets the target choose.
+        preprocess: How pixels become network input; None: divide by 255, or leave them as they
+            are where the network itself rescales.
+
+    Raises:
+        UsageError: Options that are unknown or contradict each other.
+        ShapeError: The network cannot take the fixed batch or size.
+        UnavailableError: The target's library or instructions are missing here.
+        EngineError: The engine refuses the graph.
+    """
+    import onnx_ir as ir
+
+    from segrt.graph.rescales_input import rescales_input
+    from segrt.passes._base import PassContext
+    from segrt.passes._pipeline import lower as run_passes
+    from segrt.targets._base import Lowering
+    from segrt.targets._build import build_package
+
+    graph = model if isinstance(model, ir.Model) else load(model, architecture=architecture)
+    preprocess = preprocess or Preprocess()
+    if preprocess.scale is None:
+        preprocess = replace(preprocess, scale=1.0 if rescales_input(graph) else 1 / 255)
+    options = BuildOptions(
+        precision=_precision(precision),
+        threads=threads,
+        batch=batch,
+        size=size,
+        upsampling=upsampling,
+        preprocess=preprocess,
+    )
+
+    def lower_for(each: ir.Model, wanted: Lowering) -> tuple[ir.Model, tuple[Verdict, ...]]:
+        return run_passes(each, PassContext(wanted.upsampling_forms, upsampling))
+
+    return build_package(graph, options, target, output, lower_for)
+
+
+def open_session(
+    package: Package | StrPath, *, threads: int | None = None, selftest: bool = False
+) -> Session:
+    """Open a session on a package; its files are checked against the manifest first.
+
+    Args:
+        package: The package or its directory.
+        threads: Threads of the engine; None takes what the package was built with.
+        selftest: Run the package's own input first and compare with the recorded output.
+
+    Raises:
+        PackageError: The package is damaged or was changed.
+        UnavailableError: The engine's library or instructions are missing here.
+        EngineError: The engine fails, or the self-test does.
+    """
+    from segrt.targets._build import open_package
+
+    return open_package(package, threads=threads, selftest=selftest)
+
+
+def verify(
+    package: Package | StrPath,
+    *,
+    against: StrPath | None = None,
+    images: Images | None = None,
+    inputs: Arrays | None = None,
+    threads: int | None = None,
+    options: VerifyOptions | None = None,
+) -> Report:
+    """Compare a package with its source, layer by layer.
+
+    Args:
+        package: The package or its directory.
+        against: A recording (``.npz``), the Keras model file, or None for the graph as it was
+            imported, before any pass.
+        images: Image files or folders to feed the reference with; a recording brings its own.
+        inputs: Arrays by input name instead of images, in the source's layout.
+        threads: Threads of the engine; None takes what the package was built with.
+        options: Tolerances, threshold, memory budget.
+
+    Returns:
+        The report; ``report.ok`` says whether everything holds.
+
+    Raises:
+        UsageError: Images and inputs at once, or a reference that does not fit.
+        ModelFileError: The reference is damaged or not the package's source.
+        PackageError: The package is damaged or was changed.
+    """
+    from segrt.targets._package import load_package
+    from segrt.verify.subject import package_subject
+    from segrt.verify.verifier import verify_package
+
+    if images is not None and inputs is not None:
+        raise UsageError("give images or inputs, not both")
+    if images is not None:
+        checked = load_package(_path(package))
+        inputs = _sample(checked.imported(), checked.manifest.preprocess, images)
+    return verify_package(
+        package_subject(_path(package), threads=threads),
+        against=None if against is None else Path(against),
+        inputs=inputs,
+        options=options,
+    )
+
+
+def predict(
+    package: Package | StrPath,
+    images: Images,
+    output: StrPath,
+    *,
+    threads: int | None = None,
+    options: PredictOptions | None = None,
+    progress: Progress | None = None,
+) -> PredictReport:
+    """Write the masks of images, and pictures if asked for.
+
+    Args:
+        package: The package or its directory.
+        images: Image files or folders.
+        output: Folder for the results; made if missing.
+        threads: Threads of the engine; None takes what the package was built with.
+        options: Tiles, overlap, threshold, what to save. The sizes the network can take and
+            whether it puts out probabilities or logits are found from the graph.
+        progress: Called with (finished, all, result) after each image.
+
+    Returns:
+        One result an image; a failed one carries its error, the others are finished.
+
+    Raises:
+        UsageError: No images, options that do not fit, a network that takes no images.
+        PackageError: The package is damaged or was changed.
+    """
+    from segrt.graph.output_kind import output_kind
+    from segrt.graph.size_multiple import size_multiple
+    from segrt.graph.specs import input_specs
+    from segrt.predict.find_images import find_images
+    from segrt.predict.options import PredictOptions
+    from segrt.predict.predictor import predict_files
+    from segrt.targets._package import load_package
+
+    found = find_images(_paths(images))
+    options = options or PredictOptions()
+    checked = load_package(_path(package))
+    graph = checked.imported()
+    spec = input_specs(graph)[0]
+    if len(spec.shape) == 4:
+        multiple = size_multiple(
+            graph, channel_axis=spec.channel_axis or -1, output=options.output_name
+        )
+        options = replace(options, multiple=multiple, kind=output_kind(graph, options.output_name))
+    with open_session(checked, threads=threads) as session:
+        return predict_files(
+            session,
+            checked.manifest.preprocess,
+            found,
+            Path(output),
+            options=options,
+            progress=progress,
+        )
+
+
+def record(
+    model: StrPath,
+    *,
+    output: StrPath,
+    images: Images | None = None,
+    inputs: Arrays | None = None,
+    architecture: StrPath | None = None,
+    preprocess: Preprocess | None = None,
+    allow_code: bool = False,
+) -> Recording:
+    """Run a model with the installed Keras and write what every layer says.
+
+    Args:
+        model: A Keras model file.
+        output: The ``.npz`` to write.
+        images: Image files or folders; one tile from the middle of each of the first eight.
+        inputs: Arrays by input name instead of images, in the model's own layout.
+        architecture: See `load`.
+        preprocess: How pixels become network input; see `build`.
+        allow_code: Let Keras run Lambda code from the file; only for files you trust.
+
+    Raises:
+        UnavailableError: No fitting Keras is installed.
+        UsageError: Neither images nor inputs, or both.
+        SegrtError: The file cannot be loaded, or the inputs do not fit.
+    """
+    from segrt.verify.record import record as run
+
+    if (images is None) == (inputs is None):
+        raise UsageError("give either images or inputs")
+    if images is not None:
+        graph = load(model, architecture=architecture)
+        inputs = _sample(graph, preprocess or Preprocess(), images)
+    assert inputs is not None
+    return run(model, inputs, output, architecture=architecture, allow_code=allow_code)
+
+
+def _contexts(model: ir.Model, target: str, options: BuildOptions) -> list[Any]:
+    """Return what the passes are told for each lowering a target wants, its favourite first."""
+    from segrt.passes._base import PassContext
+    from segrt.targets._build import find_target
+
+    return [
+        PassContext(wanted.upsampling_forms, options.upsampling)
+        for wanted in find_target(target).lowerings(model, options)
+    ]
+
+
+def _sample(graph: ir.Model, preprocess: Preprocess, images: Images) -> dict[str, Any]:
+    """Cut network inputs from images, for a graph with one image input."""
+    from segrt.graph.rescales_input import rescales_input
+    from segrt.graph.size_multiple import size_multiple
+    from segrt.graph.specs import input_specs
+    from segrt.predict.find_images import find_images
+    from segrt.predict.sample import sample_batch
+
+    specs = input_specs(graph)
+    if len(specs) != 1:
+        raise UsageError(
+            "images fit only networks with one input",
+            found=", ".join(spec.name for spec in specs),
+            hint="give arrays by input name",
+        )
+    spec = specs[0]
+    if preprocess.scale is None and rescales_input(graph):
+        preprocess = replace(preprocess, scale=1.0)
+    multiple = (1, 1)
+    if len(spec.shape) == 4 and None in spec.shape[1:]:
+        multiple = size_multiple(graph, channel_axis=spec.channel_axis or -1)
+    return {
+        spec.name: sample_batch(spec, preprocess, find_images(_paths(images)), multiple=multiple)
+    }
+
+
+def _precision(value: Precision | str) -> Precision:
+    try:
+        return Precision(value)
+    except ValueError:
+        raise UsageError(f"unknown precision {str(value)!r}", wanted=", ".join(Precision)) from None
+
+
+def _path(package: Package | StrPath) -> Path:
+    return Path(package) if isinstance(package, str | os.PathLike) else package.path
+
+
+def _paths(images: Images) -> list[Path]:
+    if isinstance(images, str | os.PathLike):
+        return [Path(images)]
+    return [Path(image) for image in images]
+
+
+__all__ = [
+    "build", "convert", "load", "lower", "open_session", "plan_upsampling", "predict", "record",
+    "verify",
+]  # fmt: skip
