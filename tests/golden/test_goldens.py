@@ -6,7 +6,6 @@ whole graph (with what it inherits), and alone, fed with what Keras fed it.
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,9 +39,10 @@ class Golden:
     recording: str
     tolerance: float
 
-    def load(self) -> ir.Model:
-        """Import the file; the caller may change the model."""
-        return ir.from_proto(imported(self))
+    def read(self) -> ir.Model:
+        """Import the file."""
+        architecture = self.folder / self.architecture if self.architecture else None
+        return segrt.load(self.folder / self.file, architecture=architecture)
 
     def arrays(self, kind: str) -> dict[str, np.ndarray]:
         """Return the recorded arrays of a kind (``input``, ``output``, ``layer``) by name."""
@@ -54,11 +54,23 @@ class Golden:
             }
 
 
-@functools.cache
-def imported(golden: Golden) -> onnx.ModelProto:
-    """Import a golden's file once for all tests."""
-    architecture = golden.architecture and golden.folder / golden.architecture
-    return ir.to_proto(segrt.load(golden.folder / golden.file, architecture=architecture or None))
+@dataclass(frozen=True)
+class Imported:
+    """A golden and its graph, imported once for all tests."""
+
+    golden: Golden
+    proto: onnx.ModelProto
+
+    @property
+    def tolerance(self) -> float:
+        return self.golden.tolerance
+
+    def load(self) -> ir.Model:
+        """Return the graph; the caller may change it."""
+        return ir.from_proto(self.proto)
+
+    def arrays(self, kind: str) -> dict[str, np.ndarray]:
+        return self.golden.arrays(kind)
 
 
 def goldens() -> Iterator[pytest.param]:
@@ -77,7 +89,12 @@ def goldens() -> Iterator[pytest.param]:
 
 
 GOLDENS = list(goldens())
-every_golden = pytest.mark.parametrize("golden", GOLDENS)
+
+
+# Of the module, so that pytest puts the tests of one file together and it is imported once.
+@pytest.fixture(scope="module", params=GOLDENS)
+def golden(request) -> Imported:
+    return Imported(request.param, ir.to_proto(request.param.read()))
 
 
 def test_all_versions_are_there():
@@ -121,15 +138,13 @@ def report(complaints: dict[str, str | None]) -> None:
     assert not wrong, "\n".join(f"{name}: {text}" for name, text in wrong.items())
 
 
-@every_golden
 def test_graph_is_valid_and_keeps_names(golden):
     model = golden.load()
-    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    onnx.checker.check_model(golden.proto, full_check=True)
     assert [value.name for value in model.graph.inputs] == list(golden.arrays("input"))
     assert {value.name for value in model.graph.outputs} == set(golden.arrays("output"))
 
 
-@every_golden
 def test_outputs_equal_keras(golden, disagreement):
     outputs = run(golden.load(), golden.arrays("input"), "ORT_ENABLE_ALL")
     recorded = golden.arrays("output")
@@ -141,7 +156,6 @@ def test_outputs_equal_keras(golden, disagreement):
     )
 
 
-@every_golden
 @pytest.mark.parametrize("level", ["ORT_DISABLE_ALL", "ORT_ENABLE_ALL"])
 def test_every_layer_equals_keras(golden, level, disagreement):
     model = golden.load()
@@ -204,7 +218,6 @@ def is_nearest(name: str, model: ir.Model, recorded: dict[str, np.ndarray], inpu
     return False
 
 
-@every_golden
 def test_every_layer_alone_equals_keras(golden, disagreement):
     model = golden.load()
     exposed = keras_outputs(model)
