@@ -6,6 +6,7 @@ whole graph (with what it inherits), and alone, fed with what Keras fed it.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,9 +41,8 @@ class Golden:
     tolerance: float
 
     def load(self) -> ir.Model:
-        """Import the file."""
-        architecture = None if self.architecture is None else self.folder / self.architecture
-        return segrt.load(self.folder / self.file, architecture=architecture)
+        """Import the file; the caller may change the model."""
+        return ir.from_proto(imported(self))
 
     def arrays(self, kind: str) -> dict[str, np.ndarray]:
         """Return the recorded arrays of a kind (``input``, ``output``, ``layer``) by name."""
@@ -52,6 +52,13 @@ class Golden:
                 for key in content.files
                 if key.startswith(f"{kind}/")
             }
+
+
+@functools.cache
+def imported(golden: Golden) -> onnx.ModelProto:
+    """Import a golden's file once for all tests."""
+    architecture = golden.architecture and golden.folder / golden.architecture
+    return ir.to_proto(segrt.load(golden.folder / golden.file, architecture=architecture or None))
 
 
 def goldens() -> Iterator[pytest.param]:

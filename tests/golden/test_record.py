@@ -41,12 +41,17 @@ def arrays(path: Path, kind: str) -> dict[str, np.ndarray]:
 
 
 def fits(path: Path) -> bool:
-    """Whether the Keras that `record` would choose is of the file's major version."""
+    """Whether the Keras that `record` would choose is as new as the file, of the same major."""
+
+    def numbers(version: str) -> tuple[int, ...]:
+        return tuple(int(number) for number in version.split("-", maxsplit=1)[0].split(".")[:2])
+
     wanted = read_file(path).keras_version
     try:
-        return choose_keras(wanted).__version__.split(".")[0] == wanted.split(".")[0]
+        chosen = numbers(choose_keras(wanted).__version__)
     except UnavailableError:
         return False
+    return chosen[0] == numbers(wanted)[0] and chosen >= numbers(wanted)
 
 
 @needs_keras
@@ -61,6 +66,8 @@ def test_file_gives_the_golden_recording(version, name, tmp_path, disagreement):
     file = next(file for file in files if file.is_file())
     if not fits(file):
         pytest.skip(f"the installed Keras is no match for a file of {version}")
+    if (version, name) == ("keras-2.0.9", "nested"):
+        pytest.skip("that file lacks the inner Sequential's name, which Keras makes up anew")
     golden = folder / f"{name}.npz"
     inputs = arrays(golden, "input")
     result = recording.record(file, inputs, tmp_path / "made.npz")

@@ -68,6 +68,8 @@ class FoldBatchNorm:
                     text = f"{error.message}: {error.found}" if error.found else error.message
                     refusals.append(text)
                     continue
+                # What this fold made must not be taken back when the next one is refused.
+                rewriter.commit()
                 verdicts.append(Verdict(self.name, subject, True, reason, certificate))
                 break
             else:

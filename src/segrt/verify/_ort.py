@@ -37,6 +37,8 @@ class PlainRunner:
         options.enable_mem_pattern = False
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
+        # Threads that spin between runs take the cores from the engine that is judged.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._types = {value.name: value.dtype for value in model.graph.inputs}
         self._outputs = [value.name for value in model.graph.outputs]
         try:

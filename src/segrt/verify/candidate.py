@@ -113,7 +113,7 @@ class Pairing:
             candidate = to_source(carried - shift / scale, self.located.to_source)
             expected = np.take(reference[image : image + 1], keep, axis=axis)
             with np.errstate(invalid="ignore", over="ignore"):
-                squares = float(np.vdot(carried, carried))
+                squares = float(np.sum(carried * carried))
             self.figures.update(expected.astype(np.float64), candidate, carried=squares)
 
 
@@ -193,7 +193,9 @@ def _changes_nothing(recovery: Recovery) -> bool:
 
 def _classes(model: ir.Model) -> dict[str, str]:
     """Return the class of every layer that still has a node of its own."""
-    pairs = {metadata.layer_of(node): metadata.class_of(node) for node in model.graph}
+    # The Transpose at a graph output belongs to a layer, but has no class of its own.
+    nodes = [node for node in model.graph if metadata.class_of(node)]
+    pairs = {metadata.layer_of(node): metadata.class_of(node) for node in nodes}
     for keras, value in metadata.keras_values(model.graph):
         node = value.producer()
         if node is not None and keras not in pairs:

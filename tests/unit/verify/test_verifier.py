@@ -263,6 +263,7 @@ def test_channels_that_cannot_be_recovered_are_left_out(case):
 
 
 def test_masks_and_table(case):
+    metadata.tag_node(case.value("out", case.imported).producer(), "out", "")
     case.change_weight("out/bias", lambda bias: bias.__iadd__(0.3))
     report = run(case)
     masks = report.outputs[0].masks
@@ -273,6 +274,7 @@ def test_masks_and_table(case):
     text = console.export_text()
     for word in ("conv_b", "MaxPooling2D", "wrong", "boundary", "does not hold"):
         assert word in text
+    assert report.rows[-1].layer_class == "Conv2D"
     parsed = json.loads(report.to_json())
     assert parsed["first_over_budget"] == "out"
     assert parsed["ok"] is False
