@@ -127,7 +127,7 @@ def show(package: Package) -> None:
 
 
 def _rewrites(verdicts: Sequence[Verdict]) -> dict[str, str]:
-    """Count what the passes did; an upsampling form that was kept counts as chosen."""
+    """Count what the passes did; a form that was proven and kept counts as chosen."""
     done = Counter(
         verdict.pass_name
         for verdict in verdicts
@@ -136,7 +136,7 @@ def _rewrites(verdicts: Sequence[Verdict]) -> dict[str, str]:
     forms = Counter(
         verdict.pass_name.removeprefix("upsampling/")
         for verdict in verdicts
-        if verdict.pass_name.startswith("upsampling/")
+        if verdict.certificate is not None and verdict.pass_name.startswith("upsampling/")
     )
     return {
         title: ", ".join(f"{name} x {count}" for name, count in counts.items())
