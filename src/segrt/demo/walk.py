@@ -17,6 +17,7 @@ from PIL import Image
 from segrt import api
 from segrt.demo.sheet import write_sheet
 from segrt.graph.summary import ModelSummary, summarise
+from segrt.predict.options import PRODUCTS, PredictOptions
 
 if TYPE_CHECKING:
     from segrt.predict.report import PredictReport
@@ -108,7 +109,11 @@ def run(
             report = api.verify(package, against=data / RECORDING)
         with step("predict"):
             predicted = api.predict(
-                package, [data / "images"], output / "masks", save=("mask", "overlay", "prob")
+                package,
+                data / "images",
+                output / "masks",
+                threads=threads,
+                options=PredictOptions(save=PRODUCTS),
             )
         scores, sheet = _judge(predicted, data / "labels", output / "contact_sheet.png")
     return Walk(summary, package, report, predicted, scores, sheet, seconds)
