@@ -13,6 +13,8 @@ The public names are loaded when they are first used: importing this package imp
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -91,3 +93,16 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Package(ModuleType):
+    """This package; ``segrt.verify`` and ``segrt.predict`` are functions and folders at once."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # When a folder is first imported, Python binds it to its parent's attribute. That would
+        # put the module in the function's place. `from segrt.verify import ...` does not look here.
+        if name not in _HOME_OF or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -6,10 +6,7 @@ whole graph (with what it inherits), and alone, fed with what Keras fed it.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -17,41 +14,15 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-import segrt
+from helpers.goldens import GOLDENS, Golden
 from segrt.graph import metadata
 
-DATA = Path(__file__).parent / "data"
 # These move or pick numbers and never compute new ones.
 MOVERS = {
     "ZeroPadding2D", "Cropping2D", "MaxPooling2D", "GlobalMaxPooling2D", "Reshape", "Permute",
     "Flatten", "Concatenate", "Maximum", "Minimum", "Dropout", "SpatialDropout2D",
     "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Golden:
-    """One saved file and what Keras computed with that model."""
-
-    folder: Path
-    file: str
-    architecture: str | None
-    recording: str
-    tolerance: float
-
-    def read(self) -> ir.Model:
-        """Import the file."""
-        architecture = self.folder / self.architecture if self.architecture else None
-        return segrt.load(self.folder / self.file, architecture=architecture)
-
-    def arrays(self, kind: str) -> dict[str, np.ndarray]:
-        """Return the recorded arrays of a kind (``input``, ``output``, ``layer``) by name."""
-        with np.load(self.folder / self.recording) as content:
-            return {
-                key.split("/", 1)[1]: content[key]
-                for key in content.files
-                if key.startswith(f"{kind}/")
-            }
 
 
 @dataclass(frozen=True)
@@ -73,32 +44,14 @@ class Imported:
         return self.golden.arrays(kind)
 
 
-def goldens() -> Iterator[pytest.param]:
-    """Yield every file of every Keras version."""
-    for index in sorted(DATA.glob("*/index.json")):
-        for entry in json.loads(index.read_text("utf-8")):
-            for file in entry["files"]:
-                golden = Golden(
-                    index.parent,
-                    file["file"],
-                    file.get("architecture"),
-                    entry["recording"],
-                    entry["tolerance"],
-                )
-                yield pytest.param(golden, id=f"{index.parent.name}/{file['file']}")
-
-
-GOLDENS = list(goldens())
-
-
 # Of the module, so that pytest puts the tests of one file together and it is imported once.
-@pytest.fixture(scope="module", params=GOLDENS)
+@pytest.fixture(scope="module", params=GOLDENS, ids=str)
 def golden(request) -> Imported:
     return Imported(request.param, ir.to_proto(request.param.read()))
 
 
 def test_all_versions_are_there():
-    versions = {param.values[0].folder.name for param in GOLDENS}
+    versions = {golden.folder.name for golden in GOLDENS}
     assert {"keras-2.0.9", "keras-2.2.4", "tf.keras-1.15", "keras-3.15"} <= versions
 
 

@@ -165,7 +165,7 @@ class KerasModel(Recording):
     def __init__(
         self, path: Path, inputs: Mapping[str, Array], *, architecture: Path | None = None
     ) -> None:
-        import segrt.verify.record as recorder
+        from segrt.verify import record as recorder
 
         self._folder = tempfile.TemporaryDirectory(prefix="segrt-verify-")
         try:

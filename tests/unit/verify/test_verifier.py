@@ -14,6 +14,7 @@ from segrt.errors import ModelFileError, UnavailableError, UsageError
 from segrt.graph import metadata
 from segrt.graph.builder import GraphBuilder
 from segrt.types import Precision
+from segrt.verify import reference
 from segrt.verify.report_table import render
 from segrt.verify.verifier import VerifyOptions, random_inputs, verify_package
 
@@ -349,7 +350,7 @@ def test_a_recording_brings_its_own_inputs(case, tmp_path):
 
 
 def test_another_model_file_without_keras_is_refused(case, tmp_path, monkeypatch):
-    monkeypatch.setattr("segrt.verify.reference.is_installed", lambda name: False)
+    monkeypatch.setattr(reference, "is_installed", lambda name: False)
     path = tmp_path / "other.h5"
     path.write_bytes(b"another model")
     with pytest.raises(ModelFileError, match="not the file"):
@@ -357,7 +358,7 @@ def test_another_model_file_without_keras_is_refused(case, tmp_path, monkeypatch
 
 
 def test_without_keras_the_graph_stands_in_aloud(case, tmp_path, monkeypatch):
-    monkeypatch.setattr("segrt.verify.reference.is_installed", lambda name: False)
+    monkeypatch.setattr(reference, "is_installed", lambda name: False)
     path = tmp_path / "unet.h5"
     path.write_bytes(b"the model")
     source = metadata.Source(
