@@ -160,7 +160,7 @@ def build(
             are where the network itself rescales.
 
     Raises:
-        UsageError: Options that are unknown or contradict each other.
+        UsageError: Options that are unknown, contradict each other or do not fit the network.
         ShapeError: The network cannot take the fixed batch or size.
         UnavailableError: The target's library or instructions are missing here.
         EngineError: The engine refuses the graph.
@@ -168,8 +168,10 @@ def build(
     import onnx_ir as ir
 
     from segrt.graph.rescales_input import rescales_input
+    from segrt.graph.specs import input_specs
     from segrt.passes._base import PassContext
     from segrt.passes._pipeline import lower as run_passes
+    from segrt.predict.preprocess import check_preprocess
     from segrt.targets._base import Lowering
     from segrt.targets._build import build_package
 
@@ -177,6 +179,7 @@ def build(
     preprocess = preprocess or Preprocess()
     if preprocess.scale is None:
         preprocess = replace(preprocess, scale=1.0 if rescales_input(graph) else 1 / 255)
+    check_preprocess(preprocess, input_specs(graph))
     options = BuildOptions(
         precision=_precision(precision),
         threads=threads,

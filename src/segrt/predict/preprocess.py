@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from segrt.errors import ShapeError, UsageError
 from segrt.predict.picture import Picture, Pixels
-from segrt.types import Preprocess
+from segrt.types import Preprocess, TensorSpec
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -134,6 +135,22 @@ class Normaliser:
             limits = np.iinfo(self._dtype)
             values = np.clip(np.rint(values), limits.min, limits.max)
         return values.astype(self._dtype)
+
+
+def check_preprocess(preprocess: Preprocess, inputs: Sequence[TensorSpec]) -> None:
+    """Refuse what cannot be applied to a network's images, before anything is built.
+
+    Networks with other inputs than one image take no image files, so nothing is checked there.
+
+    Raises:
+        UsageError: ``mean`` or ``std`` does not fit the channels, or ``std`` holds a 0.
+    """
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        return
+    axis = inputs[0].channel_axis or -1
+    channels = inputs[0].shape[axis]
+    if channels is not None:
+        Normaliser(preprocess, channels, axis, inputs[0].dtype)
 
 
 def _per_channel(name: str, values: tuple[float, ...], channels: int) -> FloatArray:
