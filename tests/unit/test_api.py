@@ -9,7 +9,7 @@ from scipy import signal
 
 import segrt
 from helpers import keras_files as kf
-from segrt.errors import PackageError, ShapeError, UsageError
+from segrt.errors import PackageError, SegrtError, UsageError
 
 
 def convolved(images):
@@ -100,7 +100,7 @@ def test_plan_names_every_form(model_file):
         ({"precision": "fp17"}, UsageError, "unknown precision"),
         ({"upsampling": "magic"}, UsageError, "form of upsampling"),
         ({"threads": 0}, UsageError, "threads"),
-        ({"size": (9, 9)}, ShapeError, "size"),
+        ({"size": (0, 9)}, SegrtError, "size"),
         ({"preprocess": segrt.Preprocess(mean=(0.1, 0.2))}, UsageError, "mean"),
         ({"preprocess": segrt.Preprocess(std=(0.0,))}, UsageError, "std"),
     ],
