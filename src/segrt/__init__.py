@@ -13,8 +13,6 @@ The public names are loaded when they are first used: importing this package imp
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,13 +28,13 @@ if TYPE_CHECKING:
         verify,
     )
     from segrt.errors import SegrtError
-    from segrt.predict.options import PredictOptions
-    from segrt.predict.report import PredictReport
+    from segrt.prediction.options import PredictOptions
+    from segrt.prediction.report import PredictReport
     from segrt.targets._base import Session
     from segrt.targets._package import Package
     from segrt.types import Precision, Preprocess, TensorSpec, Verdict
-    from segrt.verify.report import Report
-    from segrt.verify.verifier import VerifyOptions
+    from segrt.verification.report import Report
+    from segrt.verification.verifier import VerifyOptions
 
 __version__ = "0.1.0"
 
@@ -46,13 +44,13 @@ _HOMES = {
         "record", "verify",
     ),
     "segrt.errors": ("SegrtError",),
-    "segrt.predict.options": ("PredictOptions",),
-    "segrt.predict.report": ("PredictReport",),
+    "segrt.prediction.options": ("PredictOptions",),
+    "segrt.prediction.report": ("PredictReport",),
     "segrt.targets._base": ("Session",),
     "segrt.targets._package": ("Package",),
     "segrt.types": ("Precision", "Preprocess", "TensorSpec", "Verdict"),
-    "segrt.verify.report": ("Report",),
-    "segrt.verify.verifier": ("VerifyOptions",),
+    "segrt.verification.report": ("Report",),
+    "segrt.verification.verifier": ("VerifyOptions",),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -93,16 +91,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _Package(ModuleType):
-    """This package; ``segrt.verify`` and ``segrt.predict`` are functions and folders at once."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # When a folder is first imported, Python binds it to its parent's attribute. That would
-        # put the module in the function's place. `from segrt.verify import ...` does not look here.
-        if name not in _HOME_OF or not isinstance(value, ModuleType):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
