@@ -87,15 +87,16 @@ def test_a_recording_of_another_input_does_not_hold(segrt, package, tmp_path):
 
 
 def test_predict_finishes_the_other_images(segrt, package, tmp_path):
-    images = tmp_path / "images"
-    images.mkdir()
+    # So deep that a line with the path is wider than any terminal; it must stay in one piece.
+    images = tmp_path / ("deep" * 20) / ("deeper" * 20) / "images"
+    images.mkdir(parents=True)
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30), dtype=np.uint8)
     Image.fromarray(pixels).save(images / "good.png")
     (images / "bad.png").write_bytes(b"\x89PNG no more")
     code, out, err = segrt("predict", "-m", package, "-i", images, "-o", tmp_path / "masks")
     assert code == 1
     assert "1 of 2 images" in out
-    assert "bad.png" in err
+    assert str(images / "bad.png") in err
     with Image.open(tmp_path / "masks" / "good.png") as mask:
         assert mask.size == (30, 20)
 
