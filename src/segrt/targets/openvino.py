@@ -29,9 +29,12 @@ _TAKEN = {Precision.FP32: "float32", Precision.BF16: "bfloat16"}
 
 # As measured (docs/lab/LOG.md): one transposed convolution needs 9 of the 16 products of an
 # upsampling and the 2x2 convolution behind it, and this library fuses it well.
-LOWERING = Lowering(
-    upsampling_forms=("transposed", "subpixel", "resize", "expand", "deconvolution")
-)
+_FORMS = ("transposed", "subpixel", "resize", "expand", "deconvolution")
+_LOWERINGS = {
+    Precision.FP32: Lowering(_FORMS, ("winograd", "split_concat", "fold_pixels")),
+    # Without Winograd's identity: its intermediate numbers cancel, and bf16 has 8 bits of them.
+    Precision.BF16: Lowering(_FORMS, ("split_concat", "fold_pixels")),
+}
 
 
 class OpenVinoSession(CheckedSession):
@@ -82,7 +85,8 @@ class OpenVino(Target):
 
     def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
         """Return the one lowering that is fastest here."""
-        return (LOWERING,)
+        self._check(options)
+        return (_LOWERINGS[options.precision],)
 
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
         """Write the graph, after the library has compiled it."""
