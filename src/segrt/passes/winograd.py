@@ -185,7 +185,7 @@ def _build(rewriter: Rewriter, site: _Site) -> ir.Value:
     value = shaped(value, [*batch, _IN, 1, height, across * inputs], "strips")
     value = product(matrix(enter_rows, "B/rows"), value, "rows")
     value = shaped(value, [*batch, _IN * _IN, down * across, inputs], "tiles")
-    value = product(value, _kernel(rewriter, site), "products")
+    value = product(value, _kernel(rewriter, site, name), "products")
     # N j (i down) across*O -> N j H across*O
     value = shaped(value, [*batch, _IN, _IN * down, across * outputs], "found")
     value = product(matrix(leave_rows, "A/rows"), value, "rows:back")
@@ -199,15 +199,23 @@ def _build(rewriter: Rewriter, site: _Site) -> ir.Value:
     return rewriter.op("Transpose", [value], name=f"{name}:out", perm=(0, 3, 1, 2))
 
 
-def _kernel(rewriter: Rewriter, site: _Site) -> ir.Value:
-    """Return the kernel in a tile's coordinates, (j i) C O."""
-    kernel = constant_array(site.weight)
-    if kernel is None:
-        raise PassError(f"the kernel of {site.node.name!r} is not constant")
+def _kernel(rewriter: Rewriter, site: _Site, name: str) -> ir.Value:
+    """Return the kernel in a tile's coordinates, (j i) C O.
+
+    As nodes: engines compute it once, when they load the graph, and the file keeps the kernel of
+    a quarter of the size.
+    """
     to_taps = _maps()[1]
-    mapped = np.einsum("iy,ocyx,jx->jico", to_taps, kernel.astype(np.float64), to_taps)
-    flat = mapped.reshape(_IN * _IN, *site.channels)
-    return rewriter.constant(f"{site.weight.name}:winograd", flat.astype(np.float32))
+    # (y x) -> (j i)
+    mapping = np.einsum("iy,jx->yxji", to_taps, to_taps).reshape(_TAPS * _TAPS, _IN * _IN)
+    inputs, outputs = site.channels
+    flat = rewriter.ints(f"{name}:kernel:sizes", [outputs * inputs, _TAPS * _TAPS])
+    value = rewriter.op("Reshape", [site.weight, flat], name=f"{name}:kernel:flat")
+    constant = rewriter.constant(f"{name}:G", mapping.astype(np.float32))
+    value = rewriter.op("MatMul", [value, constant], name=f"{name}:kernel:mapped")
+    split = rewriter.ints(f"{name}:kernel:split", [outputs, inputs, _IN * _IN])
+    value = rewriter.op("Reshape", [value, split], name=f"{name}:kernel:tiles")
+    return rewriter.op("Transpose", [value], name=f"{name}:kernel", perm=(2, 1, 0))
 
 
 def _along(size: int, result: int, pad: int) -> tuple[Matrix, Matrix]:
