@@ -190,7 +190,9 @@ def build(
     )
 
     def lower_for(each: ir.Model, wanted: Lowering) -> tuple[ir.Model, tuple[Verdict, ...]]:
-        return run_passes(each, PassContext(wanted.upsampling_forms, upsampling))
+        return run_passes(
+            each, PassContext(wanted.upsampling_forms, upsampling, wanted.extra_passes)
+        )
 
     return build_package(graph, options, target, output, lower_for)
 
@@ -359,7 +361,7 @@ def _contexts(model: ir.Model, target: str, options: BuildOptions) -> list[Any]:
     from segrt.targets._build import find_target
 
     return [
-        PassContext(wanted.upsampling_forms, options.upsampling)
+        PassContext(wanted.upsampling_forms, options.upsampling, wanted.extra_passes)
         for wanted in find_target(target).lowerings(model, options)
     ]
 

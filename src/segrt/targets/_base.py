@@ -89,9 +89,11 @@ class Lowering:
     Attributes:
         upsampling_forms: Names of upsampling forms, favourite first; the planner takes the first
             one that is exact at each place.
+        extra_passes: Names of the optional passes that pay in this engine.
     """
 
     upsampling_forms: tuple[str, ...]
+    extra_passes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
