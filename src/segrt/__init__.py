@@ -36,7 +36,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "segrt.api": (
-        "build", "convert", "load", "lower", "open_session", "plan_upsampling", "predict",
+        "build", "check", "convert", "load", "lower", "open_session", "plan_upsampling", "predict",
         "record", "verify",
     ),
     "segrt.errors": ("SegrtError",),
@@ -56,6 +56,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "build",
+    "check",
     "convert",
     "load",
     "lower",

@@ -21,6 +21,7 @@ from segrt.types import BuildOptions, Precision, Preprocess, Verdict
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from segrt.checks._base import CheckReport
     from segrt.passes.upsampling._base import SitePlan
     from segrt.predict.options import PredictOptions
     from segrt.predict.predictor import Progress
@@ -96,6 +97,33 @@ def plan_upsampling(
     from segrt.passes._pipeline import plan
 
     return plan(model, _contexts(model, target, BuildOptions(upsampling=upsampling))[0])
+
+
+def check(
+    model: ir.Model | StrPath,
+    *,
+    target: str,
+    architecture: StrPath | None = None,
+    gpu: str | None = None,
+) -> CheckReport:
+    """Say of every Keras layer whether a target runs it, without a GPU and without TensorRT.
+
+    Args:
+        model: A graph as `load` returned it, or a model file.
+        target: ``tensorrt:8.6``, ``rtx:1.7``, ``jetpack:6.2``, ``cuda`` or a CPU target.
+        architecture: See `load`.
+        gpu: Ask about this compute capability too, such as ``8.6``.
+
+    Raises:
+        UsageError: An unknown target, version or GPU; it lists those known.
+        SegrtError: As `load`.
+    """
+    import onnx_ir as ir
+
+    from segrt.checks._check import check_model
+
+    graph = model if isinstance(model, ir.Model) else load(model, architecture=architecture)
+    return check_model(graph, target, gpu)
 
 
 def convert(
