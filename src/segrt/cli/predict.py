@@ -10,8 +10,8 @@ import click
 from segrt.cli import _options
 
 if TYPE_CHECKING:
-    from segrt.predict.options import Product
-    from segrt.predict.report import PredictReport
+    from segrt.prediction.options import Product
+    from segrt.prediction.report import PredictReport
 
 
 @click.command(
@@ -95,7 +95,7 @@ def command(
     An image that fails is reported and the others are finished; the exit code is then 1.
     """
     from segrt import api
-    from segrt.predict.options import PredictOptions
+    from segrt.prediction.options import PredictOptions
 
     options = PredictOptions(
         tile=tile,

@@ -55,8 +55,8 @@ def command(
     """
     from segrt import api
     from segrt.cli import _console
-    from segrt.verify.report_table import render
-    from segrt.verify.verifier import VerifyOptions
+    from segrt.verification.report_table import render
+    from segrt.verification.verifier import VerifyOptions
 
     report = api.verify(
         package,

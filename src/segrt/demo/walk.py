@@ -17,12 +17,12 @@ from PIL import Image
 from segrt import api
 from segrt.demo.sheet import write_sheet
 from segrt.graph.summary import ModelSummary, summarise
-from segrt.predict.options import PRODUCTS, PredictOptions
+from segrt.prediction.options import PRODUCTS, PredictOptions
 
 if TYPE_CHECKING:
-    from segrt.predict.report import PredictReport
+    from segrt.prediction.report import PredictReport
     from segrt.targets._package import Package
-    from segrt.verify.report import Report
+    from segrt.verification.report import Report
 
 MODEL = "cells_unet.h5"
 RECORDING = "keras_recording.npz"

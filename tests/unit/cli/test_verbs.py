@@ -10,9 +10,9 @@ import pytest
 from segrt import api
 from segrt.cli import _app
 from segrt.errors import ImageError
-from segrt.predict.report import ImageResult, PredictReport
+from segrt.prediction.report import ImageResult, PredictReport
 from segrt.types import Preprocess
-from segrt.verify.report import Report
+from segrt.verification.report import Report
 
 VERBS = ("build", "check", "convert", "demo", "doctor", "inspect", "predict", "record", "verify")
 
@@ -119,7 +119,7 @@ def report_of(ok):
 
 @pytest.mark.parametrize("ok", [True, False])
 def test_verify_exit_code_and_json(segrt, calls, model, tmp_path, ok, monkeypatch):
-    from segrt.verify import report_table
+    from segrt.verification import report_table
 
     monkeypatch.setattr(report_table, "render", lambda report: f"table {report.ok}")
     made = calls("verify", report_of(ok))
