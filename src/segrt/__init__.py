@@ -40,8 +40,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "segrt.api": (
-        "build", "check", "convert", "load", "lower", "open_session", "plan_upsampling", "predict",
-        "record", "verify",
+        "build", "check", "convert", "list_weights", "load", "lower", "open_session",
+        "plan_upsampling", "predict", "record", "verify",
     ),
     "segrt.errors": ("SegrtError",),
     "segrt.prediction.options": ("PredictOptions",),
@@ -70,6 +70,7 @@ __all__ = [
     "build",
     "check",
     "convert",
+    "list_weights",
     "load",
     "lower",
     "open_session",

@@ -56,3 +56,20 @@ def test_an_unknown_version_lists_those_known(segrt):
     code, _, err = segrt("check", MODEL, "--target", "tensorrt:8.9")
     assert code == 2
     assert "8.0-8.6" in err
+
+
+def test_weights_are_listed(segrt):
+    code, out, _ = segrt("inspect", MODEL, "--weights")
+    assert code == 0
+    assert "H W I O" in out
+    assert "57 arrays" in out
+    code, out, _ = segrt("inspect", MODEL, "--weights", "--json")
+    assert code == 0
+    assert len(json.loads(out)["arrays"]) == 57
+
+
+def test_weights_are_exported(segrt, tmp_path):
+    code, out, _ = segrt("convert", MODEL, "-o", tmp_path / "weights.safetensors")
+    assert code == 0
+    assert "57 arrays" in out
+    assert (tmp_path / "weights.safetensors").stat().st_size > 480_000
