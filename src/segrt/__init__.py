@@ -40,8 +40,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "segrt.api": (
-        "build", "convert", "load", "lower", "open_session", "plan_upsampling", "predict",
-        "record", "verify",
+        "build", "check", "convert", "list_weights", "load", "lower", "open_session",
+        "plan_upsampling", "predict", "record", "verify",
     ),
     "segrt.errors": ("SegrtError",),
     "segrt.prediction.options": ("PredictOptions",),
@@ -68,7 +68,9 @@ __all__ = [
     "VerifyOptions",
     "__version__",
     "build",
+    "check",
     "convert",
+    "list_weights",
     "load",
     "lower",
     "open_session",

@@ -21,6 +21,8 @@ from segrt.types import BuildOptions, Precision, Preprocess, Verdict
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from segrt.checks._base import CheckReport
+    from segrt.importers._weight_listing import WeightListing
     from segrt.passes.upsampling._base import SitePlan
     from segrt.prediction.options import PredictOptions
     from segrt.prediction.predictor import Progress
@@ -98,6 +100,47 @@ def plan_upsampling(
     return plan(model, _contexts(model, target, BuildOptions(upsampling=upsampling))[0])
 
 
+def check(
+    model: ir.Model | StrPath,
+    *,
+    target: str,
+    architecture: StrPath | None = None,
+    gpu: str | None = None,
+) -> CheckReport:
+    """Say of every Keras layer whether a target runs it, without a GPU and without TensorRT.
+
+    Args:
+        model: A graph as `load` returned it, or a model file.
+        target: ``tensorrt:8.6``, ``rtx:1.7``, ``jetpack:6.2``, ``cuda`` or a CPU target.
+        architecture: See `load`.
+        gpu: Ask about this compute capability too, such as ``8.6``.
+
+    Raises:
+        UsageError: An unknown target, version or GPU; it lists those known.
+        SegrtError: As `load`.
+    """
+    import onnx_ir as ir
+
+    from segrt.checks._check import check_model
+
+    graph = model if isinstance(model, ir.Model) else load(model, architecture=architecture)
+    return check_model(graph, target, gpu)
+
+
+def list_weights(path: StrPath) -> WeightListing:
+    """List groups, arrays, shapes, types and axes as they lie in a file, whatever its layers.
+
+    Args:
+        path: An ``.h5``, ``.keras`` or ``.weights.h5`` file.
+
+    Raises:
+        ModelFileError: The file is missing, damaged or of another format.
+    """
+    from segrt.importers._weight_listing import list_weights as read
+
+    return read(Path(path))
+
+
 def convert(
     path: StrPath,
     output: StrPath,
@@ -105,11 +148,12 @@ def convert(
     architecture: StrPath | None = None,
     optimize: bool = False,
 ) -> ir.Model:
-    """Write a model file as ONNX (opset 18).
+    """Write a model file as ONNX (opset 18), or its weights alone in TensorRT's order.
 
     Args:
         path: The model file, see `load`.
-        output: The ``.onnx`` file to write.
+        output: The file to write. ``.safetensors``, ``.h5`` and ``.hdf5``: the weights alone, as
+            `segrt.graph.export_weights` says. Any other name: ONNX.
         architecture: See `load`.
         optimize: Write the graph after the passes (with resize kept where it is exact) instead of
             the one before any rewrite.
@@ -120,11 +164,20 @@ def convert(
     Raises:
         SegrtError: As `load` and `lower`; UsageError if the file cannot be written.
     """
+    from segrt.graph import export_weights
     from segrt.graph.store import save_graph
     from segrt.passes._base import PassContext
     from segrt.passes._pipeline import lower as run_passes
 
+    only_weights = Path(output).suffix.lower() in export_weights.SUFFIXES
+    if only_weights and optimize:
+        raise UsageError(
+            "weights are written as they were trained", found="optimize", hint="leave it out"
+        )
     model = load(path, architecture=architecture)
+    if only_weights:
+        export_weights.export_weights(model, Path(output))
+        return model
     if optimize:
         model, _ = run_passes(model, PassContext())
     save_graph(model, Path(output))

@@ -1,4 +1,4 @@
-"""`segrt convert`: a trained model file to ONNX."""
+"""`segrt convert`: a trained model file to ONNX, or its weights for TensorRT."""
 
 from __future__ import annotations
 
@@ -10,17 +10,24 @@ from segrt.cli import _options
 
 
 @click.command(
-    short_help="Convert a trained Keras file to ONNX.",
+    short_help="Convert a trained Keras file to ONNX, or its weights.",
     epilog="""\b
 Examples:
   segrt convert unet.h5 -o unet.onnx
   segrt convert unet.keras -o unet.onnx --optimize
   segrt convert unet.weights.h5 --architecture unet.json -o unet.onnx
+  segrt convert unet.h5 -o weights.safetensors            the weights alone, in TensorRT's order
 """,
 )
 @click.argument("model", type=_options.MODEL)
 @_options.architecture
-@click.option("-o", "--output", required=True, type=_options.OUTPUT_FILE, help="File to write.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=_options.OUTPUT_FILE,
+    help="File to write: .onnx, or .safetensors or .h5 for the weights alone.",
+)
 @click.option("--optimize", is_flag=True, help="Write the graph after the exact rewrites.")
 def command(model: Path, architecture: Path | None, output: Path, optimize: bool) -> None:
     """Convert a trained Keras file to ONNX, without Keras.
@@ -28,15 +35,23 @@ def command(model: Path, architecture: Path | None, output: Path, optimize: bool
     MODEL is a full-model .h5, a .keras archive, or a file of weights together with --architecture.
     Names, axis order and types of the inputs and outputs are the model's own; every layer's output
     is a value under the layer's name.
+
+    Weights alone are written as float32 arrays LAYER/WEIGHT: convolutions as O I H W (KCRS),
+    transposed ones as I O H W (CKRS), depthwise ones as C*M 1 H W; axes, strides, pads and groups
+    stand in the file's metadata (.safetensors) or attributes (.h5).
     """
     from segrt import api
     from segrt.cli import _console
-    from segrt.graph import metadata
+    from segrt.graph import export_weights, metadata
 
     converted = api.convert(model, output, architecture=architecture, optimize=optimize)
     notes = _console.notes()
     for remark in metadata.remarks(converted):
         notes.print(f"remark: {remark}", style="yellow", markup=False)
     size = output.stat().st_size / 1e6
+    if output.suffix.lower() in export_weights.SUFFIXES:
+        count = len(export_weights.collect_weights(converted))
+        click.echo(f"{output}: {count} arrays, {size:.1f} MB, in TensorRT's order")
+        return
     kind = "rewritten" if optimize else "as imported"
     click.echo(f"{output}: {len(converted.graph)} nodes, {size:.1f} MB, {kind}")

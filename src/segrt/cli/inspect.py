@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from segrt.graph.summary import ModelSummary
+    from segrt.importers._weight_listing import WeightListing
     from segrt.passes.upsampling._base import SitePlan
 
 
@@ -25,6 +26,7 @@ Examples:
   segrt inspect unet.h5
   segrt inspect unet.h5 --upsampling
   segrt inspect unet.h5 --upsampling --target openvino
+  segrt inspect unet.weights.h5 --weights         what lies in the file, whatever the layers
   segrt inspect unet.h5 --json > unet.json
 """,
 )
@@ -38,15 +40,29 @@ Examples:
 @click.option(
     "--target", default="cpu", show_default=True, help="Whose favourite forms --upsampling shows."
 )
+@click.option(
+    "--weights",
+    is_flag=True,
+    help="List groups, arrays, shapes and axes as they lie in the file; no layer need be known.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
-    model: Path, architecture: Path | None, upsampling: bool, target: str, as_json: bool
+    *,
+    model: Path,
+    architecture: Path | None,
+    upsampling: bool,
+    target: str,
+    weights: bool,
+    as_json: bool,
 ) -> None:
     """Show the layers, shapes and weights of a trained model file, without Keras."""
     from segrt import api
     from segrt.cli import _console
     from segrt.graph.summary import summarise
 
+    if weights:
+        show_weights(api.list_weights(model), as_json=as_json)
+        return
     loaded = api.load(model, architecture=architecture)
     summary = summarise(loaded)
     plans = api.plan_upsampling(loaded, target=target) if upsampling else ()
@@ -129,3 +145,32 @@ def upsampling_table(plans: Sequence[SitePlan]) -> Table:
             layer = ("", "", "")
         table.add_section()
     return table
+
+
+def show_weights(listing: WeightListing, *, as_json: bool) -> None:
+    """Print what lies in a file."""
+    from segrt.cli import _console
+
+    if as_json:
+        _console.write_json(asdict(listing))
+        return
+    table = _console.table(
+        listing.file, "array", "layer", "class", "shape", "axes", "type", ">bytes"
+    )
+    for array in listing.arrays:
+        table.add_row(
+            array.path,
+            array.layer,
+            array.class_name,
+            " x ".join(map(str, array.shape)) or "scalar",
+            array.layout,
+            array.dtype,
+            f"{array.stored_bytes:,}",
+        )
+    console = _console.results()
+    console.print(table)
+    total = sum(array.stored_bytes for array in listing.arrays)
+    console.print(
+        f"{len(listing.groups)} groups, {len(listing.arrays)} arrays, {total:,} bytes",
+        markup=False,
+    )

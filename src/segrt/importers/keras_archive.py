@@ -5,8 +5,11 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+import h5py
 import onnx_ir as ir
 
 from segrt.errors import ModelFileError, UnsafeFileError, UsageError
@@ -24,6 +27,7 @@ _MAX_COMPRESSION = 200
 _ALWAYS_ALLOWED_BYTES = 1 << 20
 _MAX_MEMBERS = 10_000
 _MAX_WEIGHTS_BYTES = 64 << 30
+_ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, EOFError, OSError)
 
 
 class KerasArchive:
@@ -46,12 +50,8 @@ class KerasArchive:
         try:
             with zipfile.ZipFile(path) as archive:
                 return self._read(archive, path)
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
-            raise ModelFileError(
-                f"{path.name} cannot be read as a .keras archive: it is damaged or truncated",
-                found=str(error)[:200],
-                hint="copy or download the file again and compare its size",
-            ) from error
+        except _ZIP_ERRORS as error:
+            raise _damaged(path, error) from error
 
     def _read(self, archive: zipfile.ZipFile, path: Path) -> ir.Model:
         members = _checked_members(archive, path.name)
@@ -64,12 +64,7 @@ class KerasArchive:
             version = str(parse_object(text, f"{path.name}/metadata.json").get("keras_version", ""))
         graph = read_model(description, version, path.name)
         refuse_unknown_layers(graph, path.name)
-        if _WEIGHTS not in members:
-            raise ModelFileError(
-                f"{path.name} holds no weights",
-                found=", ".join(sorted(members))[:200],
-                wanted=_WEIGHTS,
-            )
+        _require_weights(members, path.name)
         source = Source(
             file=path.name,
             sha256=sha256_of(path),
@@ -78,14 +73,54 @@ class KerasArchive:
             backend="unknown",
             model_name=graph.name,
         )
-        name = f"{path.name}/{_WEIGHTS}"
-        with tempfile.TemporaryDirectory(prefix="segrt-") as folder:
-            unpacked = Path(folder) / _WEIGHTS
-            with archive.open(members[_WEIGHTS]) as stream, unpacked.open("wb") as copy:
-                shutil.copyfileobj(stream, copy, 1 << 20)
-            with _hdf5.open_hdf5(unpacked, name) as file:
-                remarks = _weights_by_class.bind(graph, file, name)
-                return emit(graph, source, remarks)
+        with _open_weights(archive, members, path) as file:
+            remarks = _weights_by_class.bind(graph, file, f"{path.name}/{_WEIGHTS}")
+            return emit(graph, source, remarks)
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[tuple[bytes, h5py.File]]:
+    """Open an archive to look at: its ``config.json`` and its weights, unpacked meanwhile.
+
+    Raises:
+        ModelFileError: The archive is damaged or holds no weights.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = _checked_members(archive, path.name)
+            config = _small_member(archive, members, "config.json", path.name)
+            _require_weights(members, path.name)
+            with _open_weights(archive, members, path) as file:
+                yield config, file
+    except _ZIP_ERRORS as error:
+        raise _damaged(path, error) from error
+
+
+@contextmanager
+def _open_weights(
+    archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], path: Path
+) -> Iterator[h5py.File]:
+    with tempfile.TemporaryDirectory(prefix="segrt-") as folder:
+        unpacked = Path(folder) / _WEIGHTS
+        with archive.open(members[_WEIGHTS]) as stream, unpacked.open("wb") as copy:
+            shutil.copyfileobj(stream, copy, 1 << 20)
+        with _hdf5.open_hdf5(unpacked, f"{path.name}/{_WEIGHTS}") as file:
+            yield file
+
+
+def _require_weights(members: dict[str, zipfile.ZipInfo], file: str) -> None:
+    if _WEIGHTS not in members:
+        raise ModelFileError(
+            f"{file} holds no weights", found=", ".join(sorted(members))[:200], wanted=_WEIGHTS
+        )
+
+
+def _damaged(path: Path, error: Exception) -> ModelFileError:
+    return ModelFileError(
+        f"{path.name} cannot be read as a .keras archive: it is damaged or truncated",
+        found=str(error)[:200],
+        hint="copy or download the file again and compare its size",
+    )
 
 
 def _checked_members(archive: zipfile.ZipFile, file: str) -> dict[str, zipfile.ZipInfo]:

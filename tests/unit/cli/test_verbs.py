@@ -14,7 +14,7 @@ from segrt.prediction.report import ImageResult, PredictReport
 from segrt.types import Preprocess
 from segrt.verification.report import Report
 
-VERBS = ("build", "convert", "demo", "doctor", "inspect", "predict", "record", "verify")
+VERBS = ("build", "check", "convert", "demo", "doctor", "inspect", "predict", "record", "verify")
 
 
 @pytest.fixture

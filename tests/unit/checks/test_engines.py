@@ -1,0 +1,105 @@
+"""Engines that are here are asked; those that are not are said to be absent."""
+
+import pytest
+
+from segrt import api
+from segrt.checks import _confirm, _engines
+from segrt.checks._base import Support
+from segrt.checks._release import Release
+from segrt.errors import EngineError, ShapeError, UsageError
+from segrt.targets._base import Availability, Lowering
+
+
+class Scripted:
+    """Stands in for a target; fails as told."""
+
+    def __init__(self, error=None, *, usable=True):
+        self.error = error
+        self.usable = usable
+        self.built = []
+
+    def availability(self):
+        return Availability(self.usable, self.usable, "scripted 1.0", "" if self.usable else "get")
+
+    def lowerings(self, model, options):
+        return (Lowering(("resize",)),)
+
+    def build(self, models, options, folder):
+        assert folder.is_dir()
+        self.built.append(models)
+        if self.error is not None:
+            raise self.error
+
+    def open_model(self, model, options):
+        raise self.error
+
+
+class Targets:
+    def __init__(self, **entries):
+        self.entries = entries
+
+    def find(self, name):
+        return self.entries.get(name)
+
+    def names(self):
+        return sorted(self.entries)
+
+
+def test_cpu_is_asked_and_answers(net):
+    report = api.check(net().upsample().convolve().done(), target="cpu")
+    assert report.support is Support.SUPPORTED
+    assert {check.layer for check in report.layers} == {"up", "conv"}
+    assert "opens the graph" in report.network[0].text
+
+
+def test_an_engine_that_refuses_blocks(net, monkeypatch):
+    refusing = Scripted(EngineError("the engine refuses", found="node up"))
+    monkeypatch.setattr(_engines, "REGISTRY", Targets(openvino=refusing))
+    report = _engines.check_engine(net().upsample().done(), "openvino")
+    assert report.support is Support.BLOCKED
+    assert "node up" in report.network[0].text
+    assert report.layers == ()
+
+
+def test_an_engine_that_is_not_installed_blocks(net, monkeypatch):
+    monkeypatch.setattr(_engines, "REGISTRY", Targets(openvino=Scripted(usable=False)))
+    report = _engines.check_engine(net().upsample().done(), "openvino")
+    assert report.support is Support.BLOCKED
+    assert "cannot run here" in report.network[0].text
+
+
+def test_a_target_that_is_not_there_yet_says_so(net, monkeypatch):
+    monkeypatch.setattr(_engines, "REGISTRY", Targets())
+    report = _engines.check_engine(net().upsample().done(), "cuda")
+    assert report.support is Support.BLOCKED
+    assert report.network[0].rule == "ENGINE-ABSENT"
+    assert "no target 'cuda' yet" in report.network[0].text
+
+
+def test_a_gpu_says_nothing_about_cpus(net):
+    with pytest.raises(UsageError, match="says nothing"):
+        api.check(net().upsample().done(), target="cpu", gpu="8.6")
+
+
+@pytest.mark.parametrize(
+    ("target", "support", "remark"),
+    [
+        (Scripted(), Support.SUPPORTED, "confirmed by building"),
+        (Scripted(EngineError("no kernel", found="up")), Support.BLOCKED, "refused to build"),
+        (Scripted(ShapeError("give a size")), None, "give a size"),
+        (Scripted(usable=False), None, "not confirmed by building: scripted"),
+        (None, None, "has no target"),
+    ],
+)
+def test_rtx_is_confirmed_by_the_library_where_it_is(net, monkeypatch, target, support, remark):
+    entries = {} if target is None else {_confirm.RTX_TARGET: target}
+    monkeypatch.setattr(_confirm, "REGISTRY", Targets(**entries))
+    rulings, said = _confirm.confirm(net().upsample().done(), Release("rtx", (1, 7)))
+    assert [ruling.support for ruling in rulings] == ([] if support is None else [support])
+    assert remark in said
+
+
+def test_full_tensorrt_is_never_built_here(net):
+    rulings, said = _confirm.confirm(net().upsample().done(), Release("tensorrt", (10, 3)))
+    assert rulings == ()
+    assert "GPU" in said
