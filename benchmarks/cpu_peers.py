@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 import segrt
+from segrt.errors import UnavailableError
 from segrt.targets._processor import processor_name
 
 SIDE = 256
@@ -111,7 +112,7 @@ def segrt_runs(file: Path, threads: int) -> dict[str, Run]:
     for precision in ("fp32", "bf16"):
         try:
             package = segrt.build(file, target="cpu", precision=precision, threads=threads, batch=1)
-        except segrt.errors.UnavailableError as error:
+        except UnavailableError as error:
             print(f"no {precision}: {error}")
             continue
         session = segrt.open_session(package)

@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> str | None:
     """Make the environment; return what went wrong."""
     if len(arguments) != 1:
         return "usage: python3 tools/make_venv.py FOLDER"
-    if sys.version_info < WANTED:  # noqa: UP036 - this is what tells the user
+    if sys.version_info < WANTED:
         return (
             f"Python {sys.version.split()[0]} is too old: 3.11 or newer is needed.\n"
             "  do: install one (sudo apt install python3.11) and run: make PYTHON=python3.11 ..."

@@ -27,7 +27,7 @@ from keras import layers
 from PIL import Image
 
 from segrt.demo.images import draw
-from segrt.verify.record import record
+from segrt.verification.record import record
 
 DATA = Path(__file__).resolve().parents[1] / "src" / "segrt" / "demo" / "data"
 TRAIN_SEEDS = range(10_000, 10_700)

@@ -28,9 +28,13 @@ if TYPE_CHECKING:
         verify,
     )
     from segrt.errors import SegrtError
+    from segrt.prediction.options import PredictOptions
+    from segrt.prediction.report import PredictReport
     from segrt.targets._base import Session
     from segrt.targets._package import Package
     from segrt.types import Precision, Preprocess, TensorSpec, Verdict
+    from segrt.verification.report import Report
+    from segrt.verification.verifier import VerifyOptions
 
 __version__ = "0.1.0"
 
@@ -40,20 +44,28 @@ _HOMES = {
         "record", "verify",
     ),
     "segrt.errors": ("SegrtError",),
+    "segrt.prediction.options": ("PredictOptions",),
+    "segrt.prediction.report": ("PredictReport",),
     "segrt.targets._base": ("Session",),
     "segrt.targets._package": ("Package",),
     "segrt.types": ("Precision", "Preprocess", "TensorSpec", "Verdict"),
+    "segrt.verification.report": ("Report",),
+    "segrt.verification.verifier": ("VerifyOptions",),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Package",
     "Precision",
+    "PredictOptions",
+    "PredictReport",
     "Preprocess",
+    "Report",
     "SegrtError",
     "Session",
     "TensorSpec",
     "Verdict",
+    "VerifyOptions",
     "__version__",
     "build",
     "convert",

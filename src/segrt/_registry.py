@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -62,7 +63,7 @@ class Registry(Generic[T]):
                 continue
             before = len(self._entries)
             qualified = f"{self._package}.{module.name}"
-            imported_before = qualified in __import__("sys").modules
+            imported_before = qualified in sys.modules
             importlib.import_module(qualified)
             if len(self._entries) == before and not imported_before:
                 raise RegistryError(f"{qualified} registers no {self._kind}")

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from segrt.passes.upsampling._base import SitePlan
-    from segrt.predict.options import PredictOptions
-    from segrt.predict.predictor import Progress
-    from segrt.predict.report import PredictReport
+    from segrt.prediction.options import PredictOptions
+    from segrt.prediction.predictor import Progress
+    from segrt.prediction.report import PredictReport
     from segrt.targets._base import Session
     from segrt.targets._package import Package
-    from segrt.verify.record import Recording
-    from segrt.verify.report import Report
-    from segrt.verify.verifier import VerifyOptions
+    from segrt.verification.record import Recording
+    from segrt.verification.report import Report
+    from segrt.verification.verifier import VerifyOptions
 
 StrPath: TypeAlias = str | os.PathLike[str]
 Images: TypeAlias = StrPath | Iterable[StrPath]
@@ -160,7 +160,7 @@ def build(
             are where the network itself rescales.
 
     Raises:
-        UsageError: Options that are unknown or contradict each other.
+        UsageError: Options that are unknown, contradict each other or do not fit the network.
         ShapeError: The network cannot take the fixed batch or size.
         UnavailableError: The target's library or instructions are missing here.
         EngineError: The engine refuses the graph.
@@ -168,8 +168,10 @@ def build(
     import onnx_ir as ir
 
     from segrt.graph.rescales_input import rescales_input
+    from segrt.graph.specs import input_specs
     from segrt.passes._base import PassContext
     from segrt.passes._pipeline import lower as run_passes
+    from segrt.prediction.preprocess import check_preprocess
     from segrt.targets._base import Lowering
     from segrt.targets._build import build_package
 
@@ -177,6 +179,7 @@ def build(
     preprocess = preprocess or Preprocess()
     if preprocess.scale is None:
         preprocess = replace(preprocess, scale=1.0 if rescales_input(graph) else 1 / 255)
+    check_preprocess(preprocess, input_specs(graph))
     options = BuildOptions(
         precision=_precision(precision),
         threads=threads,
@@ -241,8 +244,8 @@ def verify(
         PackageError: The package is damaged or was changed.
     """
     from segrt.targets._package import load_package
-    from segrt.verify.subject import package_subject
-    from segrt.verify.verifier import verify_package
+    from segrt.verification.subject import package_subject
+    from segrt.verification.verifier import verify_package
 
     if images is not None and inputs is not None:
         raise UsageError("give images or inputs, not both")
@@ -287,9 +290,9 @@ def predict(
     from segrt.graph.output_kind import output_kind
     from segrt.graph.size_multiple import size_multiple
     from segrt.graph.specs import input_specs
-    from segrt.predict.find_images import find_images
-    from segrt.predict.options import PredictOptions
-    from segrt.predict.predictor import predict_files
+    from segrt.prediction.find_images import find_images
+    from segrt.prediction.options import PredictOptions
+    from segrt.prediction.predictor import predict_files
     from segrt.targets._package import load_package
 
     found = find_images(_paths(images))
@@ -339,7 +342,7 @@ def record(
         UsageError: Neither images nor inputs, or both.
         SegrtError: The file cannot be loaded, or the inputs do not fit.
     """
-    from segrt.verify.record import record as run
+    from segrt.verification.record import record as run
 
     if (images is None) == (inputs is None):
         raise UsageError("give either images or inputs")
@@ -366,8 +369,8 @@ def _sample(graph: ir.Model, preprocess: Preprocess, images: Images) -> dict[str
     from segrt.graph.rescales_input import rescales_input
     from segrt.graph.size_multiple import size_multiple
     from segrt.graph.specs import input_specs
-    from segrt.predict.find_images import find_images
-    from segrt.predict.sample import sample_batch
+    from segrt.prediction.find_images import find_images
+    from segrt.prediction.sample import sample_batch
 
     specs = input_specs(graph)
     if len(specs) != 1:

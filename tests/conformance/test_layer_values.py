@@ -9,6 +9,7 @@ from scipy import special
 from helpers import keras_math
 from helpers.closeness import assert_close, assert_same_bits
 from helpers.layer_calls import KERAS_2, KERAS_3, apply, convert
+from segrt.importers._layer_graph import KerasVersion
 
 BOUND = 1e-6
 
@@ -57,7 +58,9 @@ def test_activation_functions(name, shape):
     assert_close(apply("Activation", {"activation": name}, [], x), wanted, BOUND)
 
 
-@pytest.mark.parametrize(("version", "slope"), [((2, 2, 4), 0.2), (KERAS_2, 0.2), (KERAS_3, 1 / 6)])
+@pytest.mark.parametrize(
+    ("version", "slope"), [(KerasVersion(2, 2, 4), 0.2), (KERAS_2, 0.2), (KERAS_3, 1 / 6)]
+)
 def test_hard_sigmoid_is_that_of_the_saving_version(version, slope):
     x = random(2, 5, 4, 3) * 3
     wanted = np.clip(x.astype(np.float64) * slope + 0.5, 0, 1)
@@ -153,7 +156,9 @@ def test_batch_normalization(axis, shape, scale, center):
     assert_close(found, wanted, BOUND)
 
 
-@pytest.mark.parametrize(("version", "used"), [((2, 2, 4), 1.001e-5), ((2, 12, 0), 1e-6)])
+@pytest.mark.parametrize(
+    ("version", "used"), [(KerasVersion(2, 2, 4), 1.001e-5), (KerasVersion(2, 12, 0), 1e-6)]
+)
 def test_small_epsilons_are_those_of_the_saving_version(version, used):
     x, variance = random(2, 5, 4, 3), np.full(3, 1e-4, np.float32)
     config = {"epsilon": 1e-6, "scale": False, "center": False}
@@ -175,14 +180,19 @@ def test_upsampling(factors, unknown):
 
 def test_bilinear_of_standalone_keras_is_asymmetric():
     x, config = random(2, 4, 5, 3), {"size": [2, 3], "interpolation": "bilinear"}
-    found = apply("UpSampling2D", config, [], x, version=(2, 2, 4))
+    found = apply("UpSampling2D", config, [], x, version=KerasVersion(2, 2, 4))
     assert_close(found, keras_math.bilinear(x, (2, 3), half_pixel=False), BOUND)
-    found = apply("UpSampling2D", {**config, "dtype": "float32"}, [], x, version=(2, 2, 4))
+
+
+def test_bilinear_of_early_tf_keras_is_half_pixel_with_a_remark():
+    x, config = random(2, 4, 5, 3), {"size": [2, 3], "interpolation": "bilinear"}
+    version = KerasVersion(2, 2, 4, tensorflow=True)
+    found = apply("UpSampling2D", config, [], x, version=version)
     assert_close(found, keras_math.bilinear(x, (2, 3), half_pixel=True), BOUND)
-    remarks = []
-    config = {**config, "dtype": "float32", "batch_input_shape": [None, 4, 5, 3]}
-    convert("UpSampling2D", config, [], [(None, 4, 5, 3)], version=(2, 2, 4), remarks=remarks)
+    remarks: list[str] = []
+    convert("UpSampling2D", config, [], [(None, 4, 5, 3)], version=version, remarks=remarks)
     assert len(remarks) == 1
+    assert "half-pixel" in remarks[0]
 
 
 @pytest.mark.parametrize("unknown", [False, True])

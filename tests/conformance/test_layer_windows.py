@@ -7,7 +7,7 @@ import pytest
 
 from helpers import keras_math
 from helpers.closeness import assert_close, assert_same_bits, relative_l2
-from helpers.layer_calls import apply, run_onnxruntime, run_openvino
+from helpers.layer_calls import apply, convert, run_onnxruntime, run_openvino
 
 BOUND = 1e-6
 ENGINES = {"onnxruntime": run_onnxruntime, "openvino": run_openvino}
@@ -175,6 +175,16 @@ def test_transposed(kernel, strides, padding, output_padding):
         options = {"unknown": unknown, "run": ENGINES[engine]}
         found = apply("Conv2DTranspose", config, [weights, bias], x, **options)
         assert_close(found, wanted, BOUND)
+
+
+def test_a_version_that_did_not_save_output_padding_is_remarked():
+    config, weights = {"filters": 2, "kernel_size": 3}, [random(3, 3, 2, 4), random(2)]
+    for version, count in (((2, 15, 0), 0), ((3, 0, 5), 1)):
+        remarks = []
+        convert(
+            "Conv2DTranspose", config, weights, [(None, 8, 8, 4)], version=version, remarks=remarks
+        )
+        assert len(remarks) == count
 
 
 @pytest.mark.parametrize(

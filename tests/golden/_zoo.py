@@ -39,7 +39,7 @@ def golden(
     twin=None,
     transpose=False,
     train=False,
-    remark=""
+    remark="",
 ):
     """Register a model builder under its function's name."""
 

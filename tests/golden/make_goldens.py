@@ -9,7 +9,7 @@ Run it once under each Keras; every run fills one folder of ``data`` and its ``i
     pip install tensorflow-cpu==2.15.1      (--keras tensorflow.keras)     data/tf.keras-2.15
     pip install tensorflow-cpu==2.12.1      (--keras tensorflow.keras)     data/tf.keras-2.12
 
-These need Python 3.11 and run the project's own ``segrt.verify.record``. The older ones need
+These need Python 3.11 and run the project's own ``segrt.verification.record``. The older ones need
 Python 3.7; pip's resolver picks wrong companions there, so they are pinned and installed without
 it (``pip install --no-deps``):
 
@@ -130,7 +130,7 @@ def run(kit, model, inputs, path, meta):
         return
     from pathlib import Path
 
-    from segrt.verify.record import record_model
+    from segrt.verification.record import record_model
 
     record_model(kit.keras, model, inputs, Path(path), meta)
 

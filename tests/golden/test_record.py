@@ -14,8 +14,8 @@ import pytest
 
 from segrt._optional import is_installed
 from segrt.errors import ModelFileError, ShapeError, UnavailableError, UnsafeFileError, UsageError
-from segrt.verify import record as recording
-from segrt.verify._keras_load import choose_keras, read_file
+from segrt.verification import record as recording
+from segrt.verification._keras_load import choose_keras, read_file
 
 DATA = Path(__file__).parent / "data"
 KERAS = is_installed("keras") or is_installed("tf_keras")
@@ -145,7 +145,7 @@ LAMBDA = {"class_name": "Lambda", "config": {"name": "evil", "function": ["", No
     ],
 )
 def test_code_in_a_file_is_refused_before_keras_sees_it(layer, complaint, tmp_path):
-    from segrt.verify._keras_load import load_keras
+    from segrt.verification._keras_load import load_keras
 
     config = {"class_name": "Functional", "config": {"name": "net", "layers": [layer]}}
     file = read_file(archive(tmp_path / "bad.keras", config))

@@ -8,10 +8,11 @@ import onnxruntime
 import openvino
 
 from segrt.graph.builder import IR_VERSION, OPSET, GraphBuilder
+from segrt.importers._layer_graph import KerasVersion
 from segrt.importers.layers._base import REGISTRY, Call, Layout, Tensor
 
-KERAS_2 = (2, 15, 0)
-KERAS_3 = (3, 5, 0)
+KERAS_2 = KerasVersion(2, 15, 0)
+KERAS_3 = KerasVersion(3, 5, 0)
 
 
 def convert(class_name, config, weights, shapes, *, version=KERAS_2, kwargs=None, remarks=None):

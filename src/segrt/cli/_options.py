@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal, TypedDict, TypeVar
 
 import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 MODEL = click.Path(exists=True, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -65,3 +68,51 @@ threads = click.option(
     metavar="N",
     help="Threads of the engine.  [default: as the library chooses]",
 )
+
+
+class Pixels(TypedDict):
+    """What `preprocess` adds to a command: the fields of `segrt.Preprocess`."""
+
+    scale: float | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channel_order: Literal["rgb", "bgr"]
+
+
+def preprocess(command: Command) -> Command:
+    """Add the options that say how pixels become network input."""
+    added = (
+        click.option(
+            "--scale",
+            type=number,
+            metavar="N",
+            help="Factor on pixel values 0..255.  "
+            "[default: 1/255; 1 where the network rescales itself]",
+        ),
+        click.option(
+            "--mean",
+            type=numbers,
+            metavar="N[,N...]",
+            default="0",
+            show_default=True,
+            help="Subtracted after scaling.",
+        ),
+        click.option(
+            "--std",
+            type=numbers,
+            metavar="N[,N...]",
+            default="1",
+            show_default=True,
+            help="Divided by, after the mean.",
+        ),
+        click.option(
+            "--channel-order",
+            type=click.Choice(["rgb", "bgr"]),
+            default="rgb",
+            show_default=True,
+            help="What the network was trained on; ignored for grey images.",
+        ),
+    )
+    for option in reversed(added):
+        command = option(command)
+    return command

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
@@ -11,6 +13,7 @@ from segrt.cli import _options
 
 if TYPE_CHECKING:
     from segrt.targets._package import Package
+    from segrt.types import Verdict
 
 
 @click.command(
@@ -61,32 +64,7 @@ Examples:
     help="Form of upsampling to use wherever it is exact (see: segrt inspect --upsampling).  "
     "[default: the target's favourite]",
 )
-@click.option(
-    "--scale",
-    type=_options.number,
-    metavar="N",
-    help="Factor on pixel values 0..255.  [default: 1/255; 1 where the network rescales itself]",
-)
-@click.option(
-    "--mean",
-    type=_options.numbers,
-    metavar="N[,N...]",
-    default="0",
-    show_default=True,
-    help="Subtracted after scaling.",
-)
-@click.option(
-    "--std",
-    type=_options.numbers,
-    metavar="N[,N...]",
-    default="1",
-    show_default=True,
-    help="Divided by, after the mean.",
-)
-@click.option(
-    "--channel-order", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True,
-    help="What the network was trained on; ignored for grey images.",
-)  # fmt: skip
+@_options.preprocess
 def command(
     *,
     model: Path,
@@ -98,10 +76,7 @@ def command(
     batch: int | None,
     size: tuple[int, int] | None,
     upsampling: str | None,
-    scale: float | None,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    channel_order: Literal["rgb", "bgr"],
+    **pixels: Unpack[_options.Pixels],
 ) -> None:
     """Build a package from a trained model: the engine, its proof and how to feed it.
 
@@ -121,7 +96,7 @@ def command(
         batch=batch,
         size=size,
         upsampling=upsampling,
-        preprocess=Preprocess(scale=scale, mean=mean, std=std, channel_order=channel_order),
+        preprocess=Preprocess(**pixels),
     )
     show(package)
 
@@ -142,11 +117,29 @@ def show(package: Package) -> None:
         table.add_row("input", f"{spec.name}: {_console.shape_text(spec.shape)} {spec.dtype}")
     for spec in manifest.outputs:
         table.add_row("output", f"{spec.name}: {_console.shape_text(spec.shape)} {spec.dtype}")
-    applied = [verdict for verdict in manifest.verdicts if verdict.applied]
-    forms = sorted({v.pass_name for v in applied if v.pass_name.startswith("upsampling/")})
-    table.add_row("rewrites", f"{len(applied)} applied, each certified; {', '.join(forms)}")
+    for name, text in _rewrites(manifest.verdicts).items():
+        table.add_row(name, text)
     table.add_row("size", f"{sum(file.bytes for file in manifest.files.values()) / 1e6:.1f} MB")
     _console.results().print(table)
     notes = _console.notes()
     for remark in manifest.remarks:
         notes.print(f"remark: {remark}", style="yellow", markup=False)
+
+
+def _rewrites(verdicts: Sequence[Verdict]) -> dict[str, str]:
+    """Count what the passes did; a form that was proven and kept counts as chosen."""
+    done = Counter(
+        verdict.pass_name
+        for verdict in verdicts
+        if verdict.applied and not verdict.pass_name.startswith("upsampling/")
+    )
+    forms = Counter(
+        verdict.pass_name.removeprefix("upsampling/")
+        for verdict in verdicts
+        if verdict.certificate is not None and verdict.pass_name.startswith("upsampling/")
+    )
+    return {
+        title: ", ".join(f"{name} x {count}" for name, count in counts.items())
+        for title, counts in (("rewrites", done), ("upsampling", forms))
+        if counts
+    }

@@ -53,7 +53,7 @@ def command(output: Path, target: str, threads: int | None) -> int:
 def show(done: Walk) -> None:
     """Print the walk: network, package, proof, masks."""
     from segrt.cli import _console, build, inspect
-    from segrt.verify.report_table import render
+    from segrt.verification.report_table import render
 
     console = _console.results()
     console.rule("1. inspect: the Keras file")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from segrt.cli import _options
 
 if TYPE_CHECKING:
-    from segrt.predict.report import PredictReport
+    from segrt.prediction.options import Product
+    from segrt.prediction.report import PredictReport
 
 
 @click.command(
@@ -94,18 +95,23 @@ def command(
     An image that fails is reported and the others are finished; the exit code is then 1.
     """
     from segrt import api
+    from segrt.prediction.options import PredictOptions
 
+    options = PredictOptions(
+        tile=tile,
+        overlap=overlap,
+        threshold=threshold,
+        # The mask is what the verb is for: `--save overlay` adds to it.
+        save=cast("tuple[Product, ...]", tuple(dict.fromkeys(("mask", *save)))),
+        batch=batch,
+    )
     with _Progress(quiet) as progress:
         report = api.predict(
             package,
             [*inputs, *more],
             output,
-            tile=tile,
-            overlap=overlap,
-            save=tuple(dict.fromkeys(("mask", *save))),
-            threshold=threshold,
-            batch=batch,
             threads=threads,
+            options=options,
             progress=progress.update,
         )
     show(report, output, quiet=quiet)
@@ -118,7 +124,10 @@ def show(report: PredictReport, output: Path, *, quiet: bool) -> None:
 
     notes = _console.notes()
     for result in report.failed:
-        notes.print(f"failed: {result.source}: {result.error}", style="red", markup=False)
+        # Most messages name the file already.
+        named = result.source.name in str(result.error)
+        where = "" if named else f"{result.source}: "
+        notes.print(f"failed: {where}{result.error}", style="red", markup=False)
     remarks = [*report.remarks]
     for result in report.results:
         remarks += [f"{result.source.name}: {remark}" for remark in result.remarks]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Unpack
 
 import click
 
@@ -23,20 +24,34 @@ Example: record where Keras is, compare where it is not
     "--images",
     required=True,
     type=_options.ANY,
-    help="An image or a folder of images to run; a few are enough, all of one size.",
+    help="Image or folder of images: a tile from the middle of each of the first eight is run.",
 )
 @click.option(
     "-o", "--output", required=True, type=_options.OUTPUT_FILE, help="Recording to write (.npz)."
-)  # fmt: skip
-def command(model: Path, architecture: Path | None, images: Path, output: Path) -> None:
+)
+@_options.preprocess
+def command(
+    model: Path,
+    architecture: Path | None,
+    images: Path,
+    output: Path,
+    **pixels: Unpack[_options.Pixels],
+) -> None:
     """Run a model with real Keras and record the output of every layer.
 
     Needs Keras (pip install keras tensorflow). The recording can then be compared with a package
     by `segrt verify` on any machine.
     """
     from segrt import api
+    from segrt.types import Preprocess
 
-    recording = api.record(model, images=images, output=output, architecture=architecture)
+    recording = api.record(
+        model,
+        images=images,
+        output=output,
+        architecture=architecture,
+        preprocess=Preprocess(**pixels),
+    )
     size = recording.path.stat().st_size / 1e6
     click.echo(
         f"{recording.path}: {len(recording.layers)} layers by Keras {recording.keras_version}, "

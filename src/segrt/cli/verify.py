@@ -55,10 +55,15 @@ def command(
     """
     from segrt import api
     from segrt.cli import _console
-    from segrt.verify.report_table import render
+    from segrt.verification.report_table import render
+    from segrt.verification.verifier import VerifyOptions
 
     report = api.verify(
-        package, against=against, images=images, architecture=architecture, threads=threads
+        package,
+        against=against,
+        images=images,
+        threads=threads,
+        options=VerifyOptions(architecture=architecture),
     )
     if json_file is not None:
         _console.write_json(report.to_dict(), json_file)

@@ -17,11 +17,12 @@ from PIL import Image
 from segrt import api
 from segrt.demo.sheet import write_sheet
 from segrt.graph.summary import ModelSummary, summarise
+from segrt.prediction.options import PRODUCTS, PredictOptions
 
 if TYPE_CHECKING:
-    from segrt.predict.report import PredictReport
+    from segrt.prediction.report import PredictReport
     from segrt.targets._package import Package
-    from segrt.verify.report import Report
+    from segrt.verification.report import Report
 
 MODEL = "cells_unet.h5"
 RECORDING = "keras_recording.npz"
@@ -108,7 +109,11 @@ def run(
             report = api.verify(package, against=data / RECORDING)
         with step("predict"):
             predicted = api.predict(
-                package, [data / "images"], output / "masks", save=("mask", "overlay", "prob")
+                package,
+                data / "images",
+                output / "masks",
+                threads=threads,
+                options=PredictOptions(save=PRODUCTS),
             )
         scores, sheet = _judge(predicted, data / "labels", output / "contact_sheet.png")
     return Walk(summary, package, report, predicted, scores, sheet, seconds)

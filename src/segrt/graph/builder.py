@@ -33,19 +33,16 @@ class GraphBuilder:
 
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
-        self._taken = {value.name for value in graph.inputs}
+        self._taken: set[str | None] = {value.name for value in graph.inputs}
         self._taken |= set(graph.initializers)
+        # Nodes keep their names when values are renamed, so these are told apart on their own.
+        self._node_names: set[str | None] = {node.name for node in graph}
         self._transposed: dict[tuple[ir.Value, tuple[int, ...]], ir.Value] = {}
         self.appended: list[ir.Node] = []
 
     def unique(self, name: str) -> str:
         """Return ``name``, or ``name~1``, ``name~2`` ... if it is taken; it is taken then."""
-        candidate, count = name, 0
-        while candidate in self._taken:
-            count += 1
-            candidate = f"{name}~{count}"
-        self._taken.add(candidate)
-        return candidate
+        return _unique(name, self._taken)
 
     def rename(self, value: ir.Value, name: str) -> None:
         """Give ``value`` the name ``name``, freeing its old one; a taken name gets a suffix."""
@@ -110,7 +107,7 @@ class GraphBuilder:
             inputs,
             ir.convenience.convert_attributes(attributes),
             outputs=[ir.Value(name=output) for output in names],
-            name=unique,
+            name=_unique(unique, self._node_names),
         )
         self.graph.append(node)
         self.appended.append(node)
@@ -123,6 +120,15 @@ class GraphBuilder:
         if key not in self._transposed:
             self._transposed[key] = self.op("Transpose", [value], name=name, perm=list(axes))
         return self._transposed[key]
+
+
+def _unique(name: str, taken: set[str | None]) -> str:
+    candidate, count = name, 0
+    while candidate in taken:
+        count += 1
+        candidate = f"{name}~{count}"
+    taken.add(candidate)
+    return candidate
 
 
 def infer_node(node: ir.Node, *, opset: int = OPSET) -> None:

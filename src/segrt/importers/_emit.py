@@ -25,6 +25,7 @@ from segrt.importers._layer_graph import (
     Argument,
     Array,
     KerasLayer,
+    KerasVersion,
     LayerGraph,
     TensorRef,
     iter_tensors,
@@ -80,7 +81,7 @@ class _Key:
 
 
 class _Emitter:
-    def __init__(self, model: ir.Model, keras_version: tuple[int, ...]) -> None:
+    def __init__(self, model: ir.Model, keras_version: KerasVersion) -> None:
         self._model = model
         self._keras_version = keras_version
         self._builder = GraphBuilder(model.graph)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,20 @@ import numpy.typing as npt
 JsonObject: TypeAlias = dict[str, Any]
 Array: TypeAlias = npt.NDArray[Any]
 WeightLoader: TypeAlias = Callable[[], Array]
+
+
+class KerasVersion(NamedTuple):
+    """Which Keras saved a file; compares like a tuple: ``version >= (2, 3)``.
+
+    Attributes:
+        major, minor, patch: As written.
+        tensorflow: Whether it was marked as TensorFlow's own copy (``2.2.4-tf``).
+    """
+
+    major: int
+    minor: int
+    patch: int
+    tensorflow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +109,7 @@ class LayerGraph:
         inputs: Tensors of the input layers, in the model's order.
         outputs: Tensors, in the model's order.
         output_names: One per output where the model names them (dict outputs), else None.
-        keras_version: ``(2, 2, 4)``; of the Keras that saved the file.
+        keras_version: Of the Keras that saved the file.
     """
 
     name: str
@@ -103,7 +117,7 @@ class LayerGraph:
     inputs: list[TensorRef]
     outputs: list[TensorRef]
     output_names: list[str] | None
-    keras_version: tuple[int, ...]
+    keras_version: KerasVersion
 
 
 def iter_tensors(argument: Argument) -> Iterator[TensorRef]:

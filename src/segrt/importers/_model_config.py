@@ -18,6 +18,7 @@ from segrt.importers._layer_graph import (
     Argument,
     JsonObject,
     KerasLayer,
+    KerasVersion,
     LayerCall,
     LayerGraph,
     TensorRef,
@@ -53,22 +54,23 @@ def read_model(description: JsonObject, keras_version: str, what: str) -> LayerG
     return _ModelReader(parse_version(keras_version, description), what).model(description, 0)
 
 
-def parse_version(text: str, description: JsonObject | None = None) -> tuple[int, ...]:
-    """Read ``2.2.4-tf`` as (2, 2, 4).
+def parse_version(text: str, description: JsonObject | None = None) -> KerasVersion:
+    """Read a version such as ``2.2.4-tf``.
 
     Where the version is unsaid it follows from the description: Keras 3 writes the ``module`` of
-    every layer, Keras 2 does not; then (3, 0, 0) or (2, 15, 0) is assumed.
+    every layer, Keras 2 does not; then 3.0.0 or 2.15.0 is assumed.
     """
     numbers = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", text or "")
     if numbers:
-        return tuple(int(part) for part in numbers.groups(default="0"))
+        major, minor, patch = (int(part) for part in numbers.groups(default="0"))
+        return KerasVersion(major, minor, patch, text.endswith("-tf"))
     if description is not None and "module" in description:
-        return (3, 0, 0)
-    return (2, 15, 0)
+        return KerasVersion(3, 0, 0)
+    return KerasVersion(2, 15, 0)
 
 
 class _ModelReader:
-    def __init__(self, version: tuple[int, ...], what: str) -> None:
+    def __init__(self, version: KerasVersion, what: str) -> None:
         self._version = version
         self._what = what
         self._unnamed = 0

@@ -16,7 +16,7 @@ from segrt.graph.specs import input_specs
 from segrt.targets._base import Array, Session
 
 _WARM_UP = 2
-_MOST_ROUNDS = 15
+_MOST_ROUNDS = 40
 _FEWEST_ROUNDS = 3
 _BUDGET_S = 4.0
 # Side of the trial image where the network leaves it free.
@@ -37,7 +37,7 @@ class Timing:
 def measure(sessions: Mapping[K, Session], feeds: Mapping[str, Array]) -> dict[K, Timing]:
     """Run the sessions in turns, so that whatever else the machine does meets all of them.
 
-    Stops after 15 rounds, or after four seconds but not before three rounds.
+    Stops after 40 rounds, or after four seconds but not before three rounds.
     """
     if len(sessions) > 1:
         for session in sessions.values():

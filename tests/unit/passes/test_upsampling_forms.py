@@ -220,7 +220,13 @@ def test_plan_lists_every_form_and_changes_nothing():
     before = ir.to_proto(model).SerializeToString()
     first, second = plan(model, PassContext(("subpixel", "resize")))
     assert ir.to_proto(model).SerializeToString() == before
-    assert [o.form for o in first.options] == ["subpixel", "resize", "deconvolution", "expand"]
+    assert [o.form for o in first.options] == [
+        "subpixel",
+        "resize",
+        "deconvolution",
+        "expand",
+        "transposed",
+    ]
     assert first.chosen == "subpixel"
     assert all(option.exact and option.certificate for option in first.options)
     assert (second.layer, second.kind, second.chosen) == ("deconv", "transposed convolution", "")

@@ -18,7 +18,9 @@ from segrt.targets import openvino
 from segrt.targets._base import Lowering
 from segrt.targets._build import build_package, open_package
 from segrt.targets._manifest import Manifest
+from segrt.targets._measure import Timing
 from segrt.targets._package import Package, load_package
+from segrt.targets.cpu import choose
 from segrt.types import BuildOptions, Certificate, Precision, Preprocess, Verdict
 
 VERDICT = Verdict(
@@ -112,8 +114,26 @@ def test_no_output_is_a_temporary_directory(monkeypatch: pytest.MonkeyPatch, tmp
 def test_cpu_records_what_it_measured(tmp_path: Path):
     engine = _build(tmp_path / "net.segrt", target="cpu").manifest.engine
     assert {entry["library"] for entry in engine["measured"]} == {"openvino", "onnxruntime"}
-    best = min(engine["measured"], key=lambda entry: entry["fastest_ms"])
-    assert engine["library"] == best["library"]
+    timings = {
+        (entry["library"], entry["lowering"]): Timing(
+            entry["median_ms"], entry["fastest_ms"], entry["rounds"]
+        )
+        for entry in engine["measured"]
+    }
+    assert engine["library"] == choose(timings)[0]
+
+
+@pytest.mark.parametrize(
+    ("fastest_ms", "expected"),
+    [((10.0, 9.8), "openvino"), ((10.0, 9.0), "onnxruntime"), ((9.0, 10.0), "openvino")],
+)
+def test_the_faster_engine_is_chosen_and_ties_go_to_the_first(fastest_ms, expected: str):
+    names = ("openvino", "onnxruntime")
+    # Medians that say the opposite must not matter.
+    timings = {
+        (name, 0): Timing(100 - time, time, 5) for name, time in zip(names, fastest_ms, strict=True)
+    }
+    assert choose(timings) == (expected, 0)
 
 
 def test_cpu_says_when_the_processor_is_another(

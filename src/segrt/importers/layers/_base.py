@@ -27,7 +27,7 @@ import onnx_ir as ir
 from segrt._registry import Registry
 from segrt.errors import ModelFileError, UnsupportedConfigError
 from segrt.graph.builder import AttributeValue, GraphBuilder, static_shape
-from segrt.importers._layer_graph import Array, JsonObject
+from segrt.importers._layer_graph import Array, JsonObject, KerasVersion
 
 
 class Layout(Enum):
@@ -95,7 +95,7 @@ class Call:
         name: The Keras value's name: ``outer/inner``, ``conv@1`` for a second call.
         class_name: Keras class name.
         config: The saved configuration.
-        keras_version: Of the Keras that saved the file, such as ``(2, 2, 4)``.
+        keras_version: Of the Keras that saved the file.
         weights: The layer's arrays by `WeightSpec` name, as stored by Keras.
         kwargs: Further arguments of the call; tensors among them are `Tensor`.
     """
@@ -108,7 +108,7 @@ class Call:
         layer_name: str,
         class_name: str,
         config: JsonObject,
-        keras_version: tuple[int, ...],
+        keras_version: KerasVersion,
         weights: Mapping[str, Array],
         kwargs: Mapping[str, Any],
         remark: Callable[[str], None],

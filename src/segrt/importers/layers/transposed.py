@@ -61,6 +61,8 @@ def conv_2d_transpose(call: Call, x: Tensor) -> Tensor:
 def _cuts(call: Call, window: Window) -> list[tuple[int, int]]:
     """Return per axis how much to cut off in front and behind; negative behind: to append."""
     paddings: tuple[int, int] | tuple[None, None] = (None, None)
+    if call.keras_major == 3 and "output_padding" not in call.config:
+        call.remark("the first Keras 3 versions did not save output_padding; taken as none")
     if call.config.get("output_padding") is not None:
         paddings = _config.pair(call, "output_padding", low=0)
     cuts = []

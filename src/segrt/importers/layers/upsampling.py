@@ -37,16 +37,15 @@ def upsampling_2d(call: Call, x: Tensor) -> Tensor:
 def _asymmetric_bilinear(call: Call) -> bool:
     """Say whether the file's Keras samples bilinearly without half-pixel centers.
 
-    Standalone Keras before 2.3 did. tf.keras of that time calls itself 2.2.4 too, but it writes
-    ``dtype`` into every layer, where standalone Keras writes it only beside an input shape.
+    Standalone Keras before 2.3 did. tf.keras of that time marks its version: ``2.2.4-tf``.
     """
     if call.keras_version >= (2, 3):
         return False
-    if "dtype" not in call.config:
-        return True
-    if "batch_input_shape" in call.config:
+    if call.keras_version.tensorflow:
+        # The measured 1.15 samples with half-pixel centers; 1.13, 1.14 and 2.0 share its mark.
         call.remark(
-            "bilinear upsampling as the first layer of a file of Keras 2.2.4: taken as tf.keras' "
-            "half-pixel sampling; standalone Keras meant asymmetric sampling"
+            "bilinear upsampling of a tf.keras of TensorFlow 1.13 to 2.0, which the file does not "
+            "tell apart: taken as half-pixel sampling, as 1.15 does; verify against a recording"
         )
-    return False
+        return False
+    return True

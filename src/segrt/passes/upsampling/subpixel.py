@@ -121,13 +121,13 @@ class SubpixelForm:
                 probe=probe,
             )
         conv = only_consumer(site.output)
-        obstacle = _obstacle(site, conv)
+        obstacle = obstacle_to_merging(site, conv)
         if conv is None or obstacle:
             return Refusal(obstacle)
         return _merged(site, conv, probe)
 
 
-def _obstacle(site: Site, conv: ir.Node | None) -> str:
+def obstacle_to_merging(site: Site, conv: ir.Node | None) -> str:
     """Return why there is no convolution to merge with, "" if there is."""
     if site.output.is_graph_output():
         return "the upsampled image is an output of the network"

@@ -1,0 +1,116 @@
+"""The form ``transposed``: nearest and the convolution behind it as one transposed convolution.
+
+With factor ``s`` and kernel ``k`` of length ``n``, pixel ``o`` of the result is
+``sum_t k[t] * small[(o + t - p) // s]``. The small pixel ``q`` is read where
+``o + t - p = s*q + e`` with ``0 <= e < s``, so it adds ``w[o - s*q + n - 1 - p]`` with
+``w[j] = sum of k[t] over e - t = j - (n - 1)``: the kernel flipped and
+smeared over ``s`` pixels, ``n + s - 1`` long. That is a transposed convolution of stride ``s``
+that crops ``n - 1 - p`` pixels. A 2x2 kernel and a factor of 2 need 9 products a small pixel and
+channel pair instead of 16, and nothing is shuffled. Zero padding carries over exactly, since pixels
+outside the large image lie outside the small one too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from segrt.graph import metadata
+from segrt.graph.builder import static_shape
+from segrt.passes._operators import conv_pads
+from segrt.passes._rewrite import Rewriter, constant_array, only_consumer
+from segrt.passes.upsampling._base import (
+    PROBE_HEIGHT,
+    PROBE_WIDTH,
+    REGISTRY,
+    Candidate,
+    Refusal,
+    Site,
+)
+from segrt.passes.upsampling.subpixel import obstacle_to_merging
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+def smear_kernel(kernel: Array, factors: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Return the transposed convolution's kernel, (C, K, kh + fy - 1, kw + fx - 1).
+
+    Args:
+        kernel: Of the convolution behind, (K, C, kh, kw).
+        factors: Of height and width.
+    """
+    outputs, inputs, height, width = kernel.shape
+    fy, fx = factors
+    flipped = kernel[:, :, ::-1, ::-1].astype(np.float64)
+    smeared = np.zeros((outputs, inputs, height + fy - 1, width + fx - 1))
+    for row in range(fy):
+        for column in range(fx):
+            smeared[:, :, row : row + height, column : column + width] += flipped
+    return np.ascontiguousarray(smeared.transpose(1, 0, 2, 3), dtype=np.float32)
+
+
+class TransposedForm:
+    """See the module's docstring."""
+
+    name = "transposed"
+
+    def propose(self, site: Site, /) -> Candidate | Refusal:
+        """Merge nearest with the convolution behind it."""
+        if site.kind != "nearest":
+            return Refusal(f"only nearest upsampling can be merged so; this is {site.kind}")
+        channels = static_shape(site.source)[1]
+        conv = only_consumer(site.output)
+        obstacle = obstacle_to_merging(site, conv)
+        if conv is None or obstacle or channels is None:
+            return Refusal(obstacle or "the number of channels is unknown")
+        kernel = constant_array(conv.inputs[1])
+        if kernel is None:
+            return Refusal("the weights of the convolution behind it are not constant")
+        height, width = kernel.shape[2:]
+        pads = conv_pads(conv, (height, width))
+        if pads is None or min(pads) < 0:
+            return Refusal("the padding of the convolution behind it is not known in advance")
+        crop = [side - 1 - pad for side, pad in zip((height, width) * 2, pads, strict=True)]
+        if min(crop) < 0:
+            return Refusal("the convolution behind it pads by more than its kernel reaches")
+        fy, fx = site.factors
+        new = (height + fy - 1) * (width + fx - 1)
+        layer = metadata.layer_of(conv) or conv.name
+        return Candidate(
+            replaces=conv.outputs[0],
+            build=lambda rewriter: _build(rewriter, site, conv, kernel, crop),
+            claim="up to rounding",
+            reason=f"merged with {layer}: {new} instead of {height * width * fy * fx} tap products "
+            "for a small pixel, and no upsampled image",
+            # Room for one whole window, however large the kernel is.
+            probe=(1, channels, max(PROBE_HEIGHT, height + 1), max(PROBE_WIDTH, width + 1)),
+            dissolves={
+                site.output: f"merged with the convolution behind it ({conv.outputs[0].name})"
+            },
+        )
+
+
+def _build(
+    rewriter: Rewriter, site: Site, conv: ir.Node, kernel: Array, crop: list[int]
+) -> ir.Value:
+    name = metadata.layer_of(conv) or conv.name or site.layer
+    weights = smear_kernel(kernel, site.factors)
+    inputs = [site.source, rewriter.constant(f"{name}/kernel:transposed", weights)]
+    if len(conv.inputs) > 2 and conv.inputs[2] is not None:
+        inputs.append(conv.inputs[2])
+    large = rewriter.op(
+        "ConvTranspose",
+        inputs,
+        name=f"{name}:transposed",
+        kernel_shape=weights.shape[2:],
+        strides=site.factors,
+        pads=crop,
+    )
+    rewriter.tag(metadata.layer_of(conv), metadata.class_of(conv))
+    return large
+
+
+REGISTRY.register(TransposedForm.name)(TransposedForm())

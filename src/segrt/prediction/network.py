@@ -1,0 +1,95 @@
+"""A session seen as a map from image tiles to class maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from segrt.errors import ShapeError, UsageError
+from segrt.prediction.picture import Pixels
+from segrt.prediction.postprocess import FloatArray, arrange
+from segrt.targets._base import Session
+from segrt.types import TensorSpec
+
+
+class Network:
+    """What `predict` needs to know of a session.
+
+    Args:
+        session: With one image input.
+        output_name: Which output; None: the first.
+
+    Attributes:
+        channels: The input's channel count.
+        channel_axis: Where the input's channels are, 1 or -1.
+        dtype: The input's type.
+        size: The input's (height, width), None where free.
+        batch: The input's batch size, None where free.
+        remarks: About what was chosen.
+
+    Raises:
+        UsageError: The session has another number of inputs, or no such output.
+        ShapeError: The input is no image.
+    """
+
+    def __init__(self, session: Session, output_name: str | None) -> None:
+        if len(session.inputs) != 1:
+            raise UsageError(
+                "only networks with one input can be used on images",
+                found=", ".join(spec.name for spec in session.inputs),
+            )
+        self._session = session
+        self._input = session.inputs[0]
+        self._output, self.remarks = _choose(session.outputs, output_name)
+        shape = self._input.shape
+        if len(shape) != 4:
+            raise ShapeError(
+                f"the network's input {self._input.name!r} is no image",
+                found=f"shape {shape}",
+                wanted="four axes: batch, height, width and channels",
+            )
+        self.channel_axis = 1 if self._input.channel_axis == 1 else -1
+        channels = shape[self.channel_axis]
+        if channels is None:
+            raise ShapeError(f"the channels of the network's input {self._input.name!r} are free")
+        self.channels = channels
+        self.dtype = self._input.dtype
+        self.size = (shape[2], shape[3]) if self.channel_axis == 1 else (shape[1], shape[2])
+        self.batch = shape[0]
+
+    def run(self, tiles: Sequence[Pixels]) -> FloatArray:
+        """Run tiles of equal size, in the network's axis order, without a batch axis.
+
+        A fixed batch is filled up with copies of the last tile.
+
+        Returns:
+            float32 ``(tiles, height, width, classes)``.
+
+        Raises:
+            ShapeError: The output is no map of the input's size.
+            EngineError: The engine failed.
+        """
+        filled = [*tiles, *[tiles[-1]] * ((self.batch or 0) - len(tiles))]
+        feed = np.stack(filled)
+        height, width = feed.shape[2:] if self.channel_axis == 1 else feed.shape[1:3]
+        outputs = self._session.run({self._input.name: feed})
+        raw = outputs[self._output.name]
+        return arrange(raw, self._output.channel_axis, (height, width))[: len(tiles)]
+
+
+def _choose(
+    outputs: tuple[TensorSpec, ...], name: str | None
+) -> tuple[TensorSpec, tuple[str, ...]]:
+    if name is None:
+        others = ", ".join(spec.name for spec in outputs[1:])
+        remark = f"of several outputs the first, {outputs[0].name}, was used; others: {others}"
+        return outputs[0], (remark,) if others else ()
+    for spec in outputs:
+        if spec.name == name:
+            return spec, ()
+    raise UsageError(
+        "the network has no such output",
+        found=name,
+        wanted=", ".join(spec.name for spec in outputs),
+    )

@@ -1,0 +1,73 @@
+"""A batch of network inputs cut from image files, for recording and verification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from segrt.errors import ShapeError, UsageError
+from segrt.prediction.image_io import read_image
+from segrt.prediction.options import PredictOptions
+from segrt.prediction.picture import Pixels
+from segrt.prediction.preprocess import Normaliser, fit_channels
+from segrt.prediction.tiling import Size, plan_tiles
+from segrt.types import Preprocess, TensorSpec
+
+# Tiles of free-size networks: large enough for context, small enough to hold every layer of.
+_FREE_SIDE_PX = 256
+
+
+def sample_batch(
+    spec: TensorSpec,
+    preprocess: Preprocess,
+    images: Sequence[Path],
+    *,
+    multiple: Size = (1, 1),
+    limit: int = 8,
+) -> Pixels:
+    """Cut one tile from the middle of each of the first images.
+
+    Args:
+        spec: The network's image input, four axes, batch first.
+        preprocess: How pixels become network input; ``scale`` None is 1/255.
+        images: Image files; the first ``limit`` of them are used.
+        multiple: What free (height, width) must be multiples of.
+        limit: The most images to use; a fixed batch size is filled exactly.
+
+    Returns:
+        ``spec``'s shape and dtype, one tile an image. Small images are mirrored.
+
+    Raises:
+        ImageError: An image cannot be read.
+        ShapeError: The input is no image.
+        UsageError: No images.
+    """
+    if len(spec.shape) != 4 or (channels := spec.shape[spec.channel_axis or -1]) is None:
+        raise ShapeError(
+            f"input {spec.name!r} takes no images",
+            found=f"shape {spec.shape}",
+            wanted="batch, height, width and a fixed number of channels",
+        )
+    if not images:
+        raise UsageError("no images were given")
+    axis = 1 if spec.channel_axis == 1 else -1
+    fixed = spec.shape[2:] if axis == 1 else spec.shape[1:3]
+    tile = tuple(
+        side or -(-_FREE_SIDE_PX // step) * step for side, step in zip(fixed, multiple, strict=True)
+    )
+    normalise = Normaliser(preprocess, channels, axis, spec.dtype)
+    count = spec.shape[0] or min(len(images), limit)
+    tiles = [
+        normalise(_middle(images[index % len(images)], channels, (tile[0], tile[1])))
+        for index in range(count)
+    ]
+    return np.stack(tiles)
+
+
+def _middle(path: Path, channels: int, tile: Size) -> Pixels:
+    picture = read_image(path, 0, max_pixels=PredictOptions().max_pixels)
+    pixels, _ = fit_channels(picture, channels)
+    plan = plan_tiles((picture.height, picture.width), tile, (0, 0))
+    return plan.cut(pixels, plan.count // 2)

@@ -1,0 +1,67 @@
+"""What is verified: the parts of a package that matter to the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx_ir as ir
+
+from segrt.targets._base import REGISTRY, Session
+from segrt.targets._build import find_target, open_package
+from segrt.targets._package import Package, load_package
+from segrt.types import Precision
+from segrt.verification._inner import Opener
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The parts of a package that matter here.
+
+    Attributes:
+        name: For people.
+        imported: The graph before any pass.
+        lowered: The graph the engine runs.
+        precision: The type the engine computes in.
+        open: Opens the deployed session.
+        open_model: Opens a graph in memory on the package's own engine, with its own options.
+    """
+
+    name: str
+    imported: ir.Model
+    lowered: ir.Model
+    precision: Precision
+    open: Callable[[], Session]
+    open_model: Opener
+
+
+def package_subject(package: Package | Path | str, *, threads: int | None = None) -> Subject:
+    """Return the subject that a package is.
+
+    Args:
+        package: A package or its directory; its files are checked against the manifest.
+        threads: Threads of the engine; None takes what the package was built with.
+
+    Raises:
+        PackageError: The package is damaged or was changed.
+        UsageError: This SegRT does not know its target.
+    """
+    checked = load_package(package.path if isinstance(package, Package) else package)
+    manifest = checked.manifest
+    options = manifest.options
+    if threads is not None:
+        options = replace(options, threads=threads)
+    # A target that chose among engines (`cpu`) notes the chosen one as ``library``: inner values
+    # must come from that very engine, not from whichever the target would take unmeasured.
+    chosen = REGISTRY.find(str(manifest.engine.get("library")))
+    target = chosen or find_target(manifest.target)
+    engine = f"{manifest.target} ({target.name})" if chosen else manifest.target
+    return Subject(
+        name=f"{checked.path.name}, target {engine}",
+        imported=checked.imported(),
+        lowered=checked.model(),
+        precision=options.precision,
+        open=lambda: open_package(checked, threads=threads),
+        open_model=lambda model: target.open_model(model, options),
+    )

@@ -1,0 +1,45 @@
+"""The guides' code runs as it is printed."""
+
+import importlib.util
+import re
+
+import pytest
+
+from policy._source import ROOT
+from segrt.importers.layers._base import REGISTRY
+
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(guide):
+    found = BLOCK.findall((ROOT / "docs" / "guides" / guide).read_text("utf-8"))
+    assert found, f"{guide} shows no code"
+    return found
+
+
+def module_of(code, name, folder):
+    path = folder / f"{name}.py"
+    path.write_text(code, "utf-8")
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def _registry_restored(monkeypatch):
+    REGISTRY.load()
+    monkeypatch.setattr(REGISTRY, "_entries", dict(REGISTRY._entries))
+
+
+@pytest.mark.usefixtures("_registry_restored")
+def test_add_a_layer(tmp_path):
+    converter, proof = blocks("add_a_layer.md")
+    assert REGISTRY.find("Snake") is None
+    module_of(converter, "guide_snake", tmp_path)
+    test = module_of(proof, "guide_snake_proof", tmp_path)
+    assert REGISTRY.find("Snake") is not None
+    test.test_snake()
+    # The guide's own test can fail.
+    with pytest.raises(AssertionError):
+        module_of(proof.replace("** 2", "** 3"), "guide_snake_wrong", tmp_path).test_snake()
