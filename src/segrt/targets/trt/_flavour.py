@@ -77,14 +77,16 @@ class Flavour:
             return Availability(False, False, f"{self.module} is not installed", self.install)
         detail = f"{self.title} {self.version()}"
         if not has_driver():
-            builds = "builds, but does not run, here" if self.builds_without_gpu else "unusable"
+            builds = "builds engines" if self.builds_without_gpu else "cannot build engines"
             return Availability(
                 self.builds_without_gpu,
                 False,
-                f"{detail}: no NVIDIA driver, {builds}",
+                f"{detail}: {builds} here, but cannot run them: no NVIDIA driver with a GPU",
                 "run engines on a machine with an NVIDIA GPU and its driver",
             )
-        return Availability(True, True, detail)
+        return Availability(
+            True, False, f"{detail}: builds engines; this SegRT has no session to run them yet"
+        )
 
     def create_network(self, library: Any, builder: Any) -> Any:
         """Return an empty, strongly typed network."""

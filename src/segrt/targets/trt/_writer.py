@@ -322,7 +322,7 @@ class Writer:
         layer.name = name
         if self.node is not None:
             keras, kind = metadata.layer_of(self.node), metadata.class_of(self.node)
-            layer.metadata = f"[segrt.layer: {keras}][segrt.class: {kind}]"
+            layer.metadata = f"[segrt.node: {self.name}][segrt.layer: {keras}][segrt.class: {kind}]"
         output = layer.get_output(0)
         output.name = name
         self._check_shape(output)

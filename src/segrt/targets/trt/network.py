@@ -18,7 +18,7 @@ from segrt.graph import metadata
 from segrt.targets.trt._flavour import Flavour
 from segrt.targets.trt._writer import Writer
 from segrt.targets.trt.layers._base import REGISTRY
-from segrt.targets.trt.logger import Log, make_logger
+from segrt.targets.trt.logger import Log
 from segrt.types import Precision
 
 PRECISIONS = (Precision.FP32, Precision.TF32, Precision.FP16, Precision.BF16)
@@ -58,8 +58,8 @@ def empty_network(flavour: Flavour, name: str) -> Network:
         EngineError: It does not work here.
     """
     library = flavour.load()
-    log = make_logger(library)
-    builder = library.Builder(log)
+    log = Log(library)
+    builder = library.Builder(log.sink)
     definition = None if builder is None else flavour.create_network(library, builder)
     log.check("an empty network")
     if definition is None:
