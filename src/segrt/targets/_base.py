@@ -126,6 +126,10 @@ class Target(ABC):
     def availability(self) -> Availability:
         """Say whether it can build and run here; never raises."""
 
+    def resolve(self, model: ir.Model, options: BuildOptions) -> BuildOptions:
+        """Fill in what was left open and the target cannot leave open; the rest stays."""
+        return options
+
     @abstractmethod
     def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
         """Return the lowerings worth trying, best guess first.

@@ -75,6 +75,7 @@ def build_package(
     target = find_target(target_name)
     known = target.availability()
     _check_options(target, options, known, usable=known.can_build)
+    options = target.resolve(imported, options)
     model = fix_batch_and_size(imported, batch=options.batch, size=options.size)
     lowered = [lower(model, lowering) for lowering in target.lowerings(model, options)]
 

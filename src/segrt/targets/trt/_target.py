@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from segrt.errors import PackageError, UnavailableError, UsageError
 from segrt.targets._base import Availability, Built, Lowering, Session, Target
 from segrt.targets._engine import save_model
 from segrt.targets.trt._flavour import Flavour
-from segrt.targets.trt.engine import FREE_BATCH, Engine, build_engine, check_sizes
+from segrt.targets.trt.engine import Engine, build_engine, check_sizes
 from segrt.targets.trt.network import Network, write_network
 from segrt.targets.trt.parser import parse_network
 from segrt.targets.trt.plan_header import check_plan
@@ -46,6 +47,12 @@ class TensorRtTarget(Target):
         """Say whether the library is installed and whether there is a GPU."""
         return self.flavour.availability()
 
+    def resolve(self, model: ir.Model, options: BuildOptions) -> BuildOptions:
+        """Fix a free batch at 1: plans of fixed shapes are smaller and reproducible."""
+        shapes = [value.shape for value in model.graph.inputs if value.shape]
+        free = any(not isinstance(shape[0], int) for shape in shapes)
+        return replace(options, batch=1) if free and options.batch is None else options
+
     def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
         """Return the one lowering."""
         return (LOWERING,)
@@ -73,7 +80,6 @@ class TensorRtTarget(Target):
                 "plan": _PLAN,
                 "layers": _LAYERS,
                 "kernels": len(engine.layers),
-                "batch": _batch(model),
             },
             layers=_layers_by_node(engine),
         )
@@ -122,14 +128,6 @@ def make_network(flavour: Flavour, model: ir.Model, options: BuildOptions) -> Ne
     if via not in routes:
         raise UsageError(f"unknown route {via!r}", found=via, wanted=", ".join(routes))
     return routes[via](flavour, model, options.precision)
-
-
-def _batch(model: ir.Model) -> str:
-    """Say which batch sizes the engine takes, for people."""
-    sizes = [value.shape[0] for value in model.graph.inputs if value.shape]
-    if any(not isinstance(size, int) for size in sizes):
-        return f"{FREE_BATCH.minimum} to {FREE_BATCH.maximum}"
-    return str(sizes[0]) if sizes else ""
 
 
 def _layers_by_node(engine: Engine) -> dict[str, list[str]]:

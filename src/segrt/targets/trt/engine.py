@@ -14,8 +14,6 @@ from segrt.targets.trt.logger import engine_error
 from segrt.targets.trt.network import Network, shapes
 from segrt.types import Precision, ShapeProfile
 
-# A free batch becomes this range.
-FREE_BATCH = ShapeProfile(1, 1, 8)
 _FREE = -1
 
 
@@ -34,14 +32,21 @@ class Engine:
     warnings: tuple[str, ...]
 
 
-def build_engine(network: Network, precision: Precision) -> Engine:
-    """Build a network; nothing but its own bytes and the library's version goes into the plan.
+def build_engine(
+    network: Network, precision: Precision, batch: ShapeProfile | None = None
+) -> Engine:
+    """Build a network.
+
+    Where all sizes are fixed, the plan is the same to the byte each time. With a free batch it is
+    not: the library then numbers sizes in the order of their addresses.
 
     Args:
         network: As `write_network` or `parse_network` made it.
         precision: tf32 lets fp32 products be rounded to TF32.
+        batch: The range of a free batch.
 
     Raises:
+        UsageError: A size is free without a range.
         EngineError: TensorRT refuses it; the message names the layers TensorRT named.
     """
     library = network.library
@@ -52,7 +57,7 @@ def build_engine(network: Network, precision: Precision) -> Engine:
     if precision is not Precision.TF32:
         # On by default: fp32 means fp32 here.
         config.clear_flag(library.BuilderFlag.TF32)
-    profile = _profile(network)
+    profile = _profile(network, batch)
     if profile is not None and config.add_optimization_profile(profile) < 0:
         raise engine_error("the range of batch sizes", network.log.errors())
     network.log.check("the build's settings")
@@ -81,17 +86,19 @@ def check_sizes(model: ir.Model) -> None:
             )
 
 
-def _profile(network: Network) -> Any:
+def _profile(network: Network, batch: ShapeProfile | None) -> Any:
     """Return a range for a free batch, None where all is fixed."""
     definition = network.definition
     inputs = [definition.get_input(index) for index in range(definition.num_inputs)]
     if not any(_FREE in tuple(tensor.shape) for tensor in inputs):
         return None
+    if batch is None:
+        raise UsageError("a free batch needs a range of sizes", hint="fix it: --batch 1")
     profile = network.builder.create_optimization_profile()
     for tensor in inputs:
         ranges = [
-            [size if size != _FREE else batch for size in tensor.shape]
-            for batch in (FREE_BATCH.minimum, FREE_BATCH.usual, FREE_BATCH.maximum)
+            [size if size != _FREE else count for size in tensor.shape]
+            for count in (batch.minimum, batch.usual, batch.maximum)
         ]
         profile.set_shape(tensor.name, *ranges)
     return profile
