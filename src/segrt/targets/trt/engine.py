@@ -8,7 +8,7 @@ from typing import Any
 import onnx_ir as ir
 
 from segrt.errors import UsageError
-from segrt.graph.fix_shapes import needed_multiple
+from segrt.graph.size_multiple import needed_multiple
 from segrt.targets.trt.engine_layers import EngineLayer, read_engine_layers
 from segrt.targets.trt.logger import engine_error
 from segrt.targets.trt.network import Network, shapes
