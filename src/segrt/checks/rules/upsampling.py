@@ -50,8 +50,8 @@ def _nearest(place: Place, release: Release, found: ResizeRule) -> Ruling:
         return supported(name, text, release, "resize")
     if release.has("resize"):
         text = (
-            f"IResizeLayer NEAREST, scales {_scales(found)}; its only coordinates before "
-            "TensorRT 8 are asymmetric, as wanted"
+            f"IResizeLayer NEAREST, scales {_scales(found)}; asymmetric, as wanted, where "
+            "align_corners is not set (other coordinates came with TensorRT 8)"
         )
         return supported(name, text, release, "resize")
     return _replaced(name, place, release, "resize", found)
