@@ -1,29 +1,25 @@
 """Make a virtual environment with pip in it; standard library only.
 
 Debian and Ubuntu split ``ensurepip`` off into the package python3-venv, which a fresh system does
-not have, and ``python3 -m venv`` gives up there. Then pip is fetched as one wheel of known hash.
+not have, and ``python3 -m venv`` gives up there. Then pip comes from the system's own package
+python3-pip-whl, which needs no installation: it is downloaded, checked and unpacked by apt's tools.
 
     python3 tools/make_venv.py .venv
-
-SEGRT_PIP_WHEEL names another place of that wheel: a URL or a file, for machines without PyPI.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-import urllib.request
 import venv
 from pathlib import Path
 
-PIP = "pip-26.0-py3-none-any.whl"
-SHA256 = "98436feffb9e31bc9339cf369fd55d3331b1580b6a6f1173bacacddcf9c34754"
-URL = f"https://example.invalid/{PIP}"
 WANTED = (3, 11)
+PACKAGE = "python3-pip-whl"
 
 
 def main(arguments: list[str]) -> str | None:
@@ -40,40 +36,47 @@ def main(arguments: list[str]) -> str | None:
     venv.create(folder, with_pip=bundled, clear=True, symlinks=True)
     if bundled:
         return None
-    source = os.environ.get("SEGRT_PIP_WHEEL", URL)
     try:
-        install_pip(folder / "bin" / "python", fetch(source))
-    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        with tempfile.TemporaryDirectory() as work:
+            install_pip(folder / "bin" / "python", system_pip(Path(work)))
+    except (OSError, subprocess.CalledProcessError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
         return (
-            f"This Python has no ensurepip, and pip could not be had from {source}:\n  {error}\n"
+            f"This Python has no ensurepip, and pip could not be had from {PACKAGE}:\n  {error}\n"
             f"  do: sudo apt install python3-venv    (or python3.{sys.version_info.minor}-venv)"
         )
     return None
 
 
-def fetch(source: str) -> bytes:
-    """Read the wheel and check its hash.
+def system_pip(work: Path) -> Path:
+    """Download and unpack the system's package of pip; return the wheel in it.
 
     Raises:
-        OSError: It cannot be read.
-        ValueError: It is not the wheel that was expected.
+        OSError: There is no apt, or no wheel in the package.
+        subprocess.CalledProcessError: It cannot be downloaded or unpacked.
     """
-    url = source if "://" in source else Path(source).resolve().as_uri()
-    with urllib.request.urlopen(url, timeout=60) as stream:
-        wheel: bytes = stream.read()
-    found = hashlib.sha256(wheel).hexdigest()
-    if found != SHA256:
-        raise ValueError(f"wrong file: sha256 {found}, wanted {SHA256}")
-    return wheel
+    # apt's download helper is another user, who must be able to enter the folder.
+    work.chmod(0o755)
+    download = ["apt-get", "download", "--quiet", PACKAGE]
+    if subprocess.run(download, cwd=work, capture_output=True, check=False).returncode:
+        if os.geteuid() == 0:  # a fresh container has no package lists yet
+            subprocess.run(["apt-get", "update", "--quiet"], capture_output=True, check=True)
+        subprocess.run(download, cwd=work, capture_output=True, check=True)
+    packages = sorted(work.glob("*.deb"))
+    if not packages:
+        raise FileNotFoundError(f"apt-get downloaded no {PACKAGE}")
+    unpacked = work / "unpacked"
+    subprocess.run(["dpkg", "-x", str(packages[0]), str(unpacked)], check=True)
+    wheels = sorted(unpacked.rglob("pip-*.whl"))
+    if not wheels:
+        raise FileNotFoundError(f"{packages[0].name} holds no wheel of pip")
+    return wheels[0]
 
 
-def install_pip(python: Path, wheel: bytes) -> None:
+def install_pip(python: Path, wheel: Path) -> None:
     """Let the wheel install itself: a wheel of pip can be run from within."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / PIP
-        path.write_bytes(wheel)
-        command = [str(python), f"{path}/pip", "install", "--quiet", "--no-index", str(path)]
-        subprocess.run(command, check=True)
+    command = [str(python), f"{wheel}/pip", "install", "--quiet", "--no-index", str(wheel)]
+    subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":

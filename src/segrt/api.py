@@ -195,20 +195,23 @@ def build(
     batch: int | None = None,
     size: tuple[int, int] | None = None,
     upsampling: str | None = None,
+    via: str | None = None,
     preprocess: Preprocess | None = None,
 ) -> Package:
     """Build a deployable package.
 
     Args:
         model: A graph as `load` returned it, or a model file.
-        target: ``cpu`` (the faster of the two here), ``onnxruntime`` or ``openvino``.
+        target: ``cpu`` (the faster of the two here), ``onnxruntime``, ``openvino``,
+            ``tensorrt-rtx`` or ``tensorrt``.
         output: The package directory to write; None makes one among the temporary files.
         architecture: See `load`.
-        precision: The type the engine computes in: ``fp32`` or ``bf16``.
+        precision: The type the engine computes in; which there are depends on the target.
         threads: Threads of the engine; None leaves it to the library.
-        batch: Fixed batch size; None keeps it free.
+        batch: Fixed batch size; None keeps it free, where the target can.
         size: Fixed (height, width); None keeps what the model says.
         upsampling: The form to use wherever it is exact; None lets the target choose.
+        via: How TensorRT gets the graph: ``network`` (layer by layer, None) or ``onnx-parser``.
         preprocess: How pixels become network input; None: divide by 255, or leave them as they
             are where the network itself rescales.
 
@@ -239,11 +242,14 @@ def build(
         batch=batch,
         size=size,
         upsampling=upsampling,
+        via=via,
         preprocess=preprocess,
     )
 
     def lower_for(each: ir.Model, wanted: Lowering) -> tuple[ir.Model, tuple[Verdict, ...]]:
-        return run_passes(each, PassContext(wanted.upsampling_forms, upsampling))
+        return run_passes(
+            each, PassContext(wanted.upsampling_forms, upsampling, wanted.extra_passes)
+        )
 
     return build_package(graph, options, target, output, lower_for)
 
@@ -275,6 +281,7 @@ def verify(
     images: Images | None = None,
     inputs: Arrays | None = None,
     threads: int | None = None,
+    network: bool = False,
     options: VerifyOptions | None = None,
 ) -> Report:
     """Compare a package with its source, layer by layer.
@@ -286,6 +293,8 @@ def verify(
         images: Image files or folders to feed the reference with; a recording brings its own.
         inputs: Arrays by input name instead of images, in the source's layout.
         threads: Threads of the engine; None takes what the package was built with.
+        network: Instead of the engine, judge its TensorRT network, read back from TensorRT's own
+            objects and run on a CPU. Needs no GPU.
         options: Tolerances, threshold, memory budget.
 
     Returns:
@@ -297,7 +306,7 @@ def verify(
         PackageError: The package is damaged or was changed.
     """
     from segrt.targets._package import load_package
-    from segrt.verification.subject import package_subject
+    from segrt.verification.subject import network_subject, package_subject
     from segrt.verification.verifier import verify_package
 
     if images is not None and inputs is not None:
@@ -305,8 +314,9 @@ def verify(
     if images is not None:
         checked = load_package(_path(package))
         inputs = _sample(checked.imported(), checked.manifest.preprocess, images)
+    path = _path(package)
     return verify_package(
-        package_subject(_path(package), threads=threads),
+        network_subject(path) if network else package_subject(path, threads=threads),
         against=None if against is None else Path(against),
         inputs=inputs,
         options=options,
@@ -412,7 +422,7 @@ def _contexts(model: ir.Model, target: str, options: BuildOptions) -> list[Any]:
     from segrt.targets._build import find_target
 
     return [
-        PassContext(wanted.upsampling_forms, options.upsampling)
+        PassContext(wanted.upsampling_forms, options.upsampling, wanted.extra_passes)
         for wanted in find_target(target).lowerings(model, options)
     ]
 

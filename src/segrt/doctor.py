@@ -11,7 +11,7 @@ from pathlib import Path
 
 _LIBRARIES = (
     "segrt", "numpy", "h5py", "onnx", "onnx-ir", "onnxruntime", "openvino", "pillow", "tifffile",
-    "keras", "tf_keras", "tensorflow",
+    "tensorrt_rtx_cu13", "tensorrt", "keras", "tf_keras", "tensorflow",
 )  # fmt: skip
 _FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "bf16")
 

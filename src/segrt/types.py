@@ -123,6 +123,7 @@ class BuildOptions:
         batch: Fixed batch size; None keeps the batch free.
         size: Fixed (height, width); None keeps what the model says.
         upsampling: Name of the form to use wherever it is exact; None lets the planner choose.
+        via: How TensorRT gets the graph: ``network`` or ``onnx-parser``; None is the former.
         preprocess: Written to the manifest, used by ``predict``.
     """
 
@@ -131,4 +132,5 @@ class BuildOptions:
     batch: int | None = None
     size: tuple[int, int] | None = None
     upsampling: str | None = None
+    via: str | None = None
     preprocess: Preprocess = field(default_factory=Preprocess)

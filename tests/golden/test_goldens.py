@@ -6,11 +6,7 @@ whole graph (with what it inherits), and alone, fed with what Keras fed it.
 
 from __future__ import annotations
 
-import functools
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -18,10 +14,9 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-import segrt
+from helpers.goldens import GOLDENS, Golden
 from segrt.graph import metadata
 
-DATA = Path(__file__).parent / "data"
 # These move or pick numbers and never compute new ones.
 MOVERS = {
     "ZeroPadding2D", "Cropping2D", "MaxPooling2D", "GlobalMaxPooling2D", "Reshape", "Permute",
@@ -31,57 +26,32 @@ MOVERS = {
 
 
 @dataclass(frozen=True)
-class Golden:
-    """One saved file and what Keras computed with that model."""
+class Imported:
+    """A golden and its graph, imported once for all tests."""
 
-    folder: Path
-    file: str
-    architecture: str | None
-    recording: str
-    tolerance: float
+    golden: Golden
+    proto: onnx.ModelProto
+
+    @property
+    def tolerance(self) -> float:
+        return self.golden.tolerance
 
     def load(self) -> ir.Model:
-        """Import the file; the caller may change the model."""
-        return ir.from_proto(imported(self))
+        """Return the graph; the caller may change it."""
+        return ir.from_proto(self.proto)
 
     def arrays(self, kind: str) -> dict[str, np.ndarray]:
-        """Return the recorded arrays of a kind (``input``, ``output``, ``layer``) by name."""
-        with np.load(self.folder / self.recording) as content:
-            return {
-                key.split("/", 1)[1]: content[key]
-                for key in content.files
-                if key.startswith(f"{kind}/")
-            }
+        return self.golden.arrays(kind)
 
 
-@functools.cache
-def imported(golden: Golden) -> onnx.ModelProto:
-    """Import a golden's file once for all tests."""
-    architecture = golden.architecture and golden.folder / golden.architecture
-    return ir.to_proto(segrt.load(golden.folder / golden.file, architecture=architecture or None))
-
-
-def goldens() -> Iterator[pytest.param]:
-    """Yield every file of every Keras version."""
-    for index in sorted(DATA.glob("*/index.json")):
-        for entry in json.loads(index.read_text("utf-8")):
-            for file in entry["files"]:
-                golden = Golden(
-                    index.parent,
-                    file["file"],
-                    file.get("architecture"),
-                    entry["recording"],
-                    entry["tolerance"],
-                )
-                yield pytest.param(golden, id=f"{index.parent.name}/{file['file']}")
-
-
-GOLDENS = list(goldens())
-every_golden = pytest.mark.parametrize("golden", GOLDENS)
+# Of the module, so that pytest puts the tests of one file together and it is imported once.
+@pytest.fixture(scope="module", params=GOLDENS, ids=str)
+def golden(request) -> Imported:
+    return Imported(request.param, ir.to_proto(request.param.read()))
 
 
 def test_all_versions_are_there():
-    versions = {param.values[0].folder.name for param in GOLDENS}
+    versions = {golden.folder.name for golden in GOLDENS}
     assert {"keras-2.0.9", "keras-2.2.4", "tf.keras-1.15", "keras-3.15"} <= versions
 
 
@@ -121,15 +91,13 @@ def report(complaints: dict[str, str | None]) -> None:
     assert not wrong, "\n".join(f"{name}: {text}" for name, text in wrong.items())
 
 
-@every_golden
 def test_graph_is_valid_and_keeps_names(golden):
     model = golden.load()
-    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    onnx.checker.check_model(golden.proto, full_check=True)
     assert [value.name for value in model.graph.inputs] == list(golden.arrays("input"))
     assert {value.name for value in model.graph.outputs} == set(golden.arrays("output"))
 
 
-@every_golden
 def test_outputs_equal_keras(golden, disagreement):
     outputs = run(golden.load(), golden.arrays("input"), "ORT_ENABLE_ALL")
     recorded = golden.arrays("output")
@@ -141,7 +109,6 @@ def test_outputs_equal_keras(golden, disagreement):
     )
 
 
-@every_golden
 @pytest.mark.parametrize("level", ["ORT_DISABLE_ALL", "ORT_ENABLE_ALL"])
 def test_every_layer_equals_keras(golden, level, disagreement):
     model = golden.load()
@@ -204,7 +171,6 @@ def is_nearest(name: str, model: ir.Model, recorded: dict[str, np.ndarray], inpu
     return False
 
 
-@every_golden
 def test_every_layer_alone_equals_keras(golden, disagreement):
     model = golden.load()
     exposed = keras_outputs(model)

@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import pkgutil
+from pathlib import Path
 
 import pytest
 
@@ -183,3 +185,17 @@ def test_public_names_resolve():
     assert [name for name in segrt.__all__ if not hasattr(segrt, name)] == []
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = segrt.nothing
+
+
+def shadowed(public: list[str], folder: Path) -> list[str]:
+    """Public names that a module of the package would replace once it is imported."""
+    return sorted(set(public) & {module.name for module in pkgutil.iter_modules([str(folder)])})
+
+
+def test_no_module_takes_the_place_of_a_public_name():
+    assert shadowed(segrt.__all__, SOURCE / "segrt") == []
+
+
+def test_a_module_with_a_public_name_is_found(tmp_path):
+    (tmp_path / "verify.py").write_text("")
+    assert shadowed(["load", "verify"], tmp_path) == ["verify"]

@@ -24,8 +24,11 @@ def results() -> Console:
 
 
 def notes() -> Console:
-    """Return the console for progress and remarks."""
-    return Console(stderr=True, highlight=False)
+    """Return the console for progress and remarks; a terminal wraps their lines, a file does not.
+
+    Wrapped here, a long path would be broken apart: no one could search for it or copy it.
+    """
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def table(title: str, *columns: str) -> Table:

@@ -39,14 +39,16 @@ Examples:
     "--target",
     default="cpu",
     show_default=True,
-    help="What to build for: onnxruntime, openvino, or cpu: whichever is faster here.",
+    help="What to build for: onnxruntime, openvino, cpu (whichever is faster here), "
+    "tensorrt-rtx or tensorrt.",
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "bf16"]),
+    type=click.Choice(["fp32", "tf32", "fp16", "bf16"]),
     default="fp32",
     show_default=True,
-    help="Type to compute in. bf16 needs OpenVINO and a processor with AMX or AVX512-BF16.",
+    help="Type to compute in. tf32 and fp16: TensorRT only. "
+    "bf16 on a CPU needs OpenVINO and AMX or AVX512-BF16.",
 )
 @_options.threads
 @click.option(
@@ -57,6 +59,12 @@ Examples:
     type=_options.size,
     metavar="HxW",
     help="Fix the image size.  [default: as the model says]",
+)
+@click.option(
+    "--via",
+    type=click.Choice(["network", "onnx-parser"]),
+    help="How TensorRT gets the graph: written layer by layer, or through its own ONNX parser.  "
+    "[default: network]",
 )
 @click.option(
     "--upsampling",
@@ -75,6 +83,7 @@ def command(
     threads: int | None,
     batch: int | None,
     size: tuple[int, int] | None,
+    via: str | None,
     upsampling: str | None,
     **pixels: Unpack[_options.Pixels],
 ) -> None:
@@ -95,6 +104,7 @@ def command(
         threads=threads,
         batch=batch,
         size=size,
+        via=via,
         upsampling=upsampling,
         preprocess=Preprocess(**pixels),
     )

@@ -57,5 +57,5 @@ def command(package: Path | None, as_json: bool) -> int:
         )
     console.print(targets)
     if tested is not None:
-        console.print(f"{package}: self-test passed, {tested}", markup=False)
+        console.print(f"{package}: self-test passed, {tested}", markup=False, soft_wrap=True)
     return 0 if health.ok else 4

@@ -33,6 +33,12 @@ Examples:
     help="An image or a folder of images to run.  "
     "[default: those of the recording, else one random image]",
 )
+@click.option(
+    "--network",
+    is_flag=True,
+    help="Judge the TensorRT network, read back from TensorRT's own objects and run on the CPU, "
+    "instead of the engine. Needs no GPU.",
+)
 @_options.threads
 @click.option(
     "--json", "json_file", type=_options.OUTPUT_FILE,
@@ -44,6 +50,7 @@ def command(
     against: Path | None,
     architecture: Path | None,
     images: Path | None,
+    network: bool,
     threads: int | None,
     json_file: Path | None,
 ) -> int:
@@ -63,6 +70,7 @@ def command(
         against=against,
         images=images,
         threads=threads,
+        network=network,
         options=VerifyOptions(architecture=architecture),
     )
     if json_file is not None:

@@ -150,9 +150,11 @@ def infer_node(node: ir.Node, *, opset: int = OPSET) -> None:
         types[key] = _type_proto(value)
         constant = value.const_value
         if constant is not None and constant.size <= SMALL:
-            data[key] = ir.to_proto(constant)
+            data[key] = ir.serde.serialize_tensor(constant)
     proto.output.extend(f"o{index}" for index in range(len(node.outputs)))
-    proto.attribute.extend(ir.to_proto(attribute) for attribute in node.attributes.values())
+    proto.attribute.extend(
+        ir.serde.serialize_attribute(attribute) for attribute in node.attributes.values()
+    )
     inferred = onnx.shape_inference.infer_node_outputs(
         schema,
         proto,

@@ -7,11 +7,13 @@ smallest step for which images of odd multiples of it go through and come out at
 
 from __future__ import annotations
 
-import onnx
+from collections.abc import Callable
+
 import onnx_ir as ir
 
 from segrt.errors import ShapeError
-from segrt.graph.builder import infer_node
+from segrt.graph.infer_shapes import infer_shapes
+from segrt.graph.specs import image_axes, input_specs
 
 # Products of the strides that occur: powers of two, with one stride of three or two.
 _STEPS = (1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 32, 36, 48, 64, 72, 96, 128, 144, 192, 256, 512)
@@ -48,17 +50,49 @@ def size_multiple(
     probe = _Probe(model, first, output)
     # One axis after the other: the other one gets a size that fits whatever its step is.
     found = [
-        size if size is not None else _smallest(probe, axis, fixed)
-        for axis, size in enumerate(fixed)
+        size if size is not None else _along(probe, axis, fixed) for axis, size in enumerate(fixed)
     ]
     return found[0], found[1]
 
 
-def _smallest(probe: _Probe, axis: int, fixed: list[int | None]) -> int:
-    for step in _STEPS:
-        sizes = [_LARGE if size is None else size for size in fixed]
-        if all(probe.fits([*sizes[:axis], step * f, *sizes[axis + 1 :]], axis) for f in _FACTORS):
-            return step
+def needed_multiple(model: ir.Model) -> int | None:
+    """Find the smallest step such that images whose sides are multiples of it go through.
+
+    Unlike `size_multiple` this asks for no particular size of the outputs, takes any number of
+    inputs, and asks about fixed sizes too.
+
+    Returns:
+        1 where any size does; None where no step up to 512 does.
+    """
+    specs = input_specs(model)
+
+    def fits(pixels: int) -> bool:
+        trial = model.clone()
+        for spec, value in zip(specs, trial.graph.inputs, strict=True):
+            axes = image_axes(spec)
+            if axes is not None:
+                shape: list[int | None] = [1, *spec.shape[1:]]
+                shape[axes[0]] = shape[axes[1]] = pixels
+                value.shape = ir.Shape(shape)
+        return infer_shapes(trial.graph) is None
+
+    return _smallest(fits)
+
+
+def _smallest(fits: Callable[[int], bool]) -> int | None:
+    return next((step for step in _STEPS if all(fits(step * f) for f in _FACTORS)), None)
+
+
+def _along(probe: _Probe, axis: int, fixed: list[int | None]) -> int:
+    """Find the step of one axis.
+
+    Raises:
+        ShapeError: There is none.
+    """
+    sizes = [_LARGE if size is None else size for size in fixed]
+    step = _smallest(lambda pixels: probe.fits([*sizes[:axis], pixels, *sizes[axis + 1 :]], axis))
+    if step is not None:
+        return step
     raise ShapeError(
         f"no {'width' if axis else 'height'} was found for which the network's output has its "
         "input's size",
@@ -81,12 +115,7 @@ class _Probe:
         rest = list(self._input.shape)
         rest[self._first : self._first + 2] = sizes
         self._input.shape = ir.Shape(rest)
-        try:
-            for node in self._graph:
-                for value in node.outputs:
-                    value.shape = None
-                infer_node(node)
-        except (onnx.shape_inference.InferenceError, ValueError):
+        if infer_shapes(self._graph) is not None:
             return False
         shape = self._output.shape
         if shape is None or len(shape) != 4:

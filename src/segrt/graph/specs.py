@@ -27,6 +27,13 @@ def output_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
     return tuple(_spec(value, _walk(value, forward=False)) for value in model.graph.outputs)
 
 
+def image_axes(spec: TensorSpec) -> tuple[int, int] | None:
+    """Return where height and width are, None for anything that is no batch of images."""
+    if len(spec.shape) != 4 or spec.channel_axis is None:
+        return None
+    return (2, 3) if spec.channel_axis == 1 else (1, 2)
+
+
 def _spec(value: ir.Value, channel_axis: int | None) -> TensorSpec:
     if value.dtype is None or value.name is None:
         raise ValueError(f"graph value {value.name!r} has no type or name")

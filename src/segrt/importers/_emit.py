@@ -139,7 +139,7 @@ class _Emitter:
                 value.metadata_props.pop(metadata.TO_SOURCE, None)
             producer = value.producer()
             if producer is not None and not metadata.layer_of(producer):
-                metadata.tag_node(producer, name, "")
+                metadata.tag_node(producer, name, graph.layers[ref.layer].class_name)
             seen.add(inner)
             self._model.graph.outputs.append(value)
 

@@ -50,7 +50,7 @@ def refuse_unknown_layers(graph: LayerGraph, file: str) -> None:
     listing = "\n".join(f"    {path}  ({class_name})" for path, class_name in unknown)
     hints = [
         "write a converter: one file in segrt/importers/layers with a function decorated "
-        '@keras_layer("ClassName"); docs/guides/add-a-layer.md shows one'
+        '@keras_layer("ClassName"); docs/guides/add_a_layer.md shows one'
     ]
     if any(class_name == "Lambda" for _, class_name in unknown):
         hints.append(

@@ -26,10 +26,12 @@ class PassContext:
     Attributes:
         upsampling_forms: Names of upsampling forms, the target's favourite first.
         forced_form: A form to use wherever it is exact, None to choose by preference.
+        extra_passes: Names of those passes that run only where they are asked for.
     """
 
     upsampling_forms: tuple[str, ...] = ("resize",)
     forced_form: str | None = None
+    extra_passes: tuple[str, ...] = ()
 
 
 class Pass(Protocol):

@@ -79,7 +79,9 @@ def _reference(node: ir.Node, inputs: list[Array | None]) -> list[Array]:
     proto = onnx.NodeProto(op_type=node.op_type, domain=node.domain, name=node.name or "")
     proto.input.extend("" if array is None else f"i{i}" for i, array in enumerate(inputs))
     proto.output.extend(f"o{i}" for i in range(len(node.outputs)))
-    proto.attribute.extend(ir.to_proto(attribute) for attribute in node.attributes.values())
+    proto.attribute.extend(
+        ir.serde.serialize_attribute(attribute) for attribute in node.attributes.values()
+    )
     feeds = {f"i{i}": array for i, array in enumerate(inputs) if array is not None}
     try:
         with np.errstate(all="ignore"):

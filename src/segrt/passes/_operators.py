@@ -165,6 +165,20 @@ def _identity(_node: ir.Node, inputs: list[Array | None]) -> Array | None:
     return inputs[0]
 
 
+def _matmul(_node: ir.Node, inputs: list[Array | None]) -> Array | None:
+    a, b = inputs
+    if a is None or b is None or a.ndim < 2 or b.ndim < 3:
+        return None
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    left = np.broadcast_to(a, (*batch, *a.shape[-2:]))
+    right = np.broadcast_to(b, (*batch, *b.shape[-2:]))
+    # Either side may be the constant one.
+    result = np.empty((*batch, a.shape[-2], b.shape[-1]), dtype=np.result_type(a, b))
+    for index in np.ndindex(batch):
+        result[index] = left[index].astype(result.dtype) @ right[index].astype(result.dtype)
+    return result
+
+
 def _relu(_node: ir.Node, inputs: list[Array | None]) -> Array | None:
     return None if inputs[0] is None else np.maximum(inputs[0], 0)
 
@@ -198,6 +212,7 @@ OPERATORS: dict[str, Callable[[ir.Node, list[Array | None]], Array | None]] = {
     "DepthToSpace": _depth_to_space,
     "Expand": _expand,
     "Identity": _identity,
+    "MatMul": _matmul,
     "Relu": _relu,
     "Reshape": _reshape,
     "Resize": _resize,

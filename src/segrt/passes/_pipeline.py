@@ -8,7 +8,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import CheckerPass, RemoveUnusedNodesPass, ShapeInferencePass
 
-from segrt.errors import PassError
+from segrt.errors import PassError, UsageError
 from segrt.graph import metadata
 from segrt.passes._base import REGISTRY, Pass, PassContext
 from segrt.passes.upsampling import _planner
@@ -25,7 +25,14 @@ ORDER = (
     "fold_batch_norm",
     "upsampling",
     "hoist_activations",
+    # Trades that pay only in some engines; each runs where a target asks for it (``OPTIONAL``).
+    "winograd",
+    "split_concat",
+    "fold_pixels",
+    # Neighbours that now work with channels last need no Transposes between them.
+    "cancel_transposes",
 )
+OPTIONAL = ("winograd", "split_concat", "fold_pixels")
 
 
 def lower(model: ir.Model, context: PassContext) -> tuple[ir.Model, tuple[Verdict, ...]]:
@@ -37,10 +44,11 @@ def lower(model: ir.Model, context: PassContext) -> tuple[ir.Model, tuple[Verdic
 
     Raises:
         PassError: A pass broke the graph, lost a Keras value, or changed an input or output.
+        UsageError: The context names a form or a pass that does not exist.
     """
     lowered = model.clone()
     verdicts: list[Verdict] = []
-    for step in passes():
+    for step in passes(context.extra_passes):
         verdicts += step(lowered, context)
     _drop_unused(lowered)
     metadata.mark_lowered(lowered)
@@ -68,16 +76,23 @@ def plan(model: ir.Model, context: PassContext) -> list[SitePlan]:
     return _planner.plan(clone, context)
 
 
-def passes() -> Sequence[Pass]:
-    """Return the registered passes in order.
+def passes(extra: Sequence[str] = ()) -> Sequence[Pass]:
+    """Return the passes in order: those that always run, and of the optional ones ``extra``.
 
     Raises:
+        UsageError: ``extra`` names something else than an optional pass.
         PassError: A pass is registered but has no place in the order, or the other way round.
     """
     if set(REGISTRY.names()) != set(ORDER):
         different = sorted(set(REGISTRY.names()) ^ set(ORDER))
         raise PassError("passes and their order disagree", found=", ".join(different))
-    found = [REGISTRY.find(name) for name in ORDER]
+    unknown = [name for name in extra if name not in OPTIONAL]
+    if unknown:
+        raise UsageError(
+            "there is no such optional pass", found=", ".join(unknown), wanted=", ".join(OPTIONAL)
+        )
+    wanted = [name for name in ORDER if name not in OPTIONAL or name in extra]
+    found = [REGISTRY.find(name) for name in wanted]
     return [step for step in found if step is not None]
 
 

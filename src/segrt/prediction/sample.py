@@ -9,13 +9,12 @@ import numpy as np
 
 from segrt.errors import ShapeError, UsageError
 from segrt.prediction.image_io import read_image
-from segrt.prediction.options import PredictOptions
-from segrt.prediction.picture import Pixels
+from segrt.prediction.picture import MAX_PIXELS, Picture, Pixels
 from segrt.prediction.preprocess import Normaliser, fit_channels
 from segrt.prediction.tiling import Size, plan_tiles
 from segrt.types import Preprocess, TensorSpec
 
-# Tiles of free-size networks: large enough for context, small enough to hold every layer of.
+# The largest tile for free-size networks: enough context, and every layer of it can be held.
 _FREE_SIDE_PX = 256
 
 
@@ -37,7 +36,8 @@ def sample_batch(
         limit: The most images to use; a fixed batch size is filled exactly.
 
     Returns:
-        ``spec``'s shape and dtype, one tile an image. Small images are mirrored.
+        ``spec``'s shape and dtype, one tile an image. Free sizes become those of the largest image,
+        256 pixels at most; smaller images are mirrored.
 
     Raises:
         ImageError: An image cannot be read.
@@ -54,20 +54,26 @@ def sample_batch(
         raise UsageError("no images were given")
     axis = 1 if spec.channel_axis == 1 else -1
     fixed = spec.shape[2:] if axis == 1 else spec.shape[1:3]
+    count = spec.shape[0] or min(len(images), limit)
+    pictures = [read_image(path, 0, max_pixels=MAX_PIXELS) for path in images[:count]]
     tile = tuple(
-        side or -(-_FREE_SIDE_PX // step) * step for side, step in zip(fixed, multiple, strict=True)
+        side or -(-min(_FREE_SIDE_PX, max(lengths)) // step) * step
+        for side, step, lengths in zip(
+            fixed,
+            multiple,
+            ([p.height for p in pictures], [p.width for p in pictures]),
+            strict=True,
+        )
     )
     normalise = Normaliser(preprocess, channels, axis, spec.dtype)
-    count = spec.shape[0] or min(len(images), limit)
     tiles = [
-        normalise(_middle(images[index % len(images)], channels, (tile[0], tile[1])))
+        normalise(_middle(pictures[index % len(pictures)], channels, (tile[0], tile[1])))
         for index in range(count)
     ]
     return np.stack(tiles)
 
 
-def _middle(path: Path, channels: int, tile: Size) -> Pixels:
-    picture = read_image(path, 0, max_pixels=PredictOptions().max_pixels)
+def _middle(picture: Picture, channels: int, tile: Size) -> Pixels:
     pixels, _ = fit_channels(picture, channels)
     plan = plan_tiles((picture.height, picture.width), tile, (0, 0))
     return plan.cut(pixels, plan.count // 2)

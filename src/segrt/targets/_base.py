@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
@@ -89,9 +89,11 @@ class Lowering:
     Attributes:
         upsampling_forms: Names of upsampling forms, favourite first; the planner takes the first
             one that is exact at each place.
+        extra_passes: Names of the optional passes that pay in this engine.
     """
 
     upsampling_forms: tuple[str, ...]
+    extra_passes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +103,34 @@ class Built:
     Attributes:
         engine: What the session needs to know, as JSON values (library, version, chosen ...).
         lowering: Which of the lowered models was written as ``model.onnx``.
+        layers: Node of that model -> the engine's own layers that it became part of, where the
+            library tells.
     """
 
     engine: dict[str, Any]
     lowering: int = 0
+    layers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class Target(ABC):
-    """One thing to build for; stateless, registered under its name."""
+    """One thing to build for; stateless, registered under its name.
+
+    Attributes:
+        name: As registered.
+        routes: Ways from the graph to the engine (`BuildOptions.via`), the usual one first;
+            empty where there is but one.
+    """
 
     name: str
+    routes: tuple[str, ...] = ()
 
     @abstractmethod
     def availability(self) -> Availability:
         """Say whether it can build and run here; never raises."""
+
+    def resolve(self, model: ir.Model, options: BuildOptions) -> BuildOptions:
+        """Fill in what was left open and the target cannot leave open; the rest stays."""
+        return options
 
     @abstractmethod
     def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:

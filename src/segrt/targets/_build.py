@@ -16,7 +16,7 @@ from segrt.errors import EngineError, PackageError, UnavailableError, UsageError
 from segrt.graph import metadata
 from segrt.graph.fix_shapes import fix_batch_and_size
 from segrt.graph.specs import input_specs, output_specs
-from segrt.targets._base import REGISTRY, Built, Lowering, Session, Target
+from segrt.targets._base import REGISTRY, Availability, Built, Lowering, Session, Target
 from segrt.targets._engine import save_model
 from segrt.targets._layers import layer_table
 from segrt.targets._manifest import FileEntry, Manifest, segrt_version
@@ -29,7 +29,12 @@ Lower: TypeAlias = Callable[[ir.Model, Lowering], tuple[ir.Model, tuple[Verdict,
 # Relative L2 difference that the self-test accepts between the engine and the imported graph. It
 # is there to catch a broken installation (wrong kernels, NaN), not to judge accuracy: `verify`
 # does that.
-_SELFTEST_BOUND = {Precision.FP32: 1e-3, Precision.BF16: 1e-1}
+_SELFTEST_BOUND = {
+    Precision.FP32: 1e-3,
+    Precision.TF32: 1e-2,
+    Precision.FP16: 3e-2,
+    Precision.BF16: 1e-1,
+}
 _SELFTEST_SIDE = 64
 
 
@@ -68,7 +73,9 @@ def build_package(
         EngineError: The library refuses the graph.
     """
     target = find_target(target_name)
-    _check_options(target, options)
+    known = target.availability()
+    _check_options(target, options, known, usable=known.can_build)
+    options = target.resolve(imported, options)
     model = fix_batch_and_size(imported, batch=options.batch, size=options.size)
     lowered = [lower(model, lowering) for lowering in target.lowerings(model, options)]
 
@@ -76,7 +83,9 @@ def build_package(
         built = target.build(tuple(graph for graph, _ in lowered), options, folder)
         chosen, verdicts = lowered[built.lowering]
         save_model(model, folder / "imported.onnx")
-        (folder / "layers.json").write_text(layer_table(model, chosen), encoding="utf-8")
+        (folder / "layers.json").write_text(
+            layer_table(model, chosen, built.layers), encoding="utf-8"
+        )
         _write_selftest(model, folder / "selftest.npz")
         return lambda files: _manifest(model, target, options, built, verdicts, files)
 
@@ -116,7 +125,8 @@ def open_package(
     options = manifest.options
     if threads is not None:
         options = replace(options, threads=threads)
-    _check_options(target, options)
+    known = target.availability()
+    _check_options(target, options, known, usable=known.can_run)
     session = target.open(checked.path, manifest.engine, options)
     if selftest:
         try:
@@ -165,12 +175,15 @@ def relative_l2(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.linalg.norm(difference)) / (scale if scale > 0 else 1.0)
 
 
-def _check_options(target: Target, options: BuildOptions) -> None:
-    known = target.availability()
-    if not known.can_run:
+def _check_options(
+    target: Target, options: BuildOptions, known: Availability, *, usable: bool
+) -> None:
+    if not usable:
         raise UnavailableError(
             f"target {target.name!r} is not available here", found=known.detail, hint=known.hint
         )
+    if options.via is not None and not target.routes:
+        raise UsageError(f"target {target.name!r} has no routes to choose from", found=options.via)
     if options.threads is not None and options.threads < 1:
         raise UsageError("threads must be positive", found=str(options.threads))
 

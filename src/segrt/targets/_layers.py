@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -10,19 +11,23 @@ import onnx_ir as ir
 from segrt.graph import metadata
 
 
-def layer_table(imported: ir.Model, lowered: ir.Model) -> str:
+def layer_table(
+    imported: ir.Model, lowered: ir.Model, engine: Mapping[str, Sequence[str]] | None = None
+) -> str:
     """Describe, for every Keras value, what became of it.
 
     Args:
         imported: The graph before any pass.
         lowered: The graph that the engine runs.
+        engine: Node of ``lowered`` -> the engine's own layers it became part of, if known.
 
     Returns:
         JSON: a list, in the imported graph's order, of objects with ``keras`` (value name),
         ``class`` (Keras class), ``imported`` and ``lowered`` (node names), ``present`` (the
         lowered graph still has the value), ``recovered_from`` (the value it follows from, or
-        null) and ``fused`` (why it is gone, or null).
+        null), ``fused`` (why it is gone, or null) and ``engine`` (the engine's own layers).
     """
+    kernels = engine or {}
     before, after = _nodes(imported), _nodes(lowered)
     classes = {metadata.layer_of(node): metadata.class_of(node) for node in imported.graph}
     present = {name for name, _ in metadata.keras_values(lowered.graph)}
@@ -38,10 +43,15 @@ def layer_table(imported: ir.Model, lowered: ir.Model) -> str:
             "present": name in present,
             "recovered_from": recovered.get(name),
             "fused": fused.get(name),
+            "engine": _distinct(kernels.get(node, ()) for node in after.get(name, [])),
         }
         for name in names
     ]
     return json.dumps(rows, indent=1) + "\n"
+
+
+def _distinct(groups: Iterable[Iterable[str]]) -> list[str]:
+    return list(dict.fromkeys(name for group in groups for name in group))
 
 
 def _nodes(model: ir.Model) -> dict[str, list[str]]:

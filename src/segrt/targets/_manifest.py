@@ -186,6 +186,7 @@ def _optional_count(value: object) -> int | None:
 def _read_options(value: dict[str, Any]) -> BuildOptions:
     size = value["size"]
     upsampling = value["upsampling"]
+    via = value.get("via")  # absent in packages of 0.1
     pair = None if size is None else tuple(_is(int, length) for length in _is(list, size))
     if pair is not None and (len(pair) != 2 or min(pair) < 1):
         raise ValueError(f"size {size!r} is no height and width")
@@ -195,6 +196,7 @@ def _read_options(value: dict[str, Any]) -> BuildOptions:
         batch=_optional_count(value["batch"]),
         size=None if pair is None else (pair[0], pair[1]),
         upsampling=None if upsampling is None else _is(str, upsampling),
+        via=None if via is None else _is(str, via),
     )
 
 

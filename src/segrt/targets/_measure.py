@@ -11,8 +11,8 @@ from typing import TypeVar
 import numpy as np
 import onnx_ir as ir
 
-from segrt.graph.fix_shapes import image_axes, needed_multiple
-from segrt.graph.specs import input_specs
+from segrt.graph.size_multiple import needed_multiple
+from segrt.graph.specs import image_axes, input_specs
 from segrt.targets._base import Array, Session
 
 _WARM_UP = 2

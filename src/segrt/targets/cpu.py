@@ -40,9 +40,10 @@ class Cpu(Target):
 
     def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
         """Return OpenVINO's and ONNX Runtime's favourites."""
+        wanted = openvino.OpenVino().lowerings(model, options)
         if options.precision is Precision.BF16:
-            return (openvino.LOWERING,)
-        return (openvino.LOWERING, onnxruntime.LOWERING)
+            return wanted
+        return (*wanted, *onnxruntime.OnnxRuntime().lowerings(model, options))
 
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
         """Measure every engine with every lowering; write the fastest one's graph."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,14 +26,18 @@ from segrt.targets._session import CheckedSession
 from segrt.types import BuildOptions, Precision
 
 _INSTALL = "pip install openvino"
+_TELEMETRY = "openvino_telemetry"
 _HINTS = {Precision.FP32: "f32", Precision.BF16: "bf16"}
 _TAKEN = {Precision.FP32: "float32", Precision.BF16: "bfloat16"}
 
 # As measured (docs/lab/LOG.md): one transposed convolution needs 9 of the 16 products of an
 # upsampling and the 2x2 convolution behind it, and this library fuses it well.
-LOWERING = Lowering(
-    upsampling_forms=("transposed", "subpixel", "resize", "expand", "deconvolution")
-)
+_FORMS = ("transposed", "subpixel", "resize", "expand", "deconvolution")
+_LOWERINGS = {
+    Precision.FP32: Lowering(_FORMS, ("winograd", "split_concat", "fold_pixels")),
+    # Without Winograd's identity: its intermediate numbers cancel, and bf16 has 8 bits of them.
+    Precision.BF16: Lowering(_FORMS, ("split_concat", "fold_pixels")),
+}
 
 
 class OpenVinoSession(CheckedSession):
@@ -39,8 +45,6 @@ class OpenVinoSession(CheckedSession):
 
     def __init__(self, model: ir.Model, source: bytes | Path, options: BuildOptions) -> None:
         super().__init__(model)
-        # The library's telemetry belongs to its converters (`convert_model`, `ovc`), which are
-        # never called: a graph is read by the core itself.
         core = _core()
         settings: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -82,7 +86,8 @@ class OpenVino(Target):
 
     def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
         """Return the one lowering that is fastest here."""
-        return (LOWERING,)
+        self._check(options)
+        return (_LOWERINGS[options.precision],)
 
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
         """Write the graph, after the library has compiled it."""
@@ -130,8 +135,26 @@ def check_bf16() -> None:
 
 @lru_cache(maxsize=1)
 def _core() -> Any:
-    library = require("openvino", purpose="the openvino target", install=_INSTALL)
+    with _without_telemetry():
+        library = require("openvino", purpose="the openvino target", install=_INSTALL)
     return library.Core()
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Let the library be imported as if its telemetry client were not installed.
+
+    Importing it is enough to report that to its vendor, and to leave an identity in the home
+    directory. Where the client is missing it uses a stub of its own that does nothing.
+    """
+    before = sys.modules.get(_TELEMETRY)
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[_TELEMETRY]
+        if before is not None:
+            sys.modules[_TELEMETRY] = before
 
 
 REGISTRY.register("openvino")(OpenVino())

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from segrt.errors import UsageError
 from segrt.targets._base import REGISTRY, Session
 from segrt.targets._build import find_target, open_package
 from segrt.targets._package import Package, load_package
-from segrt.types import Precision
+from segrt.types import BuildOptions, Precision
 from segrt.verification._inner import Opener
 
 
@@ -34,6 +35,47 @@ class Subject:
     precision: Precision
     open: Callable[[], Session]
     open_model: Opener
+
+
+def network_subject(package: Package | Path | str) -> Subject:
+    """Return a package's TensorRT network as a subject: proof without a GPU.
+
+    The network is written anew from the package's graph, by the route and in the precision it was
+    built with, read back from TensorRT's own objects, and run on ONNX Runtime. Half precision is
+    widened there: rounding of weights is seen, rounding of arithmetic is not.
+
+    Args:
+        package: A package or its directory; its files are checked against the manifest.
+
+    Raises:
+        PackageError: The package is damaged or was changed.
+        UsageError: It was not built for TensorRT.
+        UnavailableError: The TensorRT library is missing.
+        EngineError: TensorRT refuses the graph, or its network cannot be read back.
+    """
+    from segrt.targets.trt._target import TensorRtTarget, make_network
+    from segrt.targets.trt.decompile import decompile
+
+    checked = load_package(package.path if isinstance(package, Package) else package)
+    manifest = checked.manifest
+    target = find_target(manifest.target)
+    if not isinstance(target, TensorRtTarget):
+        raise UsageError(
+            f"target {manifest.target!r} has no TensorRT network to read back",
+            wanted="a package for tensorrt-rtx or tensorrt",
+        )
+    model = checked.model()
+    read_back = decompile(make_network(target.flavour, model, manifest.options), model)
+    opener = find_target("onnxruntime").open_model
+    options = BuildOptions(threads=manifest.options.threads)
+    return Subject(
+        name=f"{checked.path.name}, network of target {manifest.target} read back",
+        imported=checked.imported(),
+        lowered=read_back,
+        precision=manifest.options.precision,
+        open=lambda: opener(read_back, options),
+        open_model=lambda graph: opener(graph, options),
+    )
 
 
 def package_subject(package: Package | Path | str, *, threads: int | None = None) -> Subject:

@@ -6,7 +6,8 @@ import pytest
 
 from segrt.errors import ShapeError
 from segrt.graph.builder import IR_VERSION, OPSET, GraphBuilder, static_shape
-from segrt.graph.fix_shapes import fix_batch_and_size, fix_shapes, needed_multiple
+from segrt.graph.fix_shapes import fix_batch_and_size, fix_shapes
+from segrt.graph.size_multiple import needed_multiple
 from segrt.graph.specs import input_specs, output_specs
 
 

@@ -1,0 +1,1 @@
+"""ONNX operators to TensorRT layers: one file an operator family."""

@@ -1,0 +1,136 @@
+"""The second route: the graph goes through TensorRT's own ONNX parser.
+
+The parser can end the process on operators that it takes for plugins. So only operators of ONNX'
+own domain are let through, and a child process parses first: if that dies, an error says so.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+
+from segrt.errors import EngineError, UnsupportedLayerError, UsageError
+from segrt.graph import metadata
+from segrt.graph.builder import OPSET
+from segrt.targets._engine import serialize
+from segrt.targets.trt._flavour import Flavour
+from segrt.targets.trt.half import to_half
+from segrt.targets.trt.logger import Log
+from segrt.targets.trt.network import Network, empty_network
+from segrt.types import Precision
+
+PRECISIONS = (Precision.FP32, Precision.TF32, Precision.FP16)
+_TRIAL_SECONDS = 120
+# The child imports the library alone, so that nothing of ours can be what fails.
+_TRIAL = """
+import importlib, sys
+trt = importlib.import_module(sys.argv[1])
+log = trt.Logger(trt.Logger.ERROR)
+network = trt.Builder(log).create_network(0)
+parser = trt.OnnxParser(network, log)
+sys.exit(0 if parser.parse(sys.stdin.buffer.read()) else 10)
+"""
+_REFUSED = 10
+
+
+def parse_network(flavour: Flavour, model: ir.Model, precision: Precision) -> Network:
+    """Give a graph to TensorRT's parser.
+
+    Args:
+        flavour: TensorRT or TensorRT for RTX.
+        model: As a lowering made it.
+        precision: fp32, tf32 or fp16; the parser takes types as the graph has them.
+
+    Raises:
+        UnsupportedLayerError: Nodes the parser does not take; all are listed.
+        UsageError: A precision that this route does not have.
+        EngineError: The parser fails, or would end the process.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(
+            f"the ONNX parser's route has no {precision}",
+            found=precision,
+            wanted=", ".join(PRECISIONS),
+            hint="use --via network",
+        )
+    _check_domains(model)
+    data = serialize(to_half(model) if precision is Precision.FP16 else model)
+    network = empty_network(flavour, str(model.graph.name or "segrt"))
+    crash = _trial(flavour, data)
+    if crash is not None:
+        raise EngineError("TensorRT's ONNX parser ends its process on this graph", found=crash)
+    parser = network.library.OnnxParser(network.definition, network.log.sink)
+    # Weights are the parser's: both have to live as long as the network.
+    network.keep += [parser, data]
+    if not parser.parse(data):
+        raise _refusal(parser, model, network.log)
+    network.log.check("the parsed network")
+    _check_interface(network.definition, model)
+    return network
+
+
+def _check_domains(model: ir.Model) -> None:
+    unknown = [
+        (metadata.layer_of(node) or str(node.name), node.op_type)
+        for node in model.graph
+        if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, OPSET)
+    ]
+    if unknown:
+        rows = "".join(f"\n  {layer}: {kind}" for layer, kind in unknown)
+        raise UnsupportedLayerError(f"{len(unknown)} nodes are not ONNX' own:{rows}", unknown)
+
+
+def _trial(flavour: Flavour, data: bytes) -> str | None:
+    """Parse in a child; return how it died, None if it lived."""
+    try:
+        child = subprocess.run(  # noqa: S603 - our own interpreter and script
+            [sys.executable, "-I", "-c", _TRIAL, flavour.module],
+            input=data,
+            capture_output=True,
+            timeout=_TRIAL_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer in {_TRIAL_SECONDS} s"
+    if child.returncode in (0, _REFUSED):
+        return None
+    last = child.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+    return f"exit status {child.returncode}: {' '.join(last)}"
+
+
+def _refusal(parser: Any, model: ir.Model, log: Log) -> Exception:
+    """Return the error for a graph the parser did not take, in terms of our layers."""
+    layers = {str(node.name): metadata.layer_of(node) for node in model.graph}
+    errors = [parser.get_error(index) for index in range(parser.num_errors)]
+    rows = [
+        (layers.get(error.node_name()) or error.node_name(), error.node_operator(), error.desc())
+        for error in errors
+    ]
+    if not rows:
+        return EngineError("TensorRT's ONNX parser failed", found="; ".join(log.errors()[:3]))
+    text = "".join(f"\n  {layer} ({kind}): {why}" for layer, kind, why in rows)
+    return UnsupportedLayerError(
+        f"TensorRT's ONNX parser refuses {len(rows)} nodes:{text}",
+        [(layer, kind) for layer, kind, _ in rows],
+        hint="use --via network",
+    )
+
+
+def _check_interface(definition: Any, model: ir.Model) -> None:
+    """An empty or cut file parses without complaint; its network has not our inputs."""
+    found = [
+        [definition.get_input(index).name for index in range(definition.num_inputs)],
+        [definition.get_output(index).name for index in range(definition.num_outputs)],
+    ]
+    wanted = [
+        [str(value.name) for value in model.graph.inputs],
+        [str(value.name) for value in model.graph.outputs],
+    ]
+    if found != wanted:
+        raise EngineError(
+            "the parsed network has other inputs or outputs", found=str(found), wanted=str(wanted)
+        )

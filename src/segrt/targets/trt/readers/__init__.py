@@ -1,0 +1,1 @@
+"""TensorRT layers back to ONNX operators: one file a layer family."""
