@@ -209,6 +209,28 @@ def test_refuses_wrong_shapes(session: Session, array: np.ndarray, says: str):
     assert session.run({"image": _image()})["mask"].shape == (1, 16, 16, 3)
 
 
+@pytest.mark.parametrize("own", [0, 1])
+def test_zero_padding_before_a_pool_counts(target: Target, own: int):
+    """A pool pads with minus infinity; a Pad with zeros before it must stay one."""
+
+    def fill(b: GraphBuilder) -> list[ir.Value]:
+        image = b.input("image", (None, 6, 6, 2), ir.DataType.FLOAT)
+        x = b.op("Transpose", [image], name="image:nchw", perm=[0, 3, 1, 2])
+        pads = b.constant("pads", np.array([0, 0, 1, 1, 0, 0, 1, 1]))
+        x = b.op("Pad", [x, pads], name="pad")
+        x = b.op(
+            "MaxPool", [x], name="pool:nchw", kernel_shape=[3, 3], strides=[2, 2],
+            pads=[0, 0, own, own],
+        )  # fmt: skip
+        return [b.op("Transpose", [x], name="pool", perm=[0, 2, 3, 1])]
+
+    image = -1 - _image(1, 6)
+    with target.open_model(_model(fill), BuildOptions()) as opened:
+        found = opened.run({"image": image})["pool"]
+    assert (found[:, 0] == 0).all()
+    np.testing.assert_array_equal(found, _reference(_model(fill), {"image": image})["pool"])
+
+
 def test_closing(target: Target):
     opened = target.open_model(_unet(), BuildOptions())
     opened.close()

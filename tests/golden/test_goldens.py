@@ -6,6 +6,7 @@ whole graph (with what it inherits), and alone, fed with what Keras fed it.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,10 +45,16 @@ class Imported:
         return self.golden.arrays(kind)
 
 
-# Of the module, so that pytest puts the tests of one file together and it is imported once.
+@functools.cache
+def imported(golden: Golden) -> onnx.ModelProto:
+    """Import a golden's file once for all tests, in whatever order they run."""
+    return ir.to_proto(golden.read())
+
+
+# Of the module, so that pytest puts the tests of one file together, on one worker.
 @pytest.fixture(scope="module", params=GOLDENS, ids=str)
 def golden(request) -> Imported:
-    return Imported(request.param, ir.to_proto(request.param.read()))
+    return Imported(request.param, imported(request.param))
 
 
 def test_all_versions_are_there():

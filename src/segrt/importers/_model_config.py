@@ -296,6 +296,10 @@ def _class_of(entry: JsonObject) -> tuple[str, str]:
     registered = entry.get("registered_name")
     if isinstance(registered, str) and ">" in registered:
         return class_name, registered.rpartition(">")[0]
+    if isinstance(module, str) and "ops" in module.split("."):
+        # `x + 1` or `keras.ops.concatenate`: an operation, called and configured unlike the
+        # layer that may share its class name (concatenate's default axis is another one).
+        return class_name, "keras.ops"
     own = not isinstance(module, str) or module.split(".")[0] in ("keras", "tf_keras", "tensorflow")
     return class_name, "" if own else str(module)
 

@@ -56,6 +56,11 @@ def refuse_unknown_layers(graph: LayerGraph, file: str) -> None:
         hints.append(
             "a Lambda holds Python code, which is never executed: replace it by a Keras layer"
         )
+    if any(c == "TFOpLambda" or c.startswith("keras.ops>") for _, c in unknown):
+        hints.append(
+            "`x + 1`, `tf.concat(...)` and the like are operations, not layers: use Keras layers "
+            "(Add, Concatenate, Rescaling, ...) in their place"
+        )
     raise UnsupportedLayerError(
         f"{file}: {len(unknown)} layer(s) have no converter:\n{listing}",
         unknown,

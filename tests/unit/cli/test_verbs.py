@@ -78,7 +78,8 @@ def test_build_hands_on_all_options(segrt, calls, model, tmp_path, monkeypatch):
     assert shown == ["package"]
     wanted = {
         "target": "openvino", "output": tmp_path / "p", "architecture": None, "precision": "bf16",
-        "threads": 2, "batch": 4, "size": (96, 128), "upsampling": "subpixel",
+        "threads": 2, "batch": 4, "size": (96, 128), "via": None,
+        "upsampling": "subpixel",
         "preprocess": Preprocess(1 / 127.5, (1.0,), (0.5, 0.25, 1.0), "bgr"),
     }  # fmt: skip
     assert made == [((model,), wanted)]

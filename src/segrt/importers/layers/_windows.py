@@ -103,6 +103,13 @@ def slide(
         attributes: Further attributes.
     """
     value, padding = pad_window(call, x, window, fill)
+    if op_type == "MaxPool" and "pads" in padding and _is_zero_padded(x):
+        # ONNX Runtime (1.31) melts a Pad into the pads of the pool behind it, although the one
+        # holds zeros and the other minus infinity. Padding by rule, which says the same, is safe.
+        if not window.same:
+            padding = {"auto_pad": "VALID"}
+        elif not runtime_padding(window):
+            padding = {"auto_pad": "SAME_UPPER"}
     return call.op(
         op_type,
         [value, *weights],
@@ -187,6 +194,15 @@ def _pad_at_run_time(call: Call, x: ir.Value, window: Window, fill: float) -> ir
     # Pads are computed, so inference knows no size at all; batch and channels are not padded.
     padded.shape = ir.Shape([*(x.shape or ())[:2], None, None])
     return padded
+
+
+def _is_zero_padded(x: ir.Value) -> bool:
+    """Say whether ``x`` comes from a Pad, perhaps through nodes without effect."""
+    producer = x.producer()
+    while producer is not None and producer.op_type == "Identity":
+        source = producer.inputs[0]
+        producer = None if source is None else source.producer()
+    return producer is not None and producer.op_type == "Pad"
 
 
 def _check_fits(call: Call, sizes: tuple[int | None, ...], window: Window) -> None:

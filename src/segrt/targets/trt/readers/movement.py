@@ -59,27 +59,39 @@ def slice_(reader: Reader, layer: Any) -> ir.Value:
     stride = _numbers(reader, 3, layer.stride)
     if isinstance(stride, ir.Value):
         raise reader.refuse("strides computed at run time", "constants")
-    mode = reader.enum(layer.mode)
+    mode, axes = reader.enum(layer.mode), _slice_axes(reader, layer, len(stride))
     if mode in _PAD_MODES:
-        return _pad(reader, _PAD_MODES[mode], start, size, stride)
+        if any(step != 1 for step in stride):
+            raise reader.refuse(f"strides {stride} with padding", "1")
+        return _pad(reader, _PAD_MODES[mode], start, size, axes)
     if mode not in ("STRICT_BOUNDS", "DEFAULT"):
         raise reader.refuse(f"slice mode {mode}", ", ".join(_PAD_MODES))
     x = reader.input(0)
-    moving = [axis for axis, step in enumerate(stride) if step]
-    ends = _end(reader, start, size, stride)
-    if isinstance(ends, ir.Value):
-        ends = reader.op("Gather", [ends, reader.ints(moving)], axis=0)
-    else:
-        ends = reader.ints([ends[axis] for axis in moving])
-    if isinstance(start, ir.Value):
-        starts = reader.op("Gather", [start, reader.ints(moving)], axis=0)
-    else:
-        starts = reader.ints([start[axis] for axis in moving])
-    steps = reader.ints([stride[axis] for axis in moving])
-    x = reader.op("Slice", [x, starts, ends, reader.ints(moving), steps])
+    moving = [place for place, step in enumerate(stride) if step]
+    starts = _pick(reader, start, moving)
+    ends = _pick(reader, _end(reader, start, size, stride), moving)
+    steps = reader.ints([stride[place] for place in moving])
+    cut = reader.ints([axes[place] for place in moving])
+    x = reader.op("Slice", [x, starts, ends, cut, steps])
     if len(moving) == len(stride):
         return x
+    if axes != list(range(len(x.shape or ()))):
+        raise reader.refuse(f"strides {stride} on axes {axes}", "all axes")
     return reader.op("Expand", [x, reader.numbers(size)])
+
+
+def _slice_axes(reader: Reader, layer: Any, count: int) -> list[int]:
+    """Return the axes that a slice's numbers are for; the parser names only those it cuts."""
+    if reader.optional(5) is not None:
+        raise reader.refuse("axes computed at run time", "constants")
+    held = getattr(layer, "axes", None)
+    return list(range(count)) if held is None or not len(held) else list(held)
+
+
+def _pick(reader: Reader, numbers: Numbers, places: list[int]) -> ir.Value:
+    if isinstance(numbers, ir.Value):
+        return reader.op("Gather", [numbers, reader.ints(places)], axis=0)
+    return reader.ints([numbers[place] for place in places])
 
 
 def _end(reader: Reader, start: Numbers, size: Numbers, stride: list[int]) -> Numbers:
@@ -94,23 +106,23 @@ def _end(reader: Reader, start: Numbers, size: Numbers, stride: list[int]) -> Nu
     ]
 
 
-def _pad(reader: Reader, mode: str, start: Numbers, size: Numbers, stride: list[int]) -> ir.Value:
+def _pad(reader: Reader, mode: str, start: Numbers, size: Numbers, axes: list[int]) -> ir.Value:
     """Read a slice that reaches beyond its input."""
-    if any(step != 1 for step in stride):
-        raise reader.refuse(f"strides {stride} with padding", "1")
     x = reader.input(0)
     shape = static_shape(x)
-    fill = [value for value in (reader.optional(4),) if value is not None]
-    if isinstance(start, list) and isinstance(size, list) and None not in shape:
+    known = [shape[axis] for axis in axes]
+    rest = [reader.optional(4), reader.ints(axes)]
+    if isinstance(start, list) and isinstance(size, list) and None not in known:
         before = [-a for a in start]
         after = [
-            n - (full or 0) - front for n, full, front in zip(size, shape, before, strict=True)
+            n - (full or 0) - front for n, full, front in zip(size, known, before, strict=True)
         ]
-        return reader.op("Pad", [x, reader.ints([*before, *after]), *fill], mode=mode)
+        return reader.op("Pad", [x, reader.ints([*before, *after]), *rest], mode=mode)
     front = reader.op("Neg", [reader.numbers(start)])
-    grown = reader.op("Sub", [reader.numbers(size), reader.op("Shape", [x])])
+    sizes = reader.op("Gather", [reader.op("Shape", [x]), reader.ints(axes)], axis=0)
+    grown = reader.op("Sub", [reader.numbers(size), sizes])
     pads = reader.op("Concat", [front, reader.op("Sub", [grown, front])], axis=0)
-    value = reader.op("Pad", [x, pads, *fill], mode=mode)
+    value = reader.op("Pad", [x, pads, *rest], mode=mode)
     value.shape = ir.Shape([None] * len(shape))
     return value
 

@@ -1,0 +1,161 @@
+"""An error planted in TensorRT's own objects is seen: what is read back is what TensorRT holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from helpers.closeness import relative_l2
+from helpers.tensorrt_graphs import one_node, run, unet, weights
+from segrt.targets._base import REGISTRY
+from segrt.targets.trt._flavour import RTX
+from segrt.targets.trt.decompile import decompile
+from segrt.targets.trt.network import Network, write_network
+from segrt.types import BuildOptions, Precision
+from segrt.verification.subject import Subject
+from segrt.verification.verifier import verify_package
+
+trt = pytest.importorskip(
+    "tensorrt_rtx", reason="TensorRT for RTX is not installed: pip install .[rtx]"
+)
+
+
+def layer(network: Network, name: str, kind: type) -> Any:
+    """Return a layer of the finished network as its own class."""
+    definition = network.definition
+    for index in range(definition.num_layers):
+        found = definition.get_layer(index)
+        if found.name == name:
+            found.__class__ = kind
+            return found
+    raise LookupError(name)
+
+
+def resize_by_another_rule(network: Network) -> None:
+    up = layer(network, "up0", trt.IResizeLayer)
+    up.coordinate_transformation = trt.ResizeCoordinateTransformation.ASYMMETRIC
+
+
+def transpose_a_kernel(network: Network) -> None:
+    conv = layer(network, "down1b:conv", trt.IConvolutionLayer)
+    wrong = conv.kernel.reshape(8, 8, 3, 3).transpose(0, 1, 3, 2)
+    network.keep.append(np.ascontiguousarray(wrong))
+    conv.kernel = trt.Weights(network.keep[-1])
+
+
+def join_in_another_order(network: Network) -> None:
+    join = layer(network, "join0", trt.IConcatenationLayer)
+    first, second = join.get_input(0), join.get_input(1)
+    join.set_input(0, second)
+    join.set_input(1, first)
+
+
+def average_instead_of_largest(network: Network) -> None:
+    layer(network, "pool1", trt.IPoolingLayer).type = trt.PoolingType.AVERAGE
+
+
+def verify(plant: Callable[[Network], None] | None, kind: str = "linear") -> Any:
+    model = unet((4, 8), side=16, kind=kind)
+    network = write_network(RTX, model, Precision.FP32)
+    if plant is not None:
+        plant(network)
+    read_back = decompile(network, model)
+    opener = REGISTRY.find("onnxruntime").open_model
+    subject = Subject(
+        "planted", model, read_back, Precision.FP32,
+        lambda: opener(read_back, BuildOptions(threads=1)),
+        lambda graph: opener(graph, BuildOptions(threads=1)),
+    )  # fmt: skip
+    image = np.random.default_rng(1).random((1, 16, 16, 1), dtype=np.float32)
+    return verify_package(subject, inputs={"image": image})
+
+
+@pytest.mark.parametrize("kind", ["nearest", "linear", "transposed"])
+def test_without_an_error_every_layer_holds(kind: str):
+    report = verify(None, kind)
+    assert report.ok
+    assert {row.name for row in report.rows} >= {"down0a", "pool1", "up0", "join0", "mask"}
+
+
+@pytest.mark.parametrize(
+    ("plant", "blamed"),
+    [
+        (resize_by_another_rule, "up0"),
+        (transpose_a_kernel, "down1b"),
+        (join_in_another_order, "join0"),
+        (average_instead_of_largest, "pool1"),
+    ],
+)
+def test_a_planted_error_is_blamed_on_its_layer(plant: Callable[[Network], None], blamed: str):
+    report = verify(plant)
+    assert not report.ok
+    wrong = [row.name for row in report.rows if row.status == "wrong"]
+    assert wrong
+    assert wrong[0] == blamed
+
+
+def compare(fill: Any, plant: Callable[[Any], None], kind: type) -> float:
+    """Return the error that a planted mistake in layer ``y`` makes."""
+    model = one_node(fill)
+    feeds = {"x": np.random.default_rng(2).normal(0, 1, (1, 4, 16, 16)).astype("f4")}
+    network = write_network(RTX, model, Precision.FP32)
+    before = relative_l2(run(decompile(network), feeds)["y"], run(model, feeds)["y"])
+    assert before <= 2e-6
+    plant(layer(network, "y", kind))
+    return relative_l2(run(decompile(network), feeds)["y"], run(model, feeds)["y"])
+
+
+def test_padding_on_the_wrong_side():
+    def plant(conv: Any) -> None:
+        conv.pre_padding, conv.post_padding = (1, 1), (0, 0)
+
+    error = compare(
+        lambda b, x: b.op("Conv", [x, b.constant("k", weights(8, 4, 2, 2))], name="y",
+                          pads=[0, 0, 1, 1]),
+        plant, trt.IConvolutionLayer,
+    )  # fmt: skip
+    assert error > 0.1
+
+
+def test_another_epsilon():
+    def plant(norm: Any) -> None:
+        norm.epsilon = 1e-3
+
+    error = compare(
+        lambda b, x: b.op("InstanceNormalization", [x, b.constant("s", weights(4)),
+                          b.constant("b", weights(4, seed=1))], name="y", epsilon=1e-5),
+        plant, trt.INormalizationLayer,
+    )  # fmt: skip
+    assert error > 1e-4
+
+
+def test_another_axis():
+    def plant(softmax: Any) -> None:
+        softmax.axes = 1 << 3
+
+    error = compare(lambda b, x: b.op("Softmax", [x], name="y", axis=1), plant, trt.ISoftMaxLayer)
+    assert error > 0.1
+
+
+def test_padding_counted_into_an_average():
+    def plant(pool: Any) -> None:
+        pool.average_count_excludes_padding = False
+
+    error = compare(
+        lambda b, x: b.op("AveragePool", [x], name="y", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        plant, trt.IPoolingLayer,
+    )  # fmt: skip
+    assert error > 1e-3
+
+
+def test_another_slope():
+    def plant(activation: Any) -> None:
+        activation.alpha = 0.2
+
+    error = compare(
+        lambda b, x: b.op("LeakyRelu", [x], name="y", alpha=0.3), plant, trt.IActivationLayer
+    )
+    assert error > 1e-2
