@@ -52,6 +52,10 @@ ARCHITECTURES = (
 )  # fmt: skip
 
 
+# TensorRT for RTX says so itself, whatever the full TensorRT of that time did.
+RTX_SOURCE = "support matrix of TensorRT for RTX 1.5, compute capabilities of 1.7.1"
+
+
 def find_architecture(capability: str) -> Architecture | None:
     """Return the architecture of a compute capability such as ``8.6``, None if unknown."""
     return next((entry for entry in ARCHITECTURES if capability in entry.capabilities), None)

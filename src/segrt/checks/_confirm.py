@@ -10,12 +10,16 @@ import onnx_ir as ir
 from segrt.checks._base import Ruling, Support
 from segrt.checks._release import Release
 from segrt.errors import SegrtError, UsageError
+from segrt.graph.fix_shapes import fix_batch_and_size
+from segrt.graph.size_multiple import needed_multiple
+from segrt.graph.specs import input_specs
 from segrt.passes._base import PassContext
 from segrt.passes._pipeline import lower
 from segrt.targets._base import REGISTRY, Target
 from segrt.types import BuildOptions
 
 RTX_TARGET = "tensorrt-rtx"
+_USUAL_SIDE = 256
 _NOT = "not confirmed by building"
 
 
@@ -34,7 +38,7 @@ def confirm(model: ir.Model, release: Release) -> tuple[tuple[Ruling, ...], str]
     if not available.can_build:
         return (), f"{_NOT}: {available.detail}"
     try:
-        _build(target, model)
+        size = _build(target, model)
     except UsageError as error:
         # A size or a range is missing: nothing that speaks against the layers.
         return (), f"{_NOT}: {error.message}"
@@ -42,13 +46,29 @@ def confirm(model: ir.Model, release: Release) -> tuple[tuple[Ruling, ...], str]
         reason = f"{error.message}: {error.found}" if error.found else error.message
         ruling = Ruling("RTX-BUILD", Support.BLOCKED, reason, f"{available.detail}, asked here")
         return (ruling,), f"{available.detail} refused to build it"
-    text = f"{available.detail} built the whole network"
+    at = f", with images of {size[0]}x{size[1]}" if size is not None else ""
+    text = f"{available.detail} built the whole network{at}"
     return (Ruling("RTX-BUILD", Support.SUPPORTED, text, "asked here"),), "confirmed by building"
 
 
-def _build(target: Target, model: ir.Model) -> None:
-    options = BuildOptions()
-    wanted = target.lowerings(model, options)[0]
-    lowered, _ = lower(model, PassContext(wanted.upsampling_forms))
+def _build(target: Target, model: ir.Model) -> tuple[int, int] | None:
+    """Build it for one image; returns the size that was put in place of a free one."""
+    size = _size(model)
+    options = target.resolve(model, BuildOptions(batch=1, size=size))
+    fixed = fix_batch_and_size(model, batch=options.batch, size=options.size)
+    wanted = target.lowerings(fixed, options)[0]
+    lowered, _ = lower(fixed, PassContext(wanted.upsampling_forms))
     with tempfile.TemporaryDirectory(prefix="segrt-") as folder:
         target.build((lowered,), options, Path(folder))
+    return size
+
+
+def _size(model: ir.Model) -> tuple[int, int] | None:
+    """Return a size that the network takes, where it leaves its size free."""
+    if all(None not in spec.shape[1:] for spec in input_specs(model)):
+        return None
+    multiple = needed_multiple(model)
+    if multiple is None:
+        return None
+    side = -(-_USUAL_SIDE // multiple) * multiple
+    return side, side

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from segrt.checks._architectures import Architecture
+from segrt.checks._architectures import RTX_SOURCE, Architecture
 from segrt.checks._base import (
     REGISTRY,
     CheckReport,
@@ -111,7 +111,8 @@ def _network(model: ir.Model, release: Release, gpu: Architecture | None) -> lis
         runs = release.runs_on(gpu)
         text = f"{release} {'runs' if runs else 'does not run'} on {gpu.name}"
         support = Support.SUPPORTED if runs else Support.BLOCKED
-        found.append(Ruling("TRT-GPU", support, text, gpu.source))
+        source = RTX_SOURCE if release.flavour == "rtx" else gpu.source
+        found.append(Ruling("TRT-GPU", support, text, source))
     return found
 
 

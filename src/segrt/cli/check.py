@@ -80,7 +80,8 @@ def show(report: CheckReport, *, all_layers: bool) -> None:
     from segrt.cli import _console
 
     console = _console.results()
-    console.print(layer_table(report, all_layers=all_layers))
+    if all_layers or any(layer.support != "supported" for layer in report.layers):
+        console.print(layer_table(report, all_layers=all_layers))
     for ruling in report.network:
         style = _STYLES[ruling.support]
         text = f"{ruling.support}  {ruling.rule}: {ruling.text} [{ruling.source}]"
@@ -103,10 +104,7 @@ def layer_table(report: CheckReport, *, all_layers: bool) -> Table:
     from segrt.cli import _console
 
     shown = [layer for layer in report.layers if all_layers or layer.support != "supported"]
-    title = report.target if shown else f"{report.target}: every layer is supported as it is"
-    if not report.layers:
-        title = report.target
-    table = _console.table(title, "layer", "class", "verdict", "rule", "what", "source")
+    table = _console.table(report.target, "layer", "class", "verdict", "rule", "what", "source")
     for layer in shown:
         names = (layer.layer, layer.class_name)
         for ruling in _told(layer.rulings, all_layers=all_layers):

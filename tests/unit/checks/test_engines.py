@@ -1,7 +1,10 @@
 """Engines that are here are asked; those that are not are said to be absent."""
 
+from pathlib import Path
+
 import pytest
 
+import segrt
 from segrt import api
 from segrt.checks import _confirm, _engines
 from segrt.checks._base import Support
@@ -20,6 +23,9 @@ class Scripted:
 
     def availability(self):
         return Availability(self.usable, self.usable, "scripted 1.0", "" if self.usable else "get")
+
+    def resolve(self, model, options):
+        return options
 
     def lowerings(self, model, options):
         return (Lowering(("resize",)),)
@@ -97,6 +103,28 @@ def test_rtx_is_confirmed_by_the_library_where_it_is(net, monkeypatch, target, s
     rulings, said = _confirm.confirm(net().upsample().done(), Release("rtx", (1, 7)))
     assert [ruling.support for ruling in rulings] == ([] if support is None else [support])
     assert remark in said
+
+
+def test_free_sizes_are_given_a_size_to_build_with(net, monkeypatch):
+    target = Scripted()
+    monkeypatch.setattr(_confirm, "REGISTRY", Targets(**{_confirm.RTX_TARGET: target}))
+    # Pooling by 96 asks for multiples of 96.
+    model = net((None, 2, None, None)).layer(
+        "pool", "MaxPooling2D", "MaxPool", kernel_shape=(96, 96), strides=(96, 96)
+    ).upsample(factors=(96, 96)).done()  # fmt: skip
+    rulings, _ = _confirm.confirm(model, Release("rtx", (1, 7)))
+    built = target.built[0][0].graph.inputs[0].shape
+    assert built[0] == 1
+    assert isinstance(built[2], int)
+    assert f"{built[2]}x{built[3]}" in rulings[0].text
+
+
+def test_the_real_library_builds_the_demo():
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+    model = Path(segrt.__file__).parent / "demo" / "data" / "cells_unet.h5"
+    report = api.check(model, target="rtx:1.7")
+    assert [ruling.rule for ruling in report.network][-1] == "RTX-BUILD"
+    assert report.support is Support.SUPPORTED
 
 
 def test_full_tensorrt_is_never_built_here(net):
