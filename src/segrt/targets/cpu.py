@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,7 +13,7 @@ import onnx_ir as ir
 from segrt.errors import PackageError, SegrtError, UnavailableError
 from segrt.targets import onnxruntime, openvino
 from segrt.targets._base import REGISTRY, Availability, Built, Lowering, Session, Target
-from segrt.targets._engine import library_version, save_model, serialize
+from segrt.targets._engine import library_version, save_model
 from segrt.targets._measure import Timing, measure, sample_feeds
 from segrt.targets._processor import processor_name
 from segrt.types import BuildOptions, Precision
@@ -46,7 +45,7 @@ class Cpu(Target):
         return (*wanted, *onnxruntime.OnnxRuntime().lowerings(model, options))
 
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
-        """Measure every engine with every lowering; write the fastest one's graph."""
+        """Measure every engine with its own lowering; write the fastest one's graph."""
         sessions = _open_all(models, options)
         try:
             feeds = sample_feeds(models[0])
@@ -119,21 +118,16 @@ def _engine(name: object) -> Target:
 def _open_all(
     models: tuple[ir.Model, ...], options: BuildOptions
 ) -> dict[tuple[str, int], Session]:
-    """Open all engines on all distinct graphs; an engine that cannot is left out, aloud."""
-    distinct: dict[str, int] = {}
-    for index, model in enumerate(models):
-        distinct.setdefault(hashlib.sha256(serialize(model)).hexdigest(), index)
+    """Open every engine on the graph lowered for it; one that cannot is left out, aloud."""
     sessions: dict[tuple[str, int], Session] = {}
     problems: list[SegrtError] = []
-    for target in _engines():
-        if options.precision is Precision.BF16 and target.name != "openvino":
-            continue
-        for index in distinct.values():
-            try:
-                sessions[target.name, index] = target.open_model(models[index], options)
-            except SegrtError as error:
-                problems.append(error)
-                _LOG.warning("%s is left out of the choice: %s", target.name, error)
+    # In bf16 there is one graph, and OpenVINO, the first engine, alone computes it.
+    for index, (target, model) in enumerate(zip(_engines(), models, strict=False)):
+        try:
+            sessions[target.name, index] = target.open_model(model, options)
+        except SegrtError as error:
+            problems.append(error)
+            _LOG.warning("%s is left out of the choice: %s", target.name, error)
     if not sessions:
         raise problems[0]
     return sessions

@@ -25,7 +25,10 @@ _INSTALL = "pip install onnxruntime"
 
 # As measured (docs/lab/LOG.md): the blocked-layout kernels take Resize and the convolution behind
 # it at full speed, while DepthToSpace and ConvTranspose leave that layout and pay for it.
-LOWERING = Lowering(upsampling_forms=("resize", "expand", "deconvolution"))
+_LOWERING = Lowering(
+    upsampling_forms=("resize", "expand", "deconvolution"),
+    extra_passes=("winograd", "split_concat", "fold_pixels"),
+)
 
 
 # Melts zero padding into the pool behind it, which pads with minus infinity: with negative values
@@ -77,7 +80,7 @@ class OnnxRuntime(Target):
 
     def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
         """Return the one lowering that is fastest here."""
-        return (LOWERING,)
+        return (_LOWERING,)
 
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
         """Write the graph, after the library has accepted it."""
