@@ -32,6 +32,7 @@ _COMPUTE = {
 _FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 _LARGEST = {"float16": 65504.0, "bfloat16": 3.3895e38, "float32": 3.4028e38}
 _UNKNOWN = -1
+_LONGEST_METADATA = 4095
 
 
 @dataclass(slots=True)
@@ -322,7 +323,15 @@ class Writer:
         layer.name = name
         if self.node is not None:
             keras, kind = metadata.layer_of(self.node), metadata.class_of(self.node)
-            layer.metadata = f"[segrt.node: {self.name}][segrt.layer: {keras}][segrt.class: {kind}]"
+            tags = [
+                f"[segrt.node: {self.name}]",
+                f"[segrt.layer: {keras}]",
+                f"[segrt.class: {kind}]",
+            ]
+            # Names of Keras layers may be longer than TensorRT takes.
+            while sum(map(len, tags)) > _LONGEST_METADATA:
+                tags.pop()
+            layer.metadata = "".join(tags)
         output = layer.get_output(0)
         output.name = name
         self._check_shape(output)

@@ -114,6 +114,9 @@ def _read_layer(reader: Reader, layer: Any) -> None:
     reader.builder.rename(value, first.name)
     if value.name != first.name:
         raise EngineError(f"two tensors of the network are called {first.name!r}")
+    if value.shape is None:
+        # Sizes that TensorRT computes itself are beyond ONNX' inference.
+        value.shape = ir.Shape([None if size == _FREE else size for size in first.shape])
     reader.values[first.name] = value
     _tag(reader, layer, value)
 

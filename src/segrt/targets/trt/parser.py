@@ -23,6 +23,8 @@ from segrt.targets.trt.logger import Log
 from segrt.targets.trt.network import Network, empty_network
 from segrt.types import Precision
 
+# ONNX' defaults, as single precision holds them.
+SELU_ALPHA, SELU_GAMMA = 1.67326319217681884765625, 1.05070102214813232421875
 PRECISIONS = (Precision.FP32, Precision.TF32, Precision.FP16)
 _TRIAL_SECONDS = 120
 # The child imports the library alone, so that nothing of ours can be what fails.
@@ -58,7 +60,8 @@ def parse_network(flavour: Flavour, model: ir.Model, precision: Precision) -> Ne
             hint="use --via network",
         )
     _check_domains(model)
-    data = serialize(to_half(model) if precision is Precision.FP16 else model)
+    given = _with_defaults(model)
+    data = serialize(to_half(given) if precision is Precision.FP16 else given)
     network = empty_network(flavour, str(model.graph.name or "segrt"))
     crash = _trial(flavour, data)
     if crash is not None:
@@ -71,6 +74,17 @@ def parse_network(flavour: Flavour, model: ir.Model, precision: Precision) -> Ne
     network.log.check("the parsed network")
     _check_interface(network.definition, model)
     return network
+
+
+def _with_defaults(model: ir.Model) -> ir.Model:
+    """Return a copy that spells out ONNX' SELU: the parser's own defaults have five digits."""
+    spelled = model.clone()
+    for node in spelled.graph:
+        if node.op_type == "Selu":
+            for name, default in (("alpha", SELU_ALPHA), ("gamma", SELU_GAMMA)):
+                value = node.attributes.get_float(name, default)
+                node.attributes[name] = ir.AttrFloat32(name, value)
+    return spelled
 
 
 def _check_domains(model: ir.Model) -> None:
