@@ -18,7 +18,7 @@ import onnx
 import onnx_ir as ir
 
 import segrt.importers._specs as specs
-from segrt.errors import ModelFileError, SegrtError, UnsupportedConfigError
+from segrt.errors import ModelFileError, SegrtError
 from segrt.graph import metadata
 from segrt.graph.builder import IR_VERSION, OPSET, GraphBuilder
 from segrt.importers._layer_graph import (
@@ -28,22 +28,17 @@ from segrt.importers._layer_graph import (
     KerasVersion,
     LayerGraph,
     TensorRef,
+    iter_leaves,
     iter_tensors,
     map_tensors,
     walk_layers,
 )
 from segrt.importers._layer_graph import LayerCall as KerasCall
+from segrt.importers._model_input import input_dtype, input_shape
 from segrt.importers.layers._base import Call, Layout, Tensor
 
 # ``@1`` behind a path's part: weights belong to the layer, whatever call they are used in.
 _CALL_SUFFIX = re.compile(r"@\d+(?=/|$)")
-# Input sizes beyond this are a damaged file, not a network.
-_MAX_SIZE = 1 << 24
-_MAX_RANK = 8
-_INPUT_DTYPES = {
-    "float16", "bfloat16", "float32", "float64", "uint8", "int8", "uint16", "int16", "int32",
-    "int64", "bool",
-}  # fmt: skip
 
 
 def emit(graph: LayerGraph, source: metadata.Source, remarks: Sequence[str]) -> ir.Model:
@@ -90,7 +85,7 @@ class _Emitter:
 
     def model_input(self, layer: KerasLayer) -> Tensor:
         """Append the graph input of an InputLayer, in the source's layout and type."""
-        shape, dtype = _input_shape(layer), _input_dtype(layer)
+        shape, dtype = input_shape(layer), input_dtype(layer)
         value = self._builder.input(layer.name, shape, dtype)
         metadata.tag_value(value, layer.name, None)
         return Tensor(value, Layout.SOURCE)
@@ -195,7 +190,7 @@ class _Emitter:
     def _nested(
         self, layer: KerasLayer, model: LayerGraph, args: Argument, name: str
     ) -> list[Tensor]:
-        tensors = list(_iter_made(args))
+        tensors = list(iter_leaves(Tensor, args))
         if len(tensors) != len(model.inputs):
             raise ModelFileError(
                 f"nested model {name!r} is called with {len(tensors)} tensor(s)",
@@ -305,52 +300,6 @@ def _made(made: Mapping[TensorRef, Tensor], ref: TensorRef, graph: LayerGraph | 
     return made[ref]
 
 
-def _iter_made(argument: Any) -> Iterator[Tensor]:
-    if isinstance(argument, Tensor):
-        yield argument
-    elif isinstance(argument, list | tuple):
-        for item in argument:
-            yield from _iter_made(item)
-    elif isinstance(argument, Mapping):
-        for item in argument.values():
-            yield from _iter_made(item)
-
-
-def _input_shape(layer: KerasLayer) -> list[int | None]:
-    shape = layer.config.get("batch_shape", layer.config.get("batch_input_shape"))
-    if not isinstance(shape, list):
-        raise ModelFileError(
-            f"input {layer.name!r} has no shape",
-            found=repr(shape)[:80],
-            wanted="a batch_shape such as [null, 256, 256, 1]",
-            hint="build the model (call it once, or give it an Input) before saving",
-        )
-    good = 1 <= len(shape) <= _MAX_RANK and all(
-        size is None
-        or (isinstance(size, int) and not isinstance(size, bool) and 0 < size <= _MAX_SIZE)
-        for size in shape
-    )
-    if not good:
-        raise ModelFileError(f"input {layer.name!r} has an impossible shape", found=f"{shape}"[:80])
-    return shape
-
-
-def _input_dtype(layer: KerasLayer) -> ir.DataType:
-    name = layer.config.get("dtype") or "float32"
-    if isinstance(name, dict):  # a dtype policy; the input has its compute type
-        inner = name.get("config")
-        name = inner.get("name") if isinstance(inner, dict) else None
-    if isinstance(name, str) and name.startswith("mixed_"):
-        name = name.removeprefix("mixed_")
-    if name not in _INPUT_DTYPES:
-        raise UnsupportedConfigError(
-            f"input {layer.name!r} has a type no network is run with",
-            found=repr(name),
-            wanted=", ".join(sorted(_INPUT_DTYPES)),
-        )
-    return ir.DataType[{"float32": "FLOAT", "float64": "DOUBLE"}.get(name, name.upper())]
-
-
 def _numbers(array: Array, path: str) -> Array:
     """Return weights, refused if they hold NaN or infinity."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -362,4 +311,4 @@ def _numbers(array: Array, path: str) -> Array:
 
 
 def _shapes(args: Sequence[Any]) -> str:
-    return "input " + ", ".join(str(tensor.shape) for tensor in _iter_made(list(args)))
+    return "input " + ", ".join(str(tensor.shape) for tensor in iter_leaves(Tensor, list(args)))

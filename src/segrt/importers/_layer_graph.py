@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 JsonObject: TypeAlias = dict[str, Any]
 Array: TypeAlias = npt.NDArray[Any]
+Leaf = TypeVar("Leaf")
 WeightLoader: TypeAlias = Callable[[], Array]
 
 
@@ -122,14 +123,19 @@ class LayerGraph:
 
 def iter_tensors(argument: Argument) -> Iterator[TensorRef]:
     """Yield the tensors inside a nested argument, in order."""
-    if isinstance(argument, TensorRef):
+    return iter_leaves(TensorRef, argument)
+
+
+def iter_leaves(kind: type[Leaf], argument: Argument) -> Iterator[Leaf]:
+    """Yield what is of type ``kind`` inside nested lists, tuples and mappings, in order."""
+    if isinstance(argument, kind):
         yield argument
     elif isinstance(argument, list | tuple):
         for item in argument:
-            yield from iter_tensors(item)
+            yield from iter_leaves(kind, item)
     elif isinstance(argument, Mapping):
         for item in argument.values():
-            yield from iter_tensors(item)
+            yield from iter_leaves(kind, item)
 
 
 def map_tensors(argument: Argument, function: Callable[[TensorRef], Any]) -> Argument:

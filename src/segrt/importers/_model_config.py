@@ -8,14 +8,11 @@ Keras 3 nodes ``{"args": [...], "kwargs": {...}}``; Sequential models as a bare 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from segrt.errors import ModelFileError
+from segrt.importers._arguments import is_index, keras2_argument, keras3_argument, plain
 from segrt.importers._layer_graph import (
-    Argument,
     JsonObject,
     KerasLayer,
     KerasVersion,
@@ -28,7 +25,6 @@ from segrt.importers._layer_graph import (
 _FUNCTIONAL_CLASSES = {"Model", "Functional"}
 MODEL_CLASSES = _FUNCTIONAL_CLASSES | {"Sequential"}
 _MAX_NESTING = 32
-_MAX_ARGUMENT_NESTING = 64
 
 
 def read_model(description: JsonObject, keras_version: str, what: str) -> LayerGraph:
@@ -172,8 +168,8 @@ class _ModelReader:
     def _call(self, node: Any, layer: str, names: set[str]) -> LayerCall:
         """Read one entry of ``inbound_nodes``."""
         if isinstance(node, dict):  # Keras 3
-            args = _keras3_argument(node.get("args", []), self._bad, 0)
-            kwargs = _keras3_argument(node.get("kwargs", {}), self._bad, 0)
+            args = keras3_argument(node.get("args", []), self._bad, 0)
+            kwargs = keras3_argument(node.get("kwargs", {}), self._bad, 0)
             if not isinstance(args, list) or not isinstance(kwargs, dict):
                 raise self._bad(f"layer {layer!r} has a call that cannot be read")
             # `mask` and `training` say nothing about inference.
@@ -193,13 +189,13 @@ class _ModelReader:
             else:
                 tensors.append(self._ref(item))
             if len(item) > 3 and isinstance(item[3], dict):
-                kwargs.update(_keras2_argument(item[3], names, 0, self._bad))
+                kwargs.update(keras2_argument(item[3], names, 0, self._bad))
         argument = tensors[0] if len(tensors) == 1 else tensors
         return LayerCall((argument,), kwargs)
 
     def _ref(self, item: list[Any]) -> TensorRef:
         name, call, tensor = item[:3]
-        if not (isinstance(name, str) and _is_index(call) and _is_index(tensor)):
+        if not (isinstance(name, str) and is_index(call) and is_index(tensor)):
             raise self._bad("a tensor reference that cannot be read", found=repr(item)[:120])
         return TensorRef(name, call, tensor)
 
@@ -270,22 +266,6 @@ def _count_calls_from_zero(graph: LayerGraph) -> None:
             ]
 
 
-def plain(value: Any, depth: int = 0) -> Any:
-    """Return a configuration with Keras' wrapped numbers (``__numpy__``) unwrapped."""
-    if depth > _MAX_ARGUMENT_NESTING:
-        raise ModelFileError("a layer's configuration is nested absurdly deep")
-    if isinstance(value, dict):
-        if value.get("class_name") in ("__numpy__", "__tensor__"):
-            inner = value.get("config")
-            return inner.get("value") if isinstance(inner, dict) else inner
-        if value.get("class_name") == "__tuple__" and "items" in value:
-            return plain(value["items"], depth + 1)
-        return {key: plain(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item, depth + 1) for item in value]
-    return value
-
-
 def _class_of(entry: JsonObject) -> tuple[str, str]:
     """Return ``(class name, package)``; the package is "" for Keras' own classes."""
     class_name = str(entry.get("class_name") or "")
@@ -302,54 +282,6 @@ def _class_of(entry: JsonObject) -> tuple[str, str]:
         return class_name, "keras.ops"
     own = not isinstance(module, str) or module.split(".")[0] in ("keras", "tf_keras", "tensorflow")
     return class_name, "" if own else str(module)
-
-
-def _keras3_argument(value: Any, bad: Callable[..., ModelFileError], depth: int) -> Argument:
-    if depth > _MAX_ARGUMENT_NESTING:
-        raise bad("call arguments nested absurdly deep")
-    if isinstance(value, list):
-        return [_keras3_argument(item, bad, depth + 1) for item in value]
-    if not isinstance(value, dict):
-        return value
-    kind, config = value.get("class_name"), value.get("config")
-    if kind == "__keras_tensor__" and isinstance(config, dict):
-        history = config.get("keras_history")
-        if isinstance(history, list) and len(history) == 3 and isinstance(history[0], str):
-            name, call, tensor = history
-            if _is_index(call) and _is_index(tensor):
-                return TensorRef(name, call, tensor)
-        raise bad("a tensor reference that cannot be read", found=repr(history)[:120])
-    if kind in ("__tensor__", "__numpy__") and isinstance(config, dict):
-        try:
-            return np.asarray(config.get("value"), dtype=str(config.get("dtype", "float32")))
-        except (TypeError, ValueError) as error:
-            raise bad("a constant that cannot be read", found=repr(config)[:120]) from error
-    return {key: _keras3_argument(item, bad, depth + 1) for key, item in value.items()}
-
-
-def _keras2_argument(
-    value: Any, names: set[str], depth: int, bad: Callable[..., ModelFileError]
-) -> Argument:
-    """Read keyword arguments; a list ``[layer name, int, int]`` is a tensor."""
-    if depth > _MAX_ARGUMENT_NESTING:
-        raise bad("call arguments nested absurdly deep")
-    if isinstance(value, list):
-        if (
-            len(value) >= 3
-            and isinstance(value[0], str)
-            and value[0] in names
-            and _is_index(value[1])
-            and _is_index(value[2])
-        ):
-            return TensorRef(value[0], value[1], value[2])
-        return [_keras2_argument(item, names, depth + 1, bad) for item in value]
-    if isinstance(value, dict):
-        return {key: _keras2_argument(item, names, depth + 1, bad) for key, item in value.items()}
-    return value
-
-
-def _is_index(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 20
 
 
 def _list(value: Any) -> list[Any]:

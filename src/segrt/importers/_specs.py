@@ -34,6 +34,13 @@ def weight_specs(layer: KerasLayer) -> list[WeightSpec]:
         ) from error
 
 
+def owns_arrays(layer: KerasLayer) -> bool:
+    """Say whether a layer, or any layer of a nested model, owns arrays."""
+    if layer.model is None:
+        return bool(weight_specs(layer))
+    return any(owns_arrays(inner) for inner in layer.model.layers.values())
+
+
 def refuse_unknown_layers(graph: LayerGraph, file: str) -> None:
     """Raise one error that lists every layer without a converter.
 

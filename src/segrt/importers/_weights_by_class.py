@@ -16,7 +16,7 @@ import h5py
 from segrt.errors import ModelFileError
 from segrt.importers._hdf5 import children, get_group, text_attribute
 from segrt.importers._layer_graph import KerasLayer, LayerGraph, WeightEntry
-from segrt.importers._specs import weight_specs
+from segrt.importers._specs import owns_arrays
 from segrt.importers._weights_by_name import make_entry
 
 _CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
@@ -47,7 +47,7 @@ def bind(graph: LayerGraph, root: h5py.Group, file: str) -> list[str]:
             by_class.setdefault(_stem(name), []).append(name)
     owners: dict[str, list[KerasLayer]] = {}
     for layer in graph.layers.values():
-        if _owns_arrays(layer):
+        if owns_arrays(layer):
             owners.setdefault(snake_case(layer.class_name), []).append(layer)
     remarks: list[str] = []
     for stem, layers in owners.items():
@@ -93,12 +93,6 @@ def _written_name(group: h5py.Group, file: str) -> str | None:
     if "vars" not in group:
         return None
     return text_attribute(get_group(group, "vars", file), "name", file)
-
-
-def _owns_arrays(layer: KerasLayer) -> bool:
-    if layer.model is None:
-        return bool(weight_specs(layer))
-    return any(_owns_arrays(inner) for inner in layer.model.layers.values())
 
 
 def _has_arrays(group: h5py.Group, file: str, depth: int = 0) -> bool:

@@ -14,7 +14,7 @@ import h5py
 from segrt.errors import ModelFileError
 from segrt.importers._hdf5 import get_dataset, get_group, read_dataset, text_list_attribute
 from segrt.importers._layer_graph import KerasLayer, LayerGraph, WeightEntry, walk_layers
-from segrt.importers._specs import weight_specs
+from segrt.importers._specs import owns_arrays, weight_specs
 
 
 def bind(graph: LayerGraph, root: h5py.Group, file: str) -> list[str]:
@@ -34,7 +34,7 @@ def bind(graph: LayerGraph, root: h5py.Group, file: str) -> list[str]:
             hint="save the whole model with model.save('model.h5')",
         )
     groups = {name: _entries(root, name, file) for name in stored}
-    owners = {name: layer for name, layer in graph.layers.items() if _owns_arrays(layer)}
+    owners = {name: layer for name, layer in graph.layers.items() if owns_arrays(layer)}
     full = {name: entries for name, entries in groups.items() if entries}
     remarks: list[str] = []
     missing = [name for name in owners if name not in full]
@@ -53,12 +53,6 @@ def bind(graph: LayerGraph, root: h5py.Group, file: str) -> list[str]:
     for name, layer in owners.items():
         _give(layer, full[name], file)
     return remarks
-
-
-def _owns_arrays(layer: KerasLayer) -> bool:
-    if layer.model is None:
-        return bool(weight_specs(layer))
-    return any(_owns_arrays(inner) for inner in layer.model.layers.values())
 
 
 def _entries(root: h5py.Group, layer: str, file: str) -> list[WeightEntry]:
