@@ -14,6 +14,8 @@ REGISTRIES = {
     "segrt.passes._base": "segrt/passes",
     "segrt.passes.upsampling._base": "segrt/passes/upsampling",
     "segrt.targets._base": "segrt/targets",
+    "segrt.targets.trt.layers._base": "segrt/targets/trt/layers",
+    "segrt.targets.trt.readers._base": "segrt/targets/trt/readers",
 }
 LOAD = """
 import importlib, json, sys
