@@ -293,8 +293,7 @@ def verify(
         images: Image files or folders to feed the reference with; a recording brings its own.
         inputs: Arrays by input name instead of images, in the source's layout.
         threads: Threads of the engine; None takes what the package was built with.
-        network: Instead of the engine, judge its TensorRT network, read back from TensorRT's own
-            objects and run on a CPU. Needs no GPU.
+        network: Judge the TensorRT network, read back and run on a CPU, not the engine.
         options: Tolerances, threshold, memory budget.
 
     Returns:

@@ -288,8 +288,6 @@ class Writer:
         text = f"node {self.node.name!r} ({self.node.op_type})"
         return f"layer {keras!r}, {text}" if keras else text
 
-    # Inner steps
-
     def _size_tensor(self, size: Size) -> Tensor:
         if not isinstance(size, int):
             return size

@@ -36,7 +36,8 @@ trt = pytest.importorskip(
 )
 
 ROUTES = pytest.mark.parametrize("route", [write_network, parse_network])
-# What the 31-million-parameter U-Net may take to write and build.
+# What the 31-million-parameter U-Net may take to write and build: time of the processor, since a
+# busy machine makes wall-clock time meaningless.
 MOST_SECONDS = 5.0
 
 _IN_A_PROCESS_OF_ITS_OWN = """
@@ -73,9 +74,9 @@ def test_the_mission_size_builds_in_seconds(route, precision):
     model = unet((64, 128, 256, 512, 1024), side=256)
     weights_in_all = sum(value.const_value.size for value in model.graph.initializers.values())
     assert weights_in_all > 31_000_000
-    start = time.perf_counter()
+    start = time.process_time()
     engine = build_engine(route(RTX, model, precision), precision)
-    assert time.perf_counter() - start < MOST_SECONDS
+    assert time.process_time() - start < MOST_SECONDS
     assert engine.layers
 
 
