@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from golden.test_goldens import GOLDENS, Golden, in_source_layout, keras_outputs, report, run
+from golden.test_goldens import in_source_layout, keras_outputs, report, run
+from helpers.goldens import GOLDENS, Golden
 from segrt.passes._base import PassContext
 from segrt.passes._pipeline import lower
 from segrt.targets.trt._flavour import RTX
@@ -17,13 +18,13 @@ from segrt.types import Precision
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed: pip install .[rtx]")
 
 # The newest Keras' models go by the parser too; the graphs of the older ones are the same.
-PARSED = [param for param in GOLDENS if param.values[0].folder.name == "keras-3.15"]
+PARSED = [golden for golden in GOLDENS if golden.folder.name == "keras-3.15"]
 CONTEXT = PassContext(LOWERING.upsampling_forms)
 
 
 def check_layers(golden: Golden, route, disagreement) -> None:
     """Compare every layer of the network with Keras' recording."""
-    imported = golden.load()
+    imported = golden.read()
     model = decompile(route(RTX, imported, Precision.FP32), imported)
     exposed, recorded = keras_outputs(model), golden.arrays("layer")
     missing = set(recorded) - set(exposed)
@@ -37,19 +38,19 @@ def check_layers(golden: Golden, route, disagreement) -> None:
     report(complaints)
 
 
-@pytest.mark.parametrize("golden", GOLDENS)
+@pytest.mark.parametrize("golden", GOLDENS, ids=str)
 def test_every_layer_of_the_written_network_equals_keras(golden, disagreement):
     check_layers(golden, write_network, disagreement)
 
 
-@pytest.mark.parametrize("golden", PARSED)
+@pytest.mark.parametrize("golden", PARSED, ids=str)
 def test_every_layer_of_the_parsed_network_equals_keras(golden, disagreement):
     check_layers(golden, parse_network, disagreement)
 
 
-@pytest.mark.parametrize("golden", PARSED)
+@pytest.mark.parametrize("golden", PARSED, ids=str)
 def test_the_lowered_network_equals_keras(golden, disagreement):
-    lowered, _ = lower(golden.load(), CONTEXT)
+    lowered, _ = lower(golden.read(), CONTEXT)
     outputs = run(
         decompile(write_network(RTX, lowered, Precision.FP32), lowered),
         golden.arrays("input"),
