@@ -105,7 +105,7 @@ class GraphBuilder:
             "",
             op_type,
             inputs,
-            ir.convenience.convert_attributes(attributes),
+            [_attribute(key, value) for key, value in attributes.items()],
             outputs=[ir.Value(name=output) for output in names],
             name=_unique(unique, self._node_names),
         )
@@ -176,6 +176,21 @@ def infer_node(node: ir.Node, *, opset: int = OPSET) -> None:
                     for dim in tensor.shape.dim
                 ]
             )
+
+
+def _attribute(name: str, value: AttributeValue) -> ir.Attr:
+    """Return an attribute; `ir.convenience` asks costly protocol questions about each value."""
+    if isinstance(value, ir.Attr):
+        return value
+    if isinstance(value, str):
+        return ir.AttrString(name, value)
+    if isinstance(value, int):
+        return ir.AttrInt64(name, int(value))
+    if isinstance(value, float):
+        return ir.AttrFloat32(name, value)
+    if all(isinstance(item, int) for item in value):
+        return ir.AttrInt64s(name, [int(item) for item in value])
+    return ir.AttrFloat32s(name, [float(item) for item in value])
 
 
 def static_shape(value: ir.Value) -> tuple[int | None, ...]:
