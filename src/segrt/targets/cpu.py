@@ -94,10 +94,12 @@ def choose(timings: Mapping[tuple[str, int], Timing]) -> tuple[str, int]:
     """Return the fastest candidate; of those that tie with it, the first.
 
     By the fastest run: what disturbs a run only ever adds to it, and on a busy machine the medians
-    of a few runs say more about the neighbours than about the engines.
+    of a few runs say more about the neighbours than about the engines. The busier it is, the less
+    the fastest run says too: whoever is within the winner's own median ties with it.
     """
-    fastest = min(timing.fastest_ms for timing in timings.values())
-    return next(key for key, timing in timings.items() if timing.fastest_ms <= _TIE * fastest)
+    winner = min(timings.values(), key=lambda timing: timing.fastest_ms)
+    bound = max(_TIE * winner.fastest_ms, winner.median_ms)
+    return next(key for key, timing in timings.items() if timing.fastest_ms <= bound)
 
 
 def _engines() -> tuple[Target, Target]:

@@ -35,7 +35,7 @@ _TAKEN = {Precision.FP32: "float32", Precision.BF16: "bfloat16"}
 _FORMS = ("transposed", "subpixel", "resize", "expand", "deconvolution")
 _LOWERINGS = {
     Precision.FP32: Lowering(_FORMS, ("winograd", "split_concat", "fold_pixels")),
-    # Without Winograd's identity: its intermediate numbers cancel, and bf16 has 8 bits of them.
+    # Without Winograd's identity: its numbers cancel, and bf16 has 8 bits of them for little gain.
     Precision.BF16: Lowering(_FORMS, ("split_concat", "fold_pixels")),
 }
 
