@@ -28,13 +28,13 @@ $(RUN_STAMP): pyproject.toml constraints.txt tools/make_venv.py
 	@echo "setting up $(VENV) with $(PYTHON) ..."
 	@$(PYTHON) tools/make_venv.py $(VENV)
 	@# Without isolation, so that the build tools too are the pinned ones.
-	@$(PIP) hatchling editables
+	@$(PIP) hatchling editables setuptools wheel
 	@$(PIP) --no-build-isolation -e .
 	@touch $@
 
 $(DEV_STAMP): $(RUN_STAMP)
 	@echo "adding the test tools ..."
-	@$(PIP) --no-build-isolation -e '.[dev]'
+	@$(PIP) --no-build-isolation -e '.[dev,rtx]'
 	@touch $@
 
 demo: $(RUN_STAMP)
