@@ -19,8 +19,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+# Of processor time, so that a busy machine does not make a sound file look damaged.
 _SECONDS_AT_LEAST = 3.0
 _BYTES_PER_SECOND = 20e6
+# By the clock, for a child that waits instead of computing (a file on a share that went away).
+_PATIENCE = 10
 
 
 def probe(path: Path) -> str | None:
@@ -34,7 +37,7 @@ def probe(path: Path) -> str | None:
     try:
         return run(os.fspath(path), seconds)
     except TimeoutError:
-        return f"the HDF5 library did not finish reading it within {seconds:.0f} s"
+        return f"the HDF5 library did not finish reading it within {seconds:.0f} s of computing"
     except OSError as error:
         return f"no process could be started to read it: {error}"
 
@@ -53,10 +56,10 @@ def _in_fork(path: str, seconds: float) -> str | None:
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
-        _report(path, sender)
+        _report(path, sender, seconds)
     os.close(sender)
     try:
-        ready, _, _ = select.select([receiver], [], [], seconds)
+        ready, _, _ = select.select([receiver], [], [], seconds * _PATIENCE)
         if not ready:
             os.kill(child, signal.SIGKILL)
             raise TimeoutError
@@ -65,13 +68,19 @@ def _in_fork(path: str, seconds: float) -> str | None:
         os.close(receiver)
         _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
+        if os.WTERMSIG(status) == signal.SIGXCPU:
+            raise TimeoutError
         return f"the HDF5 library crashed on it (signal {os.WTERMSIG(status)})"
     return message or None
 
 
-def _report(path: str, sender: int) -> None:
+def _report(path: str, sender: int, seconds: float) -> None:
     """Read in the child, send what went wrong, and end without Python's usual clean-up."""
+    import resource  # not on Windows, where nothing is forked
+
     try:
+        limit = math.ceil(seconds)
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
         _read_all(path)
     except BaseException as error:  # noqa: BLE001 - nothing may unwind into the parent's code
         os.write(sender, f"{type(error).__name__}: {error}".encode()[:4096])
@@ -84,7 +93,7 @@ def _in_interpreter(path: str, seconds: float) -> str | None:
     command = [sys.executable, "-P", __file__, path]
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and file, no shell
-            command, capture_output=True, timeout=seconds, check=False
+            command, capture_output=True, timeout=seconds * _PATIENCE, check=False
         )
     except subprocess.TimeoutExpired:
         raise TimeoutError from None

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from segrt.errors import ModelFileError, UnsupportedLayerError
 from segrt.importers._layer_graph import KerasLayer, LayerGraph, walk_layers
 from segrt.importers.layers._base import REGISTRY, LayerConverter, WeightSpec
+
+# Shorter runs of numbered names are spelled out.
+_SHORTEST_RUN = 20
 
 
 def converter_of(layer: KerasLayer) -> LayerConverter | None:
@@ -54,7 +59,12 @@ def refuse_unknown_layers(graph: LayerGraph, file: str) -> None:
     ]
     if not unknown:
         return
-    listing = "\n".join(f"    {path}  ({class_name})" for path, class_name in unknown)
+    by_class: dict[str, list[str]] = {}
+    for path, class_name in unknown:
+        by_class.setdefault(class_name, []).append(path)
+    listing = "\n".join(
+        f"    {class_name}: {', '.join(_shorten(paths))}" for class_name, paths in by_class.items()
+    )
     hints = [
         "write a converter: one file in segrt/importers/layers with a function decorated "
         '@keras_layer("ClassName"); docs/guides/add_a_layer.md shows one'
@@ -73,3 +83,28 @@ def refuse_unknown_layers(graph: LayerGraph, file: str) -> None:
         unknown,
         hint="; ".join(hints),
     )
+
+
+def _shorten(names: Sequence[str]) -> list[str]:
+    """Return names with runs of automatic ones (``lambda_1``, ``lambda_2`` ...) put together.
+
+    Published networks have thousands of Lambdas; none is left out, and the list stays readable.
+    """
+    shown: list[str] = []
+    runs: list[list[str]] = []
+    for name in names:
+        stem, number = _numbered(name)
+        if runs and (stem, number - 1) == _numbered(runs[-1][-1]):
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    for run in runs:
+        shown += run if len(run) < _SHORTEST_RUN else [f"{run[0]} ... {run[-1]} ({len(run)})"]
+    return shown
+
+
+def _numbered(name: str) -> tuple[str, int]:
+    """Split ``lambda_12`` into its stem and number; without a number it is 0, as Keras counts."""
+    stem, _, number = name.rpartition("_")
+    plain = number.isascii() and number.isdigit() and stem and str(int(number[:9])) == number
+    return (stem, int(number)) if plain else (name, 0)

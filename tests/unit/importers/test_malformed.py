@@ -346,6 +346,21 @@ def test_unknown_layers_are_listed_all_at_once(tmp_path):
         import_model(unknown_layers(tmp_path), None)
     assert caught.value.layers == [("first", "MyLayer"), ("conv", "OtherLayer")]
     assert "@keras_layer" in str(caught.value)
+    assert "MyLayer: first\n" in str(caught.value)
+
+
+def test_a_thousand_unknown_layers_stay_readable(tmp_path):
+    names = ["lambda", *(f"lambda_{number}" for number in range(1, 1001)), "lambda_01", "scale"]
+    layers = [kf.input_layer()]
+    for name in names:
+        layers.append(kf.layer("Lambda", name, {}, (layers[-1]["name"],)))
+    path = kf.write_h5(
+        tmp_path / "m.h5", config=kf.model_config(layers, outputs=("scale",)), weights={}
+    )
+    with pytest.raises(UnsupportedLayerError, match="1003 layer") as caught:
+        import_model(path, None)
+    assert caught.value.layers == [(name, "Lambda") for name in names]
+    assert "Lambda: lambda ... lambda_1000 (1001), lambda_01, scale\n" in str(caught.value)
 
 
 def test_wrong_types_in_a_configuration_never_escape(tmp_path):
