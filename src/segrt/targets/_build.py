@@ -29,7 +29,12 @@ Lower: TypeAlias = Callable[[ir.Model, Lowering], tuple[ir.Model, tuple[Verdict,
 # Relative L2 difference that the self-test accepts between the engine and the imported graph. It
 # is there to catch a broken installation (wrong kernels, NaN), not to judge accuracy: `verify`
 # does that.
-_SELFTEST_BOUND = {Precision.FP32: 1e-3, Precision.BF16: 1e-1}
+_SELFTEST_BOUND = {
+    Precision.FP32: 1e-3,
+    Precision.TF32: 1e-2,
+    Precision.FP16: 1e-2,
+    Precision.BF16: 1e-1,
+}
 _SELFTEST_SIDE = 64
 
 
