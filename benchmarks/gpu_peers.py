@@ -188,7 +188,7 @@ def timed(run: Callable[[], Any], rounds: int = 30) -> float:
     return statistics.median(times)
 
 
-def torch_peers(layers: Layers, image: np.ndarray, *, compiled: bool) -> dict[str, Any]:
+def torch_peers(layers: Layers, image: np.ndarray, compile_mode: str) -> dict[str, Any]:
     """Time PyTorch in fp16, channels last: fused cuDNN calls in a CUDA graph, and compiled."""
     import torch
     from torch.nn import functional
@@ -218,10 +218,9 @@ def torch_peers(layers: Layers, image: np.ndarray, *, compiled: bool) -> dict[st
             out = torch_net(half, x, fused)
         results["torch cudnn graph"] = (timed(graph.replay), _numpy(out))
         results["torch bytes"] = torch.cuda.max_memory_reserved()
-        if compiled:
-            mode = "max-autotune" if len(image) > 1 else "reduce-overhead"
-            net = torch.compile(lambda x: torch_net(half, x, plain), mode=mode)
-            results[f"torch.compile {mode}"] = (timed(lambda: net(x)), _numpy(net(x)))
+        if compile_mode:
+            net = torch.compile(lambda x: torch_net(half, x, plain), mode=compile_mode)
+            results[f"torch.compile {compile_mode}"] = (timed(lambda: net(x)), _numpy(net(x)))
     return results
 
 
@@ -283,6 +282,7 @@ def main() -> None:
     parser.add_argument("--batches", default="1,8,32")
     parser.add_argument("--precisions", default="fp16")
     parser.add_argument("--peers", default="torch,compile,jax")
+    parser.add_argument("--compile-mode", default="max-autotune")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -306,7 +306,9 @@ def main() -> None:
                         print(f"  {row.time_us:8.1f} us  {what}")
         peers = options.peers.split(",")
         if "torch" in peers:
-            results |= torch_peers(layers, image, compiled="compile" in peers)
+            results |= torch_peers(
+                layers, image, options.compile_mode if "compile" in peers else ""
+            )
         if "jax" in peers:
             results |= jax_peer(layers, image)
         reserved = results.pop("torch bytes", 0)

@@ -17,7 +17,6 @@ from segrt.cuda.kernels._base import REGISTRY, Spec
 from segrt.cuda.kernels.bilinear import BilinearSpec
 from segrt.cuda.kernels.head import HeadSpec
 from segrt.cuda.kernels.layout import LayoutSpec
-from segrt.cuda.kernels.narrow_convolution import NarrowConvolutionSpec
 from segrt.cuda.kernels.nearest import NearestSpec
 from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
 from segrt.cuda.kernels.pointwise import PointwiseSpec, Step
@@ -33,7 +32,7 @@ from segrt.cuda.operations import (
     TransposedConvolution,
     Upsample,
 )
-from segrt.cuda.plan import first_spec
+from segrt.cuda.plan import first_spec, narrow_spec
 from segrt.cuda.views import View, encode
 from segrt.errors import EngineError, UnsupportedLayerError
 from segrt.types import Precision
@@ -159,23 +158,11 @@ class Chooser:
             yield self._kernel(job, "first_convolution", first, taps, operation.bias, ranges)
             if source.dtype != target.dtype:
                 return
-        narrow = self._narrow(operation, source, target)
-        if narrow is not None:
+        narrow = narrow_spec(operation, source, target)
+        if narrow is not None and self._gpu.capability >= (8, 0):
             arranged = narrow_convolution.arrange(taps, source.dtype)
             yield self._kernel(job, "narrow_convolution", narrow, arranged, operation.bias)
         yield from self._library_convolution(job, operation)
-
-    def _narrow(
-        self, operation: Convolution, source: View, target: View
-    ) -> NarrowConvolutionSpec | None:
-        plain = operation.stride == operation.dilation == (1, 1) and operation.groups == 1
-        window = (operation.kernel.shape[2], operation.kernel.shape[3])
-        relu = operation.activation == "relu"
-        spec = NarrowConvolutionSpec(source, target, window, operation.before, relu)
-        modern = self._gpu.capability >= (8, 0)
-        usual = operation.activation in ("none", "relu")
-        fits = plain and modern and usual and narrow_convolution.fits(spec)
-        return spec if fits else None
 
     def _library_convolution(
         self, job: Job, operation: Convolution | TransposedConvolution

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from segrt.cuda.fuse import is_head
 from segrt.cuda.kernels.first_convolution import FirstConvolutionSpec
 from segrt.cuda.kernels.first_convolution import fits as first_fits
+from segrt.cuda.kernels.narrow_convolution import NarrowConvolutionSpec
+from segrt.cuda.kernels.narrow_convolution import fits as narrow_fits
 from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.operations import Chain, Convolution, Export, Import, Join, Operation, Program
 from segrt.cuda.views import View
@@ -137,8 +139,24 @@ class _Planner:
 
     def _place(self, value: str) -> Place:
         if value not in self._places:
-            self._places[value] = Place(value, self._view(value, self._dtype))
+            dtype = "fp32" if self._feeds_head(value) else self._dtype
+            self._places[value] = Place(value, self._view(value, dtype))
         return self._places[value]
+
+    def _feeds_head(self, value: str) -> bool:
+        """Say whether a value is the few channels before the last layer: these stay fp32.
+
+        They are a few bytes, and their rounding would reach the decision unaveraged.
+        """
+        readers = self._readers.get(value, [])
+        maker = next((op for op in self._program.operations if op.output == value), None)
+        if len(readers) != 1 or not isinstance(maker, Convolution) or is_head(maker):
+            return False
+        spec = narrow_spec(maker, *map(self._half_view, (maker.inputs[0], value)))
+        return isinstance(readers[0], Convolution) and is_head(readers[0]) and spec is not None
+
+    def _half_view(self, value: str) -> View:
+        return self._view(value, self._dtype)
 
     def _add(self, operation: Operation) -> None:
         if isinstance(operation, Join):
@@ -176,6 +194,16 @@ class _Planner:
                 size = place.view.span_bytes
                 buffer = self._plan.buffers.setdefault(place.buffer, Buffer(size, index, index))
                 buffer.last = index
+
+
+def narrow_spec(operation: Convolution, source: View, target: View) -> NarrowConvolutionSpec | None:
+    """Return what the narrow kernel would be launched with; None if it does not fit."""
+    plain = operation.stride == operation.dilation == (1, 1) and operation.groups == 1
+    window = (operation.kernel.shape[2], operation.kernel.shape[3])
+    relu = operation.activation == "relu"
+    spec = NarrowConvolutionSpec(source, target, window, operation.before, relu)
+    usual = operation.activation in ("none", "relu")
+    return spec if plain and usual and narrow_fits(spec) else None
 
 
 def first_spec(operation: Convolution, source: View, target: View) -> FirstConvolutionSpec | None:
