@@ -306,9 +306,8 @@ def main() -> None:
                         print(f"  {row.time_us:8.1f} us  {what}")
         peers = options.peers.split(",")
         if "torch" in peers:
-            results |= torch_peers(
-                layers, image, options.compile_mode if "compile" in peers else ""
-            )
+            mode = options.compile_mode if "compile" in peers else ""
+            results |= torch_peers(layers, image, mode)
         if "jax" in peers:
             results |= jax_peer(layers, image)
         reserved = results.pop("torch bytes", 0)

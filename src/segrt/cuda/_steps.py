@@ -33,7 +33,7 @@ _BINARY = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Max": "max",
 _SWAPPED = {"sub": "rsub", "div": "rdiv"}
 
 
-def read_chain(node: ir.Node, layer: str) -> Chain | None:
+def read_chain(node: ir.Node, layer: str) -> Chain | None:  # noqa: PLR0911 - one per kind
     """Return a node as a chain of one step (two for a normalisation); None if it is none."""
     names = tuple(value.name or "" for value in node.inputs if value is not None)
     output = node.outputs[0].name or ""
@@ -41,6 +41,8 @@ def read_chain(node: ir.Node, layer: str) -> Chain | None:
         op, wanted = _PLAIN[node.op_type]
         settings = tuple(_attribute(node, name, default) for name, default in wanted)
         return Chain(layer, names[:1], output, (Step(op, "", settings),))
+    if node.op_type == "Softmax" and _axis(node) in (1, -3):
+        return Chain(layer, names[:1], output, (Step("softmax"),))
     if node.op_type == "Clip":
         return Chain(layer, names[:1], output, (Step("clip", "", _bounds(node)),))
     if node.op_type == "PRelu":
@@ -105,6 +107,10 @@ def _bounds(node: ir.Node) -> tuple[float, float]:
         if array is not None:
             ends[index] = float(array)
     return ends[0], ends[1]
+
+
+def _axis(node: ir.Node) -> int:
+    return node.attributes["axis"].as_int() if "axis" in node.attributes else -1
 
 
 def _attribute(node: ir.Node, name: str, default: float) -> float:

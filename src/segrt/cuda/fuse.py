@@ -9,13 +9,31 @@ import numpy as np
 
 from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.operations import Chain, Convolution, Operation, Program, Shuffle
+from segrt.errors import UnsupportedLayerError
 
 
 def fuse(program: Program) -> Program:
     """Return a program that computes the same with fewer passes over memory."""
     for rule in (_activations, _chains, _phases):
         program = _merge(program, rule)
+    _refuse_lone_softmax(program)
     return program
+
+
+def _refuse_lone_softmax(program: Program) -> None:
+    """Refuse what needs all channels of a pixel at once and found no head to go with."""
+    layers = [
+        (operation.layer, "Softmax")
+        for operation in program.operations
+        if isinstance(operation, Chain) and any(step.op == "softmax" for step in operation.steps)
+    ]
+    if layers:
+        listed = ", ".join(repr(layer) for layer, _ in layers)
+        raise UnsupportedLayerError(
+            f"the CUDA engine has a softmax only behind a 1x1 convolution to 8 channels: {listed}",
+            layers,
+            hint="build for another target",
+        )
 
 
 Rule = Callable[[Operation, Operation], "tuple[Operation, ...] | None"]
@@ -52,6 +70,8 @@ def _activations(maker: Operation, reader: Operation) -> tuple[Operation, ...] |
         return (replace(maker, output=reader.output, activation="relu"),)
     if op == "sigmoid" and is_head(maker):
         return (replace(maker, output=reader.output, activation="sigmoid"),)
+    if op == "softmax" and is_head(maker):
+        return (replace(maker, output=reader.output, activation="softmax"),)
     return None
 
 

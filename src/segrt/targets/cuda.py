@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from segrt.cuda import driver
-from segrt.errors import UnavailableError
+from segrt.errors import UnavailableError, UnsupportedLayerError
 from segrt.graph.fix_shapes import fix_shapes
 from segrt.targets._base import REGISTRY, Array, Availability, Built, Lowering, Session, Target
 from segrt.targets._engine import library_version, precision_error, save_model
@@ -100,10 +100,15 @@ class Cuda(Target):
         """Time both lowerings; write the faster one's graph."""
         self._check(options)
         feeds = sample_feeds(models[0])
-        sessions: dict[int, Session] = {
-            index: CudaSession(model, options.precision) for index, model in enumerate(models)
-        }
+        sessions: dict[int, Session] = {}
         try:
+            for index, model in enumerate(models):
+                try:
+                    sessions[index] = self._open(model, options, feeds)
+                except UnsupportedLayerError:
+                    # Another lowering may do without what this one asks for.
+                    if index == len(models) - 1 and not sessions:
+                        raise
             timings = measure(sessions, feeds)
         finally:
             for session in sessions.values():
@@ -120,6 +125,16 @@ class Cuda(Target):
         """Open a session on a graph in memory."""
         self._check(options)
         return CudaSession(model, options.precision)
+
+    def _open(self, model: ir.Model, options: BuildOptions, feeds: Mapping[str, Array]) -> Session:
+        """Open a session and plan it for these feeds, so that a refusal comes now."""
+        session = CudaSession(model, options.precision)
+        try:
+            session.engine([feeds[spec.name].shape for spec in session.inputs])
+        except BaseException:
+            session.close()
+            raise
+        return session
 
     def _check(self, options: BuildOptions) -> None:
         if options.precision not in _PRECISIONS:
