@@ -1,0 +1,1 @@
+"""The own CUDA engine: partition -> plan -> memory -> tune -> capture -> session."""

@@ -1,0 +1,161 @@
+"""The GPU: device, stream, memory and compiled kernels, through cuda-core."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segrt._optional import is_installed, require
+from segrt.cuda.kernels._base import Launch
+from segrt.errors import EngineError, UnavailableError
+
+INSTALL = "pip install 'segrt[cuda]'"
+
+
+def core() -> ModuleType:
+    """Import cuda-core.
+
+    Raises:
+        UnavailableError: It is not installed.
+    """
+    return require("cuda.core", purpose="the CUDA engine", install=INSTALL)
+
+
+def missing() -> str | None:
+    """Say what keeps the engine from running here, None if nothing does; never raises."""
+    for module in ("cuda", "cudnn"):
+        if not is_installed(module) or (module == "cuda" and not is_installed("cuda.core")):
+            return f"the Python package of {module} is not installed"
+    try:
+        count = len(core().Device.get_all_devices())
+    except Exception as error:  # noqa: BLE001 - each layer below has errors of its own
+        return f"no NVIDIA driver: {error}"
+    return None if count else "no NVIDIA GPU"
+
+
+def driver_version() -> str:
+    """Return the driver's version, for the plan cache's key."""
+    system = require("cuda.core.system", purpose="the CUDA engine", install=INSTALL)
+    return ".".join(map(str, system.get_user_mode_driver_version()))
+
+
+@functools.lru_cache(maxsize=1024)
+def compile_source(source: str, architecture: str, name: str) -> bytes:
+    """Compile CUDA C++ to machine code; needs NVRTC, no GPU.
+
+    Raises:
+        EngineError: The compiler refuses it; ``found`` is its log.
+    """
+    library = core()
+    options = library.ProgramOptions(name=name, arch=architecture, std="c++17")
+    try:
+        code = library.Program(source, "c++", options).compile("cubin").code
+    except Exception as error:
+        raise EngineError(
+            f"kernel {name!r} does not compile for {architecture}", found=str(error)
+        ) from error
+    return bytes(code)
+
+
+class Gpu:
+    """One device with one stream of its own.
+
+    Args:
+        index: Which device.
+
+    Raises:
+        UnavailableError: No driver or no such GPU.
+    """
+
+    def __init__(self, index: int = 0) -> None:
+        self._core = core()
+        try:
+            self.device = self._core.Device(index)
+            self.device.set_current()
+            self.stream = self.device.create_stream()
+        except Exception as error:
+            raise UnavailableError(
+                f"CUDA device {index} cannot be used",
+                found=str(error),
+                hint="install an NVIDIA driver; `nvidia-smi` shows whether one works",
+            ) from error
+        capability = self.device.compute_capability
+        self.capability: tuple[int, int] = (capability.major, capability.minor)
+        # Hopper's and later GPUs' own instructions need the architecture-specific target.
+        self.architecture = f"sm_{capability.major}{capability.minor}"
+        self.name: str = self.device.name
+        self.driver: str = driver_version()
+        self._kernels: dict[tuple[str, str], Any] = {}
+
+    def use(self) -> None:
+        """Make the device current for the calling thread."""
+        self.device.set_current()
+
+    def allocate(self, size: int, purpose: str) -> Any:
+        """Return a device buffer.
+
+        Raises:
+            EngineError: The memory does not suffice; says how much was asked for.
+        """
+        try:
+            return self.device.allocate(max(size, 1), stream=self.stream)
+        except Exception as error:
+            raise EngineError(
+                f"the GPU's memory does not hold the {purpose}",
+                found=str(error),
+                wanted=f"{size / 2**20:.0f} MiB",
+                hint="use a smaller batch or image, or close other sessions",
+            ) from error
+
+    def pinned(self, size: int) -> tuple[Any, npt.NDArray[np.uint8]]:
+        """Return host memory that the GPU copies from at full speed, as buffer and as array."""
+        buffer = self._core.LegacyPinnedMemoryResource().allocate(size)
+        memory = (ctypes.c_uint8 * size).from_address(int(buffer.handle))
+        return buffer, np.ctypeslib.as_array(memory)
+
+    def upload(self, array: npt.NDArray[Any], purpose: str) -> Any:
+        """Return a device buffer with the bytes of ``array``."""
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        buffer = self.allocate(data.size, purpose)
+        staging, memory = self.pinned(max(data.size, 1))
+        memory[: data.size] = data
+        if data.size:
+            buffer.copy_from(staging, stream=self.stream)
+        self.stream.sync()
+        staging.close()
+        return buffer
+
+    def copy(self, address: int, source: Any) -> None:
+        """Copy a device buffer to a device address, on the stream."""
+        target = self._core.Buffer.from_handle(address, source.size)
+        target.copy_from(source, stream=self.stream)
+
+    def kernel(self, launch: Launch) -> Any:
+        """Return the compiled kernel of ``launch``; compiled once."""
+        key = (launch.source, launch.entry)
+        if key not in self._kernels:
+            cubin = compile_source(launch.source, self.architecture, launch.entry)
+            module = self._core.ObjectCode.from_cubin(cubin)
+            self._kernels[key] = module.get_kernel(launch.entry)
+        return self._kernels[key]
+
+    def configuration(self, launch: Launch) -> Any:
+        """Return cuda-core's words for a launch's geometry."""
+        return self._core.LaunchConfig(grid=launch.blocks, block=launch.threads)
+
+    def put(self, configuration: Any, kernel: Any, pointers: Sequence[int]) -> None:
+        """Put a kernel on the stream."""
+        self._core.launch(self.stream, configuration, kernel, *pointers)
+
+    def close(self) -> None:
+        """Wait for the stream and drop it."""
+        self.use()
+        self.stream.sync()
+        self._kernels.clear()
+        self.stream.close()

@@ -1,0 +1,196 @@
+"""A network of fixed sizes on a GPU: planned, tuned, captured, ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from segrt.cuda.capture import record
+from segrt.cuda.choices import Choice, Chooser, Job, signature
+from segrt.cuda.cudnn_graph import Library
+from segrt.cuda.driver import Gpu
+from segrt.cuda.fuse import fuse
+from segrt.cuda.memory import place_buffers
+from segrt.cuda.operations import Program
+from segrt.cuda.partition import partition
+from segrt.cuda.plan import Place, Plan, make_plan
+from segrt.cuda.tune import PlanCache, Tuner, replay_us
+from segrt.cuda.views import storage
+from segrt.types import Precision
+
+_NOISE_BYTES = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """How long one step takes alone.
+
+    Attributes:
+        layer: The Keras layer.
+        operation: What it does.
+        choice: How.
+        time_us: Median, in microseconds.
+    """
+
+    layer: str
+    operation: str
+    choice: str
+    time_us: float
+
+
+class Engine:
+    """Runs one network at one set of sizes; one run at a time.
+
+    Args:
+        model: A graph whose sizes are all known.
+        precision: What to compute in.
+        gpu: The device; several engines may share it.
+        library: cuDNN on that device's stream.
+
+    Raises:
+        UnsupportedLayerError: The engine has no implementation for some layers.
+        EngineError: The memory does not suffice, or a library fails.
+    """
+
+    def __init__(self, model: ir.Model, precision: Precision, gpu: Gpu, library: Library) -> None:
+        self._gpu = gpu
+        self._memory: list[Any] = []
+        self._graph: Any = None
+        self._jobs: list[Job] = []
+        self._choices: list[Choice] = []
+        self._shapes = [tuple(value.shape.numpy()) for value in model.graph.outputs if value.shape]
+        program = fuse(partition(model))
+        self._chooser = Chooser(gpu, library, precision)
+        cache = PlanCache(f"{gpu.name}-{gpu.driver}-cudnn{library.version}-{precision}")
+        self._tuner = Tuner(gpu, cache)
+        try:
+            self._prepare(program, make_plan(program, storage(precision)))
+        except BaseException:
+            self.close()
+            raise
+        cache.save()
+
+    def _prepare(self, program: Program, plan: Plan) -> None:
+        offsets, size = place_buffers(plan.buffers)
+        self.arena_bytes = size
+        arena = self._allocate(size, "activations")
+        addresses = {name: arena + offset for name, offset in offsets.items()}
+        self._sources = self._ends(program.inputs, plan.inputs, addresses)
+        self._targets = self._ends(program.outputs, plan.outputs, addresses)
+        self._fill_with_noise(self._memory[0])
+        self._jobs = [
+            Job(
+                operation,
+                tuple(place.view for place in sources),
+                tuple(_address(place, addresses) for place in sources),
+                target.view,
+                _address(target, addresses),
+            )
+            for operation, sources, target in plan.steps
+        ]
+        self._choices = [
+            self._tuner.choose(signature(job), self._chooser.proposals(job)) for job in self._jobs
+        ]
+        self._tuner.close()
+        self.scratch_bytes = max((choice.workspace for choice in self._choices), default=0)
+        scratch = self._allocate(self.scratch_bytes, "scratch memory")
+        self._scratch = scratch
+        # Once outside the recording: whatever libraries load at first use is loaded then.
+        self._put(scratch)
+        self._gpu.stream.sync()
+        self._graph = record(self._gpu, lambda: self._put(scratch))
+
+    def _put(self, scratch: int) -> None:
+        for choice in self._choices:
+            choice.run(scratch)
+
+    def _allocate(self, size: int, purpose: str) -> int:
+        self._memory.append(self._gpu.allocate(size, purpose))
+        return int(self._memory[-1].handle)
+
+    def _ends(
+        self, names: Sequence[str], places: dict[str, Place], addresses: dict[str, int]
+    ) -> list[tuple[Any, Any, npt.NDArray[np.uint8], Place]]:
+        """Allocate device and staging memory of graph inputs or outputs."""
+        ends = []
+        for name in names:
+            place = places[name]
+            addresses[place.buffer] = self._allocate(place.view.span_bytes, "inputs and outputs")
+            staging, array = self._gpu.pinned(place.view.span_bytes)
+            ends.append((self._memory[-1], staging, array, place))
+        return ends
+
+    def _fill_with_noise(self, arena: Any) -> None:
+        """Fill memory with ordinary numbers: timed on zeros, products run faster than on data."""
+        noise = np.random.default_rng(0).normal(0, 1, _NOISE_BYTES // 4).astype(np.float16)
+        tile = self._gpu.upload(np.concatenate([noise, noise]), "noise")
+        for start in range(0, arena.size - tile.size, tile.size):
+            self._gpu.copy(int(arena.handle) + start, tile)
+        self._gpu.stream.sync()
+        tile.close(self._gpu.stream)
+
+    def run(self, arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+        """Run once: arrays in the order and layout of the graph's inputs, float32."""
+        self._gpu.use()
+        stream = self._gpu.stream
+        for array, (device, staging, memory, _) in zip(arrays, self._sources, strict=True):
+            memory[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            device.copy_from(staging, stream=stream)
+        self._graph.launch(stream)
+        for device, staging, _, _ in self._targets:
+            device.copy_to(staging, stream=stream)
+        stream.sync()
+        return [
+            memory.view(np.float32).reshape(shape).copy()
+            for (_, _, memory, _), shape in zip(self._targets, self._shapes, strict=True)
+        ]
+
+    def time_us(self, replays: int = 30) -> float:
+        """Return the median time of the network on the GPU alone, in microseconds."""
+        self._gpu.use()
+        return replay_us(self._gpu, lambda: self._graph.launch(self._gpu.stream), replays)
+
+    def profile(self) -> list[StepTime]:
+        """Time every step alone."""
+        self._gpu.use()
+        times = [
+            StepTime(
+                job.operation.layer,
+                type(job.operation).__name__,
+                choice.name,
+                self._tuner.time_us(choice),
+            )
+            for job, choice in zip(self._jobs, self._choices, strict=True)
+        ]
+        self._tuner.close()
+        return times
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes of device memory: arena, scratch, inputs, outputs and weights."""
+        held = sum(int(buffer.size) for buffer in self._memory)
+        return held + self._chooser.parameter_bytes
+
+    def close(self) -> None:
+        """Free everything; closing twice is allowed."""
+        self._gpu.use()
+        self._gpu.stream.sync()
+        if self._graph is not None:
+            self._graph.close()
+            self._graph = None
+        self._choices.clear()
+        self._jobs.clear()
+        self._tuner.close()
+        self._chooser.close()
+        for buffer in self._memory:
+            buffer.close(self._gpu.stream)
+        self._memory.clear()
+
+
+def _address(place: Place, addresses: dict[str, int]) -> int:
+    return addresses[place.buffer] + place.view.offset * place.view.item_bytes

@@ -1,0 +1,115 @@
+"""Merge operations: a convolution with its activation, chains with chains, phases in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from segrt.cuda.kernels.pointwise import Step
+from segrt.cuda.operations import Chain, Convolution, Operation, Program, Shuffle
+from segrt.errors import UnsupportedLayerError
+
+
+def fuse(program: Program) -> Program:
+    """Return a program that computes the same with fewer passes over memory."""
+    for rule in (_activations, _chains, _phases):
+        program = _merge(program, rule)
+    _refuse_lone_softmax(program)
+    return program
+
+
+def _refuse_lone_softmax(program: Program) -> None:
+    """Refuse what needs all channels of a pixel at once and found no head to go with."""
+    layers = [
+        (operation.layer, "Softmax")
+        for operation in program.operations
+        if isinstance(operation, Chain) and any(step.op == "softmax" for step in operation.steps)
+    ]
+    if layers:
+        listed = ", ".join(repr(layer) for layer, _ in layers)
+        raise UnsupportedLayerError(
+            f"the CUDA engine has a softmax only behind a 1x1 convolution to 8 channels: {listed}",
+            layers,
+            hint="build for another target",
+        )
+
+
+Rule = Callable[[Operation, Operation], "tuple[Operation, ...] | None"]
+
+
+def _merge(program: Program, rule: Rule) -> Program:
+    """Apply ``rule`` to every pair of a value's maker and its only reader."""
+    kept: list[Operation] = []
+    for reader in program.operations:
+        maker = next((op for op in kept if reader.inputs and op.output == reader.inputs[0]), None)
+        alone = maker is not None and program.uses(maker.output) == 1
+        merged = rule(maker, reader) if maker is not None and alone else None
+        if merged is None or maker is None:
+            kept.append(reader)
+            continue
+        index = kept.index(maker)
+        # One operation replaces both, at the reader's place: its other inputs exist only then.
+        if len(merged) == 1:
+            del kept[index]
+            kept.append(merged[0])
+        else:
+            kept[index] = merged[0]
+            kept.append(merged[1])
+    return replace(program, operations=tuple(kept))
+
+
+def _activations(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None:
+    if not isinstance(maker, Convolution) or not isinstance(reader, Chain):
+        return None
+    if maker.activation != "none" or len(reader.steps) != 1 or len(reader.inputs) != 1:
+        return None
+    op = reader.steps[0].op
+    if op == "relu":
+        return (replace(maker, output=reader.output, activation="relu"),)
+    if op == "sigmoid" and is_head(maker):
+        return (replace(maker, output=reader.output, activation="sigmoid"),)
+    if op == "softmax" and is_head(maker):
+        return (replace(maker, output=reader.output, activation="softmax"),)
+    return None
+
+
+def is_head(operation: Convolution) -> bool:
+    """Say whether the head kernel can take a convolution: 1x1, few channels."""
+    outputs, inputs, *window = operation.kernel.shape
+    plain = operation.stride == (1, 1) and operation.before == operation.after == (0, 0)
+    small = outputs <= 8 and inputs <= 64
+    return plain and small and window == [1, 1] and operation.groups == 1
+
+
+def _chains(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None:
+    if not isinstance(maker, Chain) or not isinstance(reader, Chain):
+        return None
+    inputs = maker.inputs + reader.inputs[1:]
+    if len(inputs) > 2:
+        return None
+    steps = maker.steps + reader.steps
+    return (
+        replace(
+            reader, inputs=inputs, steps=_without_identity(steps),
+            vectors=maker.vectors + reader.vectors,
+        ),
+    )  # fmt: skip
+
+
+def _without_identity(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    return tuple(step for step in steps if step.op != "identity") or (Step("identity"),)
+
+
+def _phases(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None:
+    """Order a convolution's channels by phase, so that the shuffle moves whole vectors."""
+    if not isinstance(maker, Convolution) or not isinstance(reader, Shuffle):
+        return None
+    if reader.phase_first or maker.groups != 1:
+        return None
+    order = np.arange(len(maker.bias)).reshape(-1, reader.block**2).T.reshape(-1)
+    return (
+        replace(maker, kernel=maker.kernel[order], bias=maker.bias[order]),
+        replace(reader, phase_first=True),
+    )

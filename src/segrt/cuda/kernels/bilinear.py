@@ -1,0 +1,110 @@
+"""Bilinear upsampling by whole factors, pixel centres aligned as Keras does (half pixel)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch, blocks_for
+from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
+from segrt.cuda.views import View, vector_width
+
+_SOURCE = r"""
+__device__ __forceinline__ float place(int at, int factor, int size, int& low, int& high) {
+    // Centres: source = (target + 1/2) / factor - 1/2, clamped to the image.
+    float s = fmaxf((at + 0.5f) / factor - 0.5f, 0.0f);
+    low = min((int)s, size - 1);
+    high = min(low + 1, size - 1);
+    return s - low;
+}
+extern "C" __global__ void bilinear(const SRC_S* __restrict__ x, DST_S* __restrict__ y) {
+    u32 id = blockIdx.x * blockDim.x + threadIdx.x;
+    if (id >= TOTAL) return;
+    constexpr int G = DST_C / V;
+    u32 group = id % G, pixel = id / G;
+    int tx = pixel % DST_W, row = pixel / DST_W;
+    int ty = row % DST_H, n = row / DST_H;
+    int x0, x1, y0, y1;
+    float wx = place(tx, FX, SRC_W, x0, x1), wy = place(ty, FY, SRC_H, y0, y1);
+    const SRC_S* base = x + (u64)n * SRC_H * SRC_W * SRC_PITCH + group * V;
+    auto a = Vec<SRC_T, V>::read(base + ((u64)y0 * SRC_W + x0) * SRC_PITCH);
+    auto b = Vec<SRC_T, V>::read(base + ((u64)y0 * SRC_W + x1) * SRC_PITCH);
+    auto c = Vec<SRC_T, V>::read(base + ((u64)y1 * SRC_W + x0) * SRC_PITCH);
+    auto d = Vec<SRC_T, V>::read(base + ((u64)y1 * SRC_W + x1) * SRC_PITCH);
+    Vec<DST_T, V> out;
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+        float top = SRC_T::load(a.e[i]) * (1.0f - wx) + SRC_T::load(b.e[i]) * wx;
+        float low = SRC_T::load(c.e[i]) * (1.0f - wx) + SRC_T::load(d.e[i]) * wx;
+        out.e[i] = DST_T::store(top * (1.0f - wy) + low * wy);
+    }
+    out.write(y + (u64)pixel * DST_PITCH + group * V);
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BilinearSpec:
+    """``target`` is ``factors`` (y, x) times as large as ``source``."""
+
+    source: View
+    target: View
+    factors: tuple[int, int]
+
+    @property
+    def sources(self) -> tuple[View, ...]:
+        """The one image."""
+        return (self.source,)
+
+
+class Bilinear:
+    """Kernel ``bilinear``."""
+
+    name = "bilinear"
+    capability = (7, 5)
+    cases = (
+        BilinearSpec(View(2, 5, 3, 16, "fp16"), View(2, 10, 6, 16, "fp16", 48, 16), (2, 2)),
+        BilinearSpec(View(1, 4, 4, 7, "fp32"), View(1, 12, 8, 7, "fp32"), (3, 2)),
+        BilinearSpec(View(1, 3, 2, 12, "bf16", 20, 4), View(1, 3, 8, 12, "bf16"), (1, 4)),
+    )
+
+    def launch(self, spec: BilinearSpec, /) -> Launch:
+        """Return source and geometry: one thread a target pixel and vector of channels."""
+        width = vector_width(spec.source, spec.target)
+        total = spec.target.pixels * spec.target.c // width
+        head = constants("SRC", spec.source) + constants("DST", spec.target)
+        head += setting(v=width, total=total, fy=spec.factors[0], fx=spec.factors[1])
+        return Launch(PRELUDE + head + _SOURCE, "bilinear", blocks_for(total), THREADS)
+
+    def parameters(self, spec: BilinearSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
+        """Return nothing."""
+        return ()
+
+    def reference(
+        self,
+        spec: BilinearSpec,
+        images: Sequence[Floats],
+        parameters: Sequence[npt.NDArray[Any]],
+        /,
+    ) -> Floats:
+        """Blend along y, then along x."""
+        return _along(_along(images[0], 1, spec.factors[0]), 2, spec.factors[1])
+
+
+def _along(image: Floats, axis: int, factor: int) -> Floats:
+    size = image.shape[axis]
+    place = np.maximum((np.arange(size * factor) + 0.5) / factor - 0.5, 0)
+    low = np.minimum(place.astype(int), size - 1)
+    shape = [1] * image.ndim
+    shape[axis] = -1
+    weight = (place - low).reshape(shape)
+    high = np.minimum(low + 1, size - 1)
+    blended: Floats = np.take(image, low, axis) * (1 - weight) + np.take(image, high, axis) * weight
+    return blended
+
+
+REGISTRY.register(Bilinear.name)(Bilinear())

@@ -1,0 +1,201 @@
+"""Convolution to at most 8 channels, on the tensor cores: bound by what it reads.
+
+A library's tiles waste most of their work here: they compute 32 or more channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
+from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
+from segrt.cuda.kernels.first_convolution import convolve
+from segrt.cuda.views import View, encode
+
+TILE_H, TILE_W = 8, 32
+
+# Eight warps, a row of 32 target pixels each: two products of 16 pixels x 16 channels x 8.
+# The rows of the tile in shared memory are CHUNK + 8 elements apart: with 80 (or 48) bytes the
+# eight rows that ldmatrix reads at once lie in different banks.
+_SOURCE = r"""
+__device__ __forceinline__ void product(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." MMA "." MMA ".f32 "
+        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+extern "C" __global__ void __launch_bounds__(256) narrow_convolution(
+        const SRC_S* __restrict__ x, const uint2* __restrict__ weights,
+        const float* __restrict__ bias, DST_S* __restrict__ y) {
+    constexpr int ROWS = 8 + KY - 1, COLS = 32 + KX - 1, PITCH = CHUNK + 8;
+    constexpr int TILES_X = (DST_W + 31) / 32, TILES_Y = (DST_H + 7) / 8;
+    __shared__ alignas(16) u16 tile[ROWS * COLS * PITCH];
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    int bx = blockIdx.x % TILES_X, rest = blockIdx.x / TILES_X;
+    int by = rest % TILES_Y, n = rest / TILES_Y;
+    float acc[2][4] = {};
+    for (int chunk = 0; chunk < SRC_C / CHUNK; ++chunk) {
+        constexpr int PARTS = CHUNK / 8;
+        if (chunk) __syncthreads();
+        for (int i = threadIdx.x; i < ROWS * COLS * PARTS; i += 256) {
+            int part = i % PARTS, at = i / PARTS;
+            int sx = bx * 32 + at % COLS - LEFT, sy = by * 8 + at / COLS - TOP;
+            uint4 v = make_uint4(0, 0, 0, 0);
+            if (sx >= 0 && sx < SRC_W && sy >= 0 && sy < SRC_H)
+                v = *(const uint4*)(x + (((u64)n * SRC_H + sy) * SRC_W + sx) * SRC_PITCH
+                                    + chunk * CHUNK + part * 8);
+            *(uint4*)(tile + at * PITCH + part * 8) = v;
+        }
+        __syncthreads();
+#pragma unroll
+        for (int ky = 0; ky < KY; ++ky)
+#pragma unroll
+            for (int kx = 0; kx < KX; ++kx)
+#pragma unroll
+                for (int step = 0; step < CHUNK / 16; ++step) {
+                    uint2 b = weights[((ky * KX + kx) * (SRC_C / 16) + chunk * (CHUNK / 16) + step)
+                                      * 32 + lane];
+#pragma unroll
+                    for (int half = 0; half < 2; ++half) {
+                        int pixel = (warp + ky) * COLS + half * 16 + lane % 16 + kx;
+                        u32 place = (u32)__cvta_generic_to_shared(
+                            tile + pixel * PITCH + step * 16 + lane / 16 * 8);
+                        u32 a[4];
+                        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                            : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3]) : "r"(place));
+                        product(acc[half], a, b.x, b.y);
+                    }
+                }
+    }
+    int ty = by * 8 + warp;
+    if (ty >= DST_H) return;
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            int k = lane % 4 * 2 + i % 2, tx = bx * 32 + half * 16 + lane / 4 + i / 2 * 8;
+            if (k >= DST_C || tx >= DST_W) continue;
+            float v = acc[half][i] + bias[k];
+            y[(((u64)n * DST_H + ty) * DST_W + tx) * DST_PITCH + k] =
+                DST_T::store(RELU && v < 0.0f ? 0.0f : v);
+        }
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NarrowConvolutionSpec:
+    """A convolution with stride 1 in half precision.
+
+    Attributes:
+        source: A multiple of 16 channels, fp16 or bf16, aligned to 16 bytes.
+        target: 1 to 8 channels.
+        window: Height and width of the kernel.
+        before: Padding above and to the left.
+        relu: Whether a ReLU follows.
+    """
+
+    source: View
+    target: View
+    window: tuple[int, int]
+    before: tuple[int, int]
+    relu: bool
+
+    @property
+    def sources(self) -> tuple[View, ...]:
+        """The one image."""
+        return (self.source,)
+
+
+def fits(spec: NarrowConvolutionSpec) -> bool:
+    """Say whether the kernel takes these sizes."""
+    source = spec.source
+    aligned = source.c % 16 == 0 and source.pitch % 8 == 0 and source.offset % 8 == 0
+    half = source.dtype in ("fp16", "bf16")
+    return aligned and half and spec.target.c <= 8 and max(spec.window) <= 5
+
+
+def arrange(weights: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    """Order weights (y, x, in, out) as the product wants them: (tap, step, lane, 4).
+
+    Lane ``l`` holds channel ``l / 4`` of the output, and inputs ``2 (l % 4)`` + 0, 1, 8, 9 of a
+    step of 16.
+    """
+    ky, kx, channels, outputs = weights.shape
+    padded = np.zeros((ky * kx, channels // 16, 16, 8), np.float32)
+    padded[..., :outputs] = weights.reshape(ky * kx, channels // 16, 16, outputs)
+    lanes = np.arange(32)
+    inputs = (lanes % 4 * 2)[:, None] + np.array([0, 1, 8, 9])
+    return encode(padded[:, :, inputs, (lanes // 4)[:, None]], dtype)
+
+
+class NarrowConvolution:
+    """Kernel ``narrow_convolution``; parameters: `arrange`d weights, float32 bias (out)."""
+
+    name = "narrow_convolution"
+    # Products of 16 x 16 x 8 begin with sm_80.
+    capability = (8, 0)
+    cases = (
+        NarrowConvolutionSpec(
+            View(2, 11, 37, 64, "fp16"), View(2, 11, 37, 2, "fp16"), (3, 3), (1, 1), True
+        ),
+        NarrowConvolutionSpec(
+            View(1, 9, 33, 16, "bf16", 32, 16), View(1, 9, 33, 5, "fp32"), (2, 2), (0, 0), False
+        ),
+        NarrowConvolutionSpec(
+            View(1, 8, 64, 48, "fp16"), View(1, 8, 64, 8, "fp16"), (1, 1), (0, 0), False
+        ),
+    )
+
+    def launch(self, spec: NarrowConvolutionSpec, /) -> Launch:
+        """Return source and geometry: one block of eight warps a tile of 8 x 32 pixels."""
+        t = spec.target
+        blocks = t.n * -(-t.h // TILE_H) * -(-t.w // TILE_W)
+        head = constants("SRC", spec.source) + constants("DST", t)
+        head += setting(ky=spec.window[0], kx=spec.window[1], relu=int(spec.relu))
+        head += setting(top=spec.before[0], left=spec.before[1])
+        head += setting(chunk=32 if spec.source.c % 32 == 0 else 16)
+        head += f'#define MMA "{"f16" if spec.source.dtype == "fp16" else "bf16"}"\n'
+        return Launch(PRELUDE + head + _SOURCE, self.name, blocks, 256)
+
+    def parameters(self, spec: NarrowConvolutionSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
+        """Return weights and bias."""
+        weights, bias = self._plain(spec, seed)
+        return arrange(weights, spec.source.dtype), bias
+
+    def reference(
+        self,
+        spec: NarrowConvolutionSpec,
+        images: Sequence[Floats],
+        parameters: Sequence[npt.NDArray[Any]],
+        /,
+    ) -> Floats:
+        """Sum shifted images; weights are taken back from their arrangement."""
+        arranged, bias = parameters
+        values = arranged.view(np.float16).astype(np.float64)
+        if spec.source.dtype == "bf16":
+            values = (arranged.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+        taps, steps = values.shape[:2]
+        lanes = np.arange(32)
+        inputs = (lanes % 4 * 2)[:, None] + np.array([0, 1, 8, 9])
+        weights = np.zeros((taps, steps, 16, 8))
+        weights[:, :, inputs, (lanes // 4)[:, None]] = values
+        plain = weights.reshape(*spec.window, spec.source.c, 8)[..., : spec.target.c]
+        size = (spec.target.h, spec.target.w)
+        result: Floats = convolve(images[0], plain, spec.before, size) + bias
+        return np.maximum(result, 0) if spec.relu else result
+
+    def _plain(
+        self, spec: NarrowConvolutionSpec, seed: int
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        rng = np.random.default_rng(seed)
+        weights = rng.normal(0, 0.1, (*spec.window, spec.source.c, spec.target.c))
+        return weights.astype(np.float32), rng.normal(size=spec.target.c).astype(np.float32)
+
+
+REGISTRY.register(NarrowConvolution.name)(NarrowConvolution())

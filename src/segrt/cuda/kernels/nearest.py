@@ -1,0 +1,83 @@
+"""Nearest upsampling by whole factors: each source pixel is read once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch, blocks_for
+from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
+from segrt.cuda.views import View, vector_width
+
+_SOURCE = r"""
+extern "C" __global__ void nearest(const SRC_S* __restrict__ x, DST_S* __restrict__ y) {
+    u32 id = blockIdx.x * blockDim.x + threadIdx.x;
+    if (id >= TOTAL) return;
+    constexpr int G = SRC_C / V;
+    u32 group = id % G, pixel = id / G;
+    u32 sx = pixel % SRC_W, row = pixel / SRC_W;
+    u32 sy = row % SRC_H, n = row / SRC_H;
+    auto v = Vec<SRC_T, V>::read(x + (u64)pixel * SRC_PITCH + group * V);
+    Vec<DST_T, V> out;
+#pragma unroll
+    for (int i = 0; i < V; ++i) out.e[i] = DST_T::store(SRC_T::load(v.e[i]));
+#pragma unroll
+    for (int fy = 0; fy < FY; ++fy)
+#pragma unroll
+        for (int fx = 0; fx < FX; ++fx) {
+            u64 target = ((u64)n * DST_H + sy * FY + fy) * DST_W + sx * FX + fx;
+            out.write(y + target * DST_PITCH + group * V);
+        }
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NearestSpec:
+    """``target`` is ``factors`` (y, x) times as large as ``source``."""
+
+    source: View
+    target: View
+    factors: tuple[int, int]
+
+    @property
+    def sources(self) -> tuple[View, ...]:
+        """The one image."""
+        return (self.source,)
+
+
+class Nearest:
+    """Kernel ``nearest``; bit-equal where the types are."""
+
+    name = "nearest"
+    capability = (7, 5)
+    cases = (
+        NearestSpec(View(2, 5, 3, 16, "fp16"), View(2, 10, 6, 16, "fp16", 48, 16), (2, 2)),
+        NearestSpec(View(1, 4, 4, 7, "fp32"), View(1, 12, 8, 7, "fp32"), (3, 2)),
+        NearestSpec(View(1, 3, 2, 12, "bf16", 20, 4), View(1, 3, 8, 12, "bf16"), (1, 4)),
+    )
+
+    def launch(self, spec: NearestSpec, /) -> Launch:
+        """Return source and geometry: one thread a source pixel and vector of channels."""
+        width = vector_width(spec.source, spec.target)
+        total = spec.source.pixels * spec.source.c // width
+        head = constants("SRC", spec.source) + constants("DST", spec.target)
+        head += setting(v=width, total=total, fy=spec.factors[0], fx=spec.factors[1])
+        return Launch(PRELUDE + head + _SOURCE, "nearest", blocks_for(total), THREADS)
+
+    def parameters(self, spec: NearestSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
+        """Return nothing."""
+        return ()
+
+    def reference(
+        self, spec: NearestSpec, images: Sequence[Floats], parameters: Sequence[npt.NDArray[Any]], /
+    ) -> Floats:
+        """Repeat rows, then columns."""
+        return np.repeat(np.repeat(images[0], spec.factors[0], axis=1), spec.factors[1], axis=2)
+
+
+REGISTRY.register(Nearest.name)(Nearest())

@@ -1,0 +1,103 @@
+"""Depth to space: groups of channels become the pixels of a block."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch, blocks_for
+from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
+from segrt.cuda.views import View, vector_width
+
+_SOURCE = r"""
+extern "C" __global__ void pixel_shuffle(const SRC_S* __restrict__ x, DST_S* __restrict__ y) {
+    u32 id = blockIdx.x * blockDim.x + threadIdx.x;
+    if (id >= TOTAL) return;
+    constexpr int G = DST_C / V;
+    u32 group = id % G, pixel = id / G;
+    int tx = pixel % DST_W, row = pixel / DST_W;
+    int ty = row % DST_H, n = row / DST_H;
+    int phase = (ty % BLOCK) * BLOCK + tx % BLOCK;
+    const SRC_S* source =
+        x + (((u64)n * SRC_H + ty / BLOCK) * SRC_W + tx / BLOCK) * SRC_PITCH;
+    Vec<DST_T, V> out;
+    if (PHASE_FIRST) {
+        auto v = Vec<SRC_T, V>::read(source + phase * DST_C + group * V);
+#pragma unroll
+        for (int i = 0; i < V; ++i) out.e[i] = DST_T::store(SRC_T::load(v.e[i]));
+    } else {
+#pragma unroll
+        for (int i = 0; i < V; ++i)
+            out.e[i] = DST_T::store(SRC_T::load(source[(group * V + i) * BLOCK * BLOCK + phase]));
+    }
+    out.write(y + (u64)pixel * DST_PITCH + group * V);
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelShuffleSpec:
+    """Each pixel of ``source`` becomes ``block`` x ``block`` pixels of ``target``.
+
+    Attributes:
+        source: ``block * block`` times as many channels as ``target``.
+        target: Written.
+        block: Side of a block.
+        phase_first: Channels are ordered (y, x, channel), ONNX's DCR; else (channel, y, x), CRD.
+    """
+
+    source: View
+    target: View
+    block: int
+    phase_first: bool
+
+    @property
+    def sources(self) -> tuple[View, ...]:
+        """The one image."""
+        return (self.source,)
+
+
+class PixelShuffle:
+    """Kernel ``pixel_shuffle``; bit-equal where the types are."""
+
+    name = "pixel_shuffle"
+    capability = (7, 5)
+    cases = (
+        PixelShuffleSpec(View(2, 3, 5, 64, "fp16"), View(2, 6, 10, 16, "fp16", 48, 16), 2, True),
+        PixelShuffleSpec(View(1, 3, 2, 27, "fp32"), View(1, 9, 6, 3, "fp32"), 3, False),
+    )
+
+    def launch(self, spec: PixelShuffleSpec, /) -> Launch:
+        """Return source and geometry: one thread a target pixel and vector of channels."""
+        width = vector_width(spec.target)
+        if spec.phase_first:
+            width = min(width, vector_width(spec.source))
+        total = spec.target.pixels * spec.target.c // width
+        head = constants("SRC", spec.source) + constants("DST", spec.target)
+        head += setting(v=width, total=total, block=spec.block, phase_first=int(spec.phase_first))
+        return Launch(PRELUDE + head + _SOURCE, "pixel_shuffle", blocks_for(total), THREADS)
+
+    def parameters(self, spec: PixelShuffleSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
+        """Return nothing."""
+        return ()
+
+    def reference(
+        self,
+        spec: PixelShuffleSpec,
+        images: Sequence[Floats],
+        parameters: Sequence[npt.NDArray[Any]],
+        /,
+    ) -> Floats:
+        """Reshape and permute."""
+        s, c, b = spec.source, spec.target.c, spec.block
+        if spec.phase_first:
+            split = images[0].reshape(s.n, s.h, s.w, b, b, c).transpose(0, 1, 3, 2, 4, 5)
+        else:
+            split = images[0].reshape(s.n, s.h, s.w, c, b, b).transpose(0, 1, 4, 2, 5, 3)
+        return split.reshape(s.n, s.h * b, s.w * b, c)
+
+
+REGISTRY.register(PixelShuffle.name)(PixelShuffle())

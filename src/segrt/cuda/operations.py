@@ -1,0 +1,145 @@
+"""What the engine can do: the operations that a network is partitioned into.
+
+Values are known by name; every one of them is a batch of images, N C H W in the graph and N H W C
+in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy.typing as npt
+
+from segrt.cuda.kernels.pointwise import Step
+
+Pair: TypeAlias = tuple[int, int]
+Weights: TypeAlias = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """One step of a network.
+
+    Attributes:
+        layer: The Keras layer it belongs to, for messages and reports.
+        inputs: Names of the values it reads.
+        output: Name of the value it makes.
+    """
+
+    layer: str
+    inputs: tuple[str, ...]
+    output: str
+
+
+@dataclass(frozen=True, eq=False)
+class Import(Operation):
+    """From a graph input, as it is given, to the engine's layout."""
+
+    channels_first: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Export(Operation):
+    """From the engine's layout to a graph output."""
+
+    channels_first: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution(Operation):
+    """A convolution with bias and perhaps a ReLU or what ends a network.
+
+    Attributes:
+        kernel: O I/groups H W, float32.
+        bias: O, float32.
+        stride: (y, x).
+        dilation: (y, x).
+        before: Padding above and left.
+        after: Padding below and right.
+        groups: Groups of channels.
+        activation: ``none``, ``relu``; ``sigmoid`` and ``softmax`` for 1x1 heads only.
+    """
+
+    kernel: Weights
+    bias: Weights
+    stride: Pair
+    dilation: Pair
+    before: Pair
+    after: Pair
+    groups: int
+    activation: Literal["none", "relu", "sigmoid", "softmax"] = "none"
+
+
+@dataclass(frozen=True, eq=False)
+class TransposedConvolution(Operation):
+    """A transposed convolution with bias; ``kernel`` is I O/groups H W."""
+
+    kernel: Weights
+    bias: Weights
+    stride: Pair
+    dilation: Pair
+    before: Pair
+    after: Pair
+    groups: int
+
+
+@dataclass(frozen=True, eq=False)
+class Upsample(Operation):
+    """Upsampling by whole factors (y, x)."""
+
+    factors: Pair
+    mode: Literal["nearest", "bilinear"]
+
+
+@dataclass(frozen=True, eq=False)
+class Pool(Operation):
+    """Max or average pooling."""
+
+    window: Pair
+    stride: Pair
+    before: Pair
+    maximum: bool
+    count_padding: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Shuffle(Operation):
+    """Depth to space."""
+
+    block: int
+    phase_first: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Join(Operation):
+    """Concatenation of channels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chain(Operation):
+    """Element-by-element steps on one or two images; ``vectors`` as `Step`s ask for them."""
+
+    steps: tuple[Step, ...]
+    vectors: tuple[Weights, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A network of fixed sizes.
+
+    Attributes:
+        operations: In an order that computes.
+        shapes: N C H W of every value.
+        inputs: Names of the graph inputs, in order.
+        outputs: Names of the graph outputs, in order.
+    """
+
+    operations: tuple[Operation, ...]
+    shapes: dict[str, tuple[int, int, int, int]]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def uses(self, value: str) -> int:
+        """Return how often a value is read."""
+        return sum(operation.inputs.count(value) for operation in self.operations)

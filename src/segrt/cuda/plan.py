@@ -1,0 +1,217 @@
+"""Where every value lives: which buffer, which slice of it, from which step to which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from segrt.cuda.fuse import is_head
+from segrt.cuda.kernels.first_convolution import FirstConvolutionSpec
+from segrt.cuda.kernels.first_convolution import fits as first_fits
+from segrt.cuda.kernels.narrow_convolution import NarrowConvolutionSpec
+from segrt.cuda.kernels.narrow_convolution import fits as narrow_fits
+from segrt.cuda.kernels.pointwise import Step
+from segrt.cuda.operations import Chain, Convolution, Export, Import, Join, Operation, Program
+from segrt.cuda.views import View
+
+# Slices begin at multiples of 16 bytes: what the tensor cores' loads want.
+_ALIGNMENT_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A view of a named buffer."""
+
+    buffer: str
+    view: View
+
+
+@dataclass(slots=True)
+class Buffer:
+    """One piece of memory and the steps between which it is needed.
+
+    Attributes:
+        size: Bytes.
+        first: Step that first writes it.
+        last: Step that last reads it.
+    """
+
+    size: int
+    first: int
+    last: int
+
+
+@dataclass(slots=True)
+class Plan:
+    """An ordered schedule.
+
+    Attributes:
+        steps: Operations with the places they read and write; imports and exports that need no
+            work are left out.
+        buffers: In the arena.
+        inputs: Place of each graph input, channels last unless imported otherwise.
+        outputs: Place of each graph output.
+    """
+
+    steps: list[tuple[Operation, tuple[Place, ...], Place]] = field(default_factory=list)
+    buffers: dict[str, Buffer] = field(default_factory=dict)
+    inputs: dict[str, Place] = field(default_factory=dict)
+    outputs: dict[str, Place] = field(default_factory=dict)
+
+
+def make_plan(program: Program, dtype: str) -> Plan:
+    """Place every value of ``program``; inner ones are kept in element type ``dtype``."""
+    return _Planner(program, dtype).plan()
+
+
+class _Planner:
+    def __init__(self, program: Program, dtype: str) -> None:
+        self._program = program
+        self._dtype = dtype
+        self._places: dict[str, Place] = {}
+        self._plan = Plan()
+        self._readers: dict[str, list[Operation]] = {}
+        for operation in program.operations:
+            for name in operation.inputs:
+                self._readers.setdefault(name, []).append(operation)
+
+    def plan(self) -> Plan:
+        for operation in self._program.operations:
+            if isinstance(operation, Import):
+                self._import(operation)
+            if isinstance(operation, Export):
+                self._export(operation)
+        for operation in reversed(self._program.operations):
+            if isinstance(operation, Join):
+                self._join(operation)
+        for operation in self._program.operations:
+            self._add(operation)
+        self._measure_lives()
+        return self._plan
+
+    def _view(self, value: str, dtype: str) -> View:
+        n, c, h, w = self._program.shapes[value]
+        return View(n, h, w, c, dtype)
+
+    def _import(self, operation: Import) -> None:
+        """Give a graph input its buffer; let its readers have it as it is, where they can."""
+        place = Place(f"input {operation.inputs[0]}", self._view(operation.output, "fp32"))
+        self._plan.inputs[operation.inputs[0]] = place
+        same_order = not operation.channels_first or place.view.c == 1
+        readers = self._readers.get(operation.output, [])
+        direct = self._dtype == "fp32" or all(self._reads_float(op, place.view) for op in readers)
+        if same_order and direct and not any(isinstance(op, (Join, Export)) for op in readers):
+            self._places[operation.output] = place
+
+    def _reads_float(self, operation: Operation, source: View) -> bool:
+        """Say whether an operation reads fp32 whatever the engine computes in."""
+        if not isinstance(operation, Convolution):
+            return False
+        spec = first_spec(operation, source, self._view(operation.output, self._dtype))
+        return spec is not None
+
+    def _export(self, operation: Export) -> None:
+        """Give a graph output its buffer; let its maker write there, where it can."""
+        value = operation.inputs[0]
+        place = Place(f"output {operation.output}", self._view(value, "fp32"))
+        self._plan.outputs[operation.output] = place
+        maker = next(op for op in self._program.operations if op.output == value)
+        same_order = not operation.channels_first or place.view.c == 1
+        free = self._dtype == "fp32" or isinstance(maker, Chain)
+        free = free or (isinstance(maker, Convolution) and is_head(maker))
+        lone = len(self._readers[value]) == 1 and not isinstance(maker, (Import, Join))
+        if same_order and free and lone:
+            self._places[value] = place
+
+    def _join(self, operation: Join) -> None:
+        """Give the parts of a concatenation their slices."""
+        whole = self._place(operation.output)
+        offset = 0
+        for name in operation.inputs:
+            channels = self._program.shapes[name][1]
+            part = Place(whole.buffer, whole.view.sliced(offset, channels))
+            aligned = part.view.offset * part.view.item_bytes % _ALIGNMENT_BYTES == 0
+            aligned = aligned and part.view.pitch * part.view.item_bytes % _ALIGNMENT_BYTES == 0
+            maker = next(op for op in self._program.operations if op.output == name)
+            imported = isinstance(maker, Import) and name in self._places
+            if aligned and name not in self._places and not imported:
+                self._places[name] = part
+            offset += channels
+
+    def _place(self, value: str) -> Place:
+        if value not in self._places:
+            dtype = "fp32" if self._feeds_head(value) else self._dtype
+            self._places[value] = Place(value, self._view(value, dtype))
+        return self._places[value]
+
+    def _feeds_head(self, value: str) -> bool:
+        """Say whether a value is the few channels before the last layer: these stay fp32.
+
+        They are a few bytes, and their rounding would reach the decision unaveraged.
+        """
+        readers = self._readers.get(value, [])
+        maker = next((op for op in self._program.operations if op.output == value), None)
+        if len(readers) != 1 or not isinstance(maker, Convolution) or is_head(maker):
+            return False
+        spec = narrow_spec(maker, *map(self._half_view, (maker.inputs[0], value)))
+        return isinstance(readers[0], Convolution) and is_head(readers[0]) and spec is not None
+
+    def _half_view(self, value: str) -> View:
+        return self._view(value, self._dtype)
+
+    def _add(self, operation: Operation) -> None:
+        if isinstance(operation, Join):
+            self._add_copies(operation)
+            return
+        if isinstance(operation, Import):
+            source, target = self._plan.inputs[operation.inputs[0]], self._place(operation.output)
+        elif isinstance(operation, Export):
+            source, target = self._place(operation.inputs[0]), self._plan.outputs[operation.output]
+        else:
+            sources = tuple(self._place(name) for name in operation.inputs)
+            self._plan.steps.append((operation, sources, self._place(operation.output)))
+            return
+        if source != target:
+            self._plan.steps.append((operation, (source,), target))
+
+    def _add_copies(self, operation: Join) -> None:
+        """Copy what could not be written to its slice at once."""
+        whole, offset = self._place(operation.output), 0
+        for name in operation.inputs:
+            channels = self._program.shapes[name][1]
+            part = Place(whole.buffer, whole.view.sliced(offset, channels))
+            offset += channels
+            if self._place(name) != part:
+                copy = Chain(operation.layer, (name,), operation.output, (Step("identity"),))
+                self._plan.steps.append((copy, (self._place(name),), part))
+
+    def _measure_lives(self) -> None:
+        outside = {place.buffer for place in self._plan.inputs.values()}
+        outside |= {place.buffer for place in self._plan.outputs.values()}
+        for index, (_, sources, target) in enumerate(self._plan.steps):
+            for place in (*sources, target):
+                if place.buffer in outside:
+                    continue
+                size = place.view.span_bytes
+                buffer = self._plan.buffers.setdefault(place.buffer, Buffer(size, index, index))
+                buffer.last = index
+
+
+def narrow_spec(operation: Convolution, source: View, target: View) -> NarrowConvolutionSpec | None:
+    """Return what the narrow kernel would be launched with; None if it does not fit."""
+    plain = operation.stride == operation.dilation == (1, 1) and operation.groups == 1
+    window = (operation.kernel.shape[2], operation.kernel.shape[3])
+    relu = operation.activation == "relu"
+    spec = NarrowConvolutionSpec(source, target, window, operation.before, relu)
+    usual = operation.activation in ("none", "relu")
+    return spec if plain and usual and narrow_fits(spec) else None
+
+
+def first_spec(operation: Convolution, source: View, target: View) -> FirstConvolutionSpec | None:
+    """Return what the first-layer kernel would be launched with; None if it does not fit."""
+    plain = operation.stride == operation.dilation == (1, 1) and operation.groups == 1
+    if not plain or operation.activation not in ("none", "relu") or is_head(operation):
+        return None
+    window = (operation.kernel.shape[2], operation.kernel.shape[3])
+    relu = operation.activation == "relu"
+    spec = FirstConvolutionSpec(source, target, window, operation.before, relu)
+    return spec if first_fits(spec) else None

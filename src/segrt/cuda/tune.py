@@ -1,0 +1,156 @@
+"""Choose among the ways to compute each operation: from the cache, or by timing them here."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from segrt.cuda.capture import record
+from segrt.cuda.choices import Choice, Proposal
+from segrt.cuda.driver import Gpu
+from segrt.errors import EngineError
+
+_LOG = logging.getLogger(__name__)
+_FORMAT = 1
+# A replay runs the candidate this often, so that launching it weighs nothing.
+_REPEATS = 5
+_REPLAYS = 5
+
+
+def cache_folder() -> Path:
+    """Return where plans are remembered: ``SEGRT_CACHE``, or the user's cache folder."""
+    given = os.environ.get("SEGRT_CACHE")
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "segrt"
+
+
+class PlanCache:
+    """Which choice was fastest, by what it depends on; one file a GPU, driver and cuDNN.
+
+    A file that cannot be read is as good as none, and one that cannot be written costs only the
+    time of choosing again: both are logged, never errors.
+    """
+
+    def __init__(self, key: str, folder: Path | None = None) -> None:
+        safe = "".join(c if c.isalnum() or c in ".-" else "_" for c in key)
+        self._path = (folder or cache_folder()) / f"cuda-plans-{_FORMAT}-{safe}.json"
+        self._entries: dict[str, str] = {}
+        self._changed = False
+        try:
+            read = json.loads(self._path.read_text(encoding="utf-8"))
+            self._entries = {k: v for k, v in read.items() if isinstance(v, str)}
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, AttributeError) as error:
+            _LOG.warning("the plan cache %s is ignored: %s", self._path, error)
+
+    def find(self, signature: str) -> str | None:
+        """Return the name of the choice that was fastest."""
+        return self._entries.get(signature)
+
+    def remember(self, signature: str, name: str) -> None:
+        """Note the fastest choice."""
+        self._entries[signature] = name
+        self._changed = True
+
+    def save(self) -> None:
+        """Write the file, whole or not at all."""
+        if not self._changed:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(
+                "w", dir=self._path.parent, delete=False, encoding="utf-8"
+            ) as file:
+                json.dump(self._entries, file, indent=1, sort_keys=True)
+            Path(file.name).replace(self._path)
+            self._changed = False
+        except OSError as error:
+            _LOG.warning("the plan cache %s cannot be written: %s", self._path, error)
+
+
+class Tuner:
+    """Times choices on one GPU."""
+
+    def __init__(self, gpu: Gpu, cache: PlanCache) -> None:
+        self._gpu = gpu
+        self._cache = cache
+        self._scratch: Any = None
+
+    def choose(self, signature: str, proposals: Sequence[Proposal]) -> Choice:
+        """Return the fastest of ``proposals``.
+
+        Raises:
+            EngineError: None of them works.
+        """
+        if len(proposals) == 1:
+            return proposals[0].make()
+        known = self._cache.find(signature)
+        for proposal in proposals:
+            if proposal.name == known:
+                return proposal.make()
+        timed: list[tuple[float, Choice]] = []
+        problem: EngineError | None = None
+        for proposal in proposals:
+            try:
+                choice = proposal.make()
+                timed.append((self.time_us(choice), choice))
+            except EngineError as error:
+                problem = error
+        if not timed:
+            raise problem or EngineError(f"nothing computes {signature}")
+        best = min(timed, key=lambda entry: entry[0])[1]
+        self._cache.remember(signature, best.name)
+        return best
+
+    def time_us(self, choice: Choice) -> float:
+        """Return the median time of one run, in microseconds.
+
+        Raises:
+            EngineError: It fails.
+        """
+        scratch = self._scratch_memory(choice.workspace)
+        try:
+            choice.run(scratch)
+            graph = record(self._gpu, lambda: _repeat(choice, scratch))
+            return replay_us(self._gpu, lambda: graph.launch(self._gpu.stream)) / _REPEATS
+        except Exception as error:
+            raise EngineError(f"{choice.name!r} fails", found=str(error)) from error
+
+    def close(self) -> None:
+        """Free the scratch memory."""
+        if self._scratch is not None:
+            self._scratch.close(self._gpu.stream)
+            self._scratch = None
+
+    def _scratch_memory(self, size: int) -> int:
+        if self._scratch is None or self._scratch.size < size:
+            self.close()
+            self._scratch = self._gpu.allocate(size, "scratch memory")
+        return int(self._scratch.handle)
+
+
+def _repeat(choice: Choice, scratch: int) -> None:
+    for _ in range(_REPEATS):
+        choice.run(scratch)
+
+
+def replay_us(gpu: Gpu, run: Callable[[], None], replays: int = _REPLAYS) -> float:
+    """Return the median time of ``run`` on the GPU's stream, in microseconds, after a warm-up."""
+    run()
+    times = []
+    for _ in range(replays):
+        begin = gpu.stream.record(options={"timing_enabled": True})
+        run()
+        end = gpu.stream.record(options={"timing_enabled": True})
+        end.sync()
+        times.append(float(end - begin) * 1000)
+    return statistics.median(times)

@@ -1,0 +1,153 @@
+"""The own CUDA engine; see `segrt.cuda`."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx_ir as ir
+
+from segrt.cuda import driver
+from segrt.errors import UnavailableError, UnsupportedLayerError
+from segrt.graph.fix_shapes import fix_shapes
+from segrt.targets._base import REGISTRY, Array, Availability, Built, Lowering, Session, Target
+from segrt.targets._engine import library_version, precision_error, save_model
+from segrt.targets._measure import measure, sample_feeds
+from segrt.targets._session import CheckedSession
+from segrt.types import BuildOptions, Precision
+
+if TYPE_CHECKING:
+    from segrt.cuda.engine import Engine, StepTime
+
+_PRECISIONS = (Precision.FP32, Precision.TF32, Precision.FP16, Precision.BF16)
+# Each set of sizes has its own memory plan and graph; the ones used last are kept.
+_KEPT_SIZES = 4
+
+LOWERINGS = (
+    Lowering(upsampling_forms=("subpixel", "resize")),
+    Lowering(upsampling_forms=("resize",)),
+)
+
+
+class CudaSession(CheckedSession):
+    """A graph in the own engine, on one GPU with a stream of its own."""
+
+    def __init__(self, model: ir.Model, precision: Precision, device: int = 0) -> None:
+        super().__init__(model)
+        from segrt.cuda.cudnn_graph import Library
+
+        self._model = model
+        self._precision = precision
+        self._gpu = driver.Gpu(device)
+        self._library = Library(self._gpu)
+        self._engines: OrderedDict[tuple[tuple[int, ...], ...], Engine] = OrderedDict()
+        # Sizes that are all known are planned now, so that refusals come at opening.
+        if all(None not in spec.shape for spec in self.inputs):
+            self.engine([tuple(size or 0 for size in spec.shape) for spec in self.inputs])
+
+    def engine(self, shapes: Sequence[tuple[int, ...]]) -> Engine:
+        """Return the engine for these input shapes; planned and tuned at first use."""
+        from segrt.cuda.engine import Engine
+
+        key = tuple(shapes)
+        if key in self._engines:
+            self._engines.move_to_end(key)
+            return self._engines[key]
+        while len(self._engines) >= _KEPT_SIZES:
+            self._engines.popitem(last=False)[1].close()
+        named = {spec.name: shape for spec, shape in zip(self.inputs, key, strict=True)}
+        fixed = fix_shapes(self._model, named)
+        self._gpu.use()
+        self._engines[key] = Engine(fixed, self._precision, self._gpu, self._library)
+        return self._engines[key]
+
+    def profile(self, shapes: Sequence[tuple[int, ...]]) -> list[StepTime]:
+        """Time every step at these input shapes."""
+        return self.engine(shapes).profile()
+
+    def _infer(self, arrays: Sequence[Array]) -> Sequence[Array]:
+        engine = self.engine([array.shape for array in arrays])
+        return engine.run(arrays)
+
+    def _free(self) -> None:
+        for engine in self._engines.values():
+            engine.close()
+        self._engines.clear()
+        self._library.close()
+        self._gpu.close()
+
+
+class Cuda(Target):
+    """cuDNN's convolutions and own kernels, the whole network one CUDA graph."""
+
+    name = "cuda"
+
+    def availability(self) -> Availability:
+        """Say whether the libraries, a driver and a GPU are there."""
+        problem = driver.missing()
+        if problem is None:
+            text = f"cuda-core {library_version('cuda-core')}, cuDNN frontend "
+            return Availability(True, True, text + library_version("nvidia-cudnn-frontend"))
+        return Availability(False, False, problem, f"run: {driver.INSTALL}")
+
+    def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
+        """Return the merged form first, then plain upsampling."""
+        return LOWERINGS
+
+    def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
+        """Time both lowerings; write the faster one's graph."""
+        self._check(options)
+        feeds = sample_feeds(models[0])
+        sessions: dict[int, Session] = {}
+        try:
+            for index, model in enumerate(models):
+                try:
+                    sessions[index] = self._open(model, options, feeds)
+                except UnsupportedLayerError:
+                    # Another lowering may do without what this one asks for.
+                    if index == len(models) - 1 and not sessions:
+                        raise
+            timings = measure(sessions, feeds)
+        finally:
+            for session in sessions.values():
+                session.close()
+        index = min(timings, key=lambda key: timings[key].fastest_ms)
+        save_model(models[index], folder / "model.onnx")
+        return Built({"library": self.name, "version": library_version("cuda-core")}, index)
+
+    def open(self, folder: Path, engine: Mapping[str, Any], options: BuildOptions) -> Session:
+        """Open a session on ``folder/model.onnx``."""
+        return self.open_model(ir.load(folder / "model.onnx"), options)
+
+    def open_model(self, model: ir.Model, options: BuildOptions) -> Session:
+        """Open a session on a graph in memory."""
+        self._check(options)
+        return CudaSession(model, options.precision)
+
+    def _open(self, model: ir.Model, options: BuildOptions, feeds: Mapping[str, Array]) -> Session:
+        """Open a session and plan it for these feeds, so that a refusal comes now."""
+        session = CudaSession(model, options.precision)
+        try:
+            session.engine([feeds[spec.name].shape for spec in session.inputs])
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def _check(self, options: BuildOptions) -> None:
+        if options.precision not in _PRECISIONS:
+            raise precision_error(
+                self.name, options.precision, "fp32, tf32, fp16 or bf16", "choose one of these"
+            )
+        problem = driver.missing()
+        if problem is not None:
+            raise UnavailableError(
+                "target 'cuda' is not available here",
+                found=problem,
+                hint=f"install an NVIDIA driver and run: {driver.INSTALL}",
+            )
+
+
+REGISTRY.register("cuda")(Cuda())

@@ -1,0 +1,39 @@
+"""Every kernel compiles for every GPU generation, without a GPU."""
+
+from __future__ import annotations
+
+import pytest
+
+from segrt.cuda.driver import compile_source
+from segrt.cuda.kernels._base import REGISTRY
+
+ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
+pytest.importorskip("cuda.core", reason="cuda-core is not installed")
+
+
+def test_kernels_are_registered():
+    assert {"nearest", "bilinear", "pooling", "first_convolution"} <= set(REGISTRY.names())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("name", REGISTRY.names())
+def test_compiles(name: str, architecture: str):
+    kernel = REGISTRY.find(name)
+    assert kernel is not None
+    assert kernel.cases
+    digits = architecture.removeprefix("sm_")
+    capability = (int(digits[:-1]), int(digits[-1]))
+    for spec in kernel.cases[:4]:
+        launch = kernel.launch(spec)
+        if capability < kernel.capability:
+            continue
+        cubin = compile_source(launch.source, architecture, launch.entry)
+        assert cubin[:4] == b"\x7fELF"
+        assert launch.entry.encode() in cubin
+
+
+def test_a_wrong_source_is_an_engine_error():
+    from segrt.errors import EngineError
+
+    with pytest.raises(EngineError, match="broken"):
+        compile_source("__global__ void broken( {", "sm_90", "broken")

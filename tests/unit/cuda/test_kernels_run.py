@@ -1,0 +1,75 @@
+"""Every kernel against its NumPy reference, on a GPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from segrt.cuda.kernels._base import REGISTRY
+from segrt.cuda.views import View, decode, encode
+
+CASES = [
+    pytest.param(kernel, spec, id=f"{name}-{index}")
+    for name, kernel in REGISTRY
+    for index, spec in enumerate(kernel.cases)
+]
+# Relative L2: what rounding the result to the type explains, and float32 sums.
+BOUND = {"fp32": 2e-6, "fp16": 5e-4, "bf16": 4e-3, "uint8": 0.0}
+
+
+@pytest.fixture(scope="module")
+def gpu():
+    from segrt.cuda.driver import Gpu
+
+    opened = Gpu()
+    yield opened
+    opened.close()
+
+
+def _image(view: View, seed: int) -> np.ndarray:
+    """Random memory for a view: the whole span, as the host encodes it."""
+    rng = np.random.default_rng(seed)
+    shape = (view.n, view.h, view.w, view.pitch)
+    if view.dtype == "uint8":
+        return rng.integers(0, 256, shape, np.uint8)
+    return encode(rng.normal(size=shape), view.dtype)
+
+
+def _slice(memory: np.ndarray, view: View) -> np.ndarray:
+    part = memory[..., view.offset : view.offset + view.c]
+    return decode(np.ascontiguousarray(part), view.dtype).astype(np.float64)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("kernel", "spec"), CASES)
+def test_agrees_with_its_reference(gpu, kernel, spec):
+    images = [_image(view, seed) for seed, view in enumerate(spec.sources)]
+    parameters = kernel.parameters(spec, 7)
+    target = spec.target
+    # Poison: NaN in every type of floating point; what is not written is found.
+    poison = np.full((target.n, target.h, target.w, target.pitch * target.item_bytes), 0xFF, "u1")
+    buffers = [gpu.upload(array, "test") for array in (*images, *parameters, poison)]
+    pointers = [int(buffer.handle) for buffer in buffers]
+    for index, view in enumerate(spec.sources):
+        pointers[index] += view.offset * view.item_bytes
+    pointers[-1] += target.offset * target.item_bytes
+    launch = kernel.launch(spec)
+    gpu.put(gpu.configuration(launch), gpu.kernel(launch), pointers)
+    staging, memory = gpu.pinned(poison.size)
+    buffers[-1].copy_to(staging, stream=gpu.stream)
+    gpu.stream.sync()
+    types = {"fp32": np.float32, "fp16": np.float16, "bf16": np.uint16, "uint8": np.uint8}
+    result = memory.copy().view(types[target.dtype])
+    result = result.reshape(target.n, target.h, target.w, target.pitch)
+    found = _slice(result, target)
+    wanted = kernel.reference(
+        spec, [_slice(i, v) for i, v in zip(images, spec.sources, strict=True)], parameters
+    )
+    error = np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
+    assert error <= BOUND[target.dtype]
+    # Nothing beside the slice was touched.
+    outside = np.delete(result, np.s_[target.offset : target.offset + target.c], axis=3)
+    assert np.all(outside.view(np.uint8) == 0xFF)
+    for buffer in buffers:
+        buffer.close(gpu.stream)
+    staging.close()
