@@ -22,16 +22,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.fixture(autouse=True)
-def _needs_gpu(request: pytest.FixtureRequest) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip tests marked ``gpu`` where none can be used, or fail them if one was required."""
-    if request.node.get_closest_marker("gpu") is None:
+    if item.get_closest_marker("gpu") is None:
         return
     from segrt.cuda.driver import missing
 
     problem = missing()
     if problem is None:
         return
-    if request.config.getoption("--require-gpu"):
+    if item.config.getoption("--require-gpu"):
         pytest.fail(f"a GPU was required: {problem}")
     pytest.skip(problem)

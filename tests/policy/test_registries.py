@@ -10,6 +10,7 @@ from segrt._registry import Registry, RegistryError
 # Module that holds the registry -> folder whose plain files fill it.
 REGISTRIES = {
     "segrt.checks._base": "segrt/checks/rules",
+    "segrt.cuda.kernels._base": "segrt/cuda/kernels",
     "segrt.importers._base": "segrt/importers",
     "segrt.importers.layers._base": "segrt/importers/layers",
     "segrt.passes._base": "segrt/passes",
