@@ -162,24 +162,36 @@ class Chooser:
         if narrow is not None and self._gpu.capability >= (8, 0):
             arranged = narrow_convolution.arrange(taps, source.dtype)
             yield self._kernel(job, "narrow_convolution", narrow, arranged, operation.bias)
-        yield from self._library_convolution(job, operation)
+        own = first is not None or narrow is not None
+        yield from self._library_convolution(job, operation, last_resort=not own)
 
     def _library_convolution(
-        self, job: Job, operation: Convolution | TransposedConvolution
+        self,
+        job: Job,
+        operation: Convolution | TransposedConvolution,
+        *,
+        last_resort: bool = True,
     ) -> Iterator[Proposal]:
         views = (job.views[0], job.target)
         # With all of them refused for FP32 but a few, those few may come late.
-        most = _MOST_PLANS if self._precision is not Precision.FP32 else _ALL_PLANS
-        kernel: list[int] = []
+        exact = self._precision is Precision.FP32
         found = False
+        kernel: list[int] = []
         for bias in dict.fromkeys(("fp32", job.target.dtype, "")):
             if found and not bias:
                 return
-            graph = convolution_graph(self._library, operation, views, self._precision, bias=bias)
+            graph = convolution_graph(
+                self._library,
+                operation,
+                views,
+                self._precision,
+                bias=bias,
+                fallback=exact or (last_resort and not bias),
+            )
             if graph is None:
                 continue
             found = True
-            for index, plan in graph.plans(most):
+            for index, plan in graph.plans(_ALL_PLANS if exact else _MOST_PLANS):
                 yield self._plan(job, operation, (graph, index, plan), kernel)
 
     def _plan(

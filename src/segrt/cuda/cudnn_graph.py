@@ -100,6 +100,7 @@ def convolution_graph(
     precision: Precision,
     *,
     bias: str,
+    fallback: bool,
 ) -> ConvolutionGraph | None:
     """Make the graph of a convolution and ask for plans.
 
@@ -110,6 +111,7 @@ def convolution_graph(
         precision: FP32 refuses plans on the tensor cores, which round their inputs to TF32.
         bias: Element type of a bias (and ReLU) inside the graph, "" leaves both out. The type
             decides which of cuDNN's engines can be had, and neither kind is always faster.
+        fallback: Ask for the plans of last resort too; some take minutes to build.
 
     Returns:
         None where cuDNN has no plan.
@@ -126,7 +128,8 @@ def convolution_graph(
         ends = _describe(library, graph, operation, views, bias)
         graph.validate()
         graph.build_operation_graph()
-        graph.create_execution_plans([module.heur_mode.A, module.heur_mode.FALLBACK])
+        modes = [module.heur_mode.A, module.heur_mode.FALLBACK]
+        graph.create_execution_plans(modes if fallback else modes[:1])
         if precision is Precision.FP32:
             notes = module.numerical_note
             graph.deselect_numeric_notes([notes.TENSOR_CORE, notes.DOWN_CONVERT_INPUTS])
