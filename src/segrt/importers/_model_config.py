@@ -276,12 +276,24 @@ def _class_of(entry: JsonObject) -> tuple[str, str]:
     registered = entry.get("registered_name")
     if isinstance(registered, str) and ">" in registered:
         return class_name, registered.rpartition(">")[0]
-    if isinstance(module, str) and "ops" in module.split("."):
-        # `x + 1` or `keras.ops.concatenate`: an operation, called and configured unlike the
-        # layer that may share its class name (concatenate's default axis is another one).
+    if _is_operation(entry, module):
         return class_name, "keras.ops"
     own = not isinstance(module, str) or module.split(".")[0] in ("keras", "tf_keras", "tensorflow")
     return class_name, "" if own else str(module)
+
+
+def _is_operation(entry: JsonObject, module: Any) -> bool:
+    """Say whether an entry is an operation of Keras 3, such as `x + 1` or `keras.ops.concatenate`.
+
+    It is called and configured unlike the layer that may share its class name: concatenate's
+    default axis is another one.
+    """
+    if isinstance(module, str):
+        return "ops" in module.split(".")
+    # Keras 3 writes no modules into HDF5; there only the settings that every layer has tell.
+    nodes, config = entry.get("inbound_nodes"), entry.get("config")
+    keras_3 = isinstance(nodes, list) and bool(nodes) and isinstance(nodes[0], dict)
+    return keras_3 and isinstance(config, dict) and not {"trainable", "dtype"} & set(config)
 
 
 def _list(value: Any) -> list[Any]:

@@ -51,17 +51,18 @@ def test_an_operation_never_gets_a_layers_defaults(tmp_path):
         import_model(write(tmp_path, operation("Concatenate", "join", {}, "conv", "conv")), None)
 
 
-def test_the_layer_of_the_same_class_is_converted(tmp_path):
-    entry = {
-        **operation(
-            "Add",
-            "add",
-            {},
-        ),
-        "module": "keras.layers",
-        "registered_name": None,
-    }
-    tensors = keras3_call("conv", "conv")[0]["args"]
-    entry["inbound_nodes"] = [{"args": [tensors], "kwargs": {}}]
+def test_hdf5_has_no_modules(tmp_path):
+    entry = operation("Add", "add", {}, "conv", 1.0)
+    del entry["module"], entry["registered_name"]
+    with pytest.raises(UnsupportedLayerError) as caught:
+        import_model(write(tmp_path, entry), None)
+    assert caught.value.layers == [("add", "keras.ops>Add")]
+
+
+@pytest.mark.parametrize("module", ["keras.layers", None])
+def test_the_layer_of_the_same_class_is_converted(module, tmp_path):
+    settings = {} if module else {"trainable": True, "dtype": "float32"}
+    entry = {**operation("Add", "add", settings), "module": module, "registered_name": None}
+    entry["inbound_nodes"] = [{"args": [keras3_call("conv", "conv")[0]["args"]], "kwargs": {}}]
     model = import_model(write(tmp_path, entry), None)
     assert [value.name for value in model.graph.outputs] == ["add"]
