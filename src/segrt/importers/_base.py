@@ -65,7 +65,9 @@ def import_model(path: Path, architecture: Path | None) -> ir.Model:
         f"{path} is of no known format",
         found=f"a file of {path.stat().st_size} bytes that begins with {head!r}",
         wanted="; ".join(importer.description for _, importer in REGISTRY),
-        hint="save the whole model from Keras: model.save('model.h5') or model.save('model.keras')",
+        hint="this looks like an architecture: give the file of weights, with this beside it"
+        if head.lstrip().startswith(b"{")
+        else "save the whole model from Keras: model.save('model.h5') or model.save('model.keras')",
     )
 
 

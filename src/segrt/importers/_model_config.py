@@ -12,6 +12,7 @@ from typing import Any
 
 from segrt.errors import ModelFileError
 from segrt.importers._arguments import is_index, keras2_argument, keras3_argument, plain
+from segrt.importers._call_numbers import count_calls_from_zero
 from segrt.importers._layer_graph import (
     JsonObject,
     KerasLayer,
@@ -19,7 +20,6 @@ from segrt.importers._layer_graph import (
     LayerCall,
     LayerGraph,
     TensorRef,
-    map_tensors,
 )
 
 _FUNCTIONAL_CLASSES = {"Model", "Functional"}
@@ -100,7 +100,7 @@ class _ModelReader:
         inputs, _ = self._refs(config.get("input_layers"), "input_layers")
         outputs, output_names = self._refs(config.get("output_layers"), "output_layers")
         graph = LayerGraph(name, layers, inputs, outputs, output_names, self._version)
-        _count_calls_from_zero(graph)
+        count_calls_from_zero(graph)
         self._check_refs(graph)
         return graph
 
@@ -233,37 +233,6 @@ class _ModelReader:
         return ModelFileError(
             f"{self._what}: {message}", found=found, hint="save the model again from Keras"
         )
-
-
-def _count_calls_from_zero(graph: LayerGraph) -> None:
-    """Renumber references to nested models.
-
-    In Keras 2 a model that was built on an input owns call 0 itself, and the file keeps only the
-    calls behind it: they are numbered from 1. (Not so in Keras 3, nor for a Sequential that was
-    built by its first call.) Every kept call leads to an output, so the largest number tells.
-    """
-    calls = [call for layer in graph.layers.values() for call in layer.calls]
-    refs = [*graph.outputs, *(ref for call in calls for ref in call.tensors())]
-    shifted = set()
-    for name, layer in graph.layers.items():
-        used = [ref.call for ref in refs if ref.layer == name]
-        if layer.model is not None and used and max(used) == len(layer.calls) and min(used) > 0:
-            shifted.add(name)
-
-    def shift(ref: TensorRef) -> TensorRef:
-        moved = ref.layer in shifted
-        return TensorRef(ref.layer, ref.call - 1, ref.tensor) if moved else ref
-
-    if shifted:
-        graph.outputs = [shift(ref) for ref in graph.outputs]
-        for layer in graph.layers.values():
-            layer.calls = [
-                LayerCall(
-                    map_tensors(call.args, shift),
-                    {key: map_tensors(value, shift) for key, value in call.kwargs.items()},
-                )
-                for call in layer.calls
-            ]
 
 
 def _class_of(entry: JsonObject) -> tuple[str, str]:

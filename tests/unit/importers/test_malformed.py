@@ -309,6 +309,13 @@ def unknown_layers(folder):
     return kf.write_h5(folder / "m.h5", config=kf.model_config(layers), weights={})
 
 
+@case(ModelFileError, "looks like an architecture")
+def architecture_in_place_of_the_model(folder):
+    path = folder / "m.json"
+    path.write_text(json.dumps(kf.model_config()))
+    return path
+
+
 @case(UsageError, "without an architecture")
 def weights_only(folder):
     path = folder / "w.h5"
