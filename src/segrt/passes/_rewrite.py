@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from segrt.errors import PassError
 from segrt.graph import metadata
 from segrt.graph.builder import AttributeValue, GraphBuilder
 
@@ -79,6 +81,21 @@ class Rewriter(GraphBuilder):
         """Keep what was made."""
         self._nodes, self._constants = [], []
 
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Keep what is made inside; take it back, and nothing older, if it is refused.
+
+        Raises:
+            PassError: What was raised inside.
+        """
+        self.commit()
+        try:
+            yield
+        except PassError:
+            self.rollback()
+            raise
+        self.commit()
+
     def rollback(self) -> None:
         """Take back what was made since `at` or `commit`; nothing else may use it."""
         for node in reversed(self._nodes):
@@ -89,6 +106,11 @@ class Rewriter(GraphBuilder):
                 self.graph.initializers.pop(value.name, None)
                 self._taken.discard(value.name)
         self.commit()
+
+
+def refusal(error: PassError) -> str:
+    """Return why a rewrite was refused, in one line."""
+    return f"{error.message}: {error.found}" if error.found else error.message
 
 
 def constant_array(value: ir.Value | None) -> npt.NDArray[Any] | None:

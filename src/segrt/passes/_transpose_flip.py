@@ -46,14 +46,10 @@ def flip(rewriter: Rewriter, region: Region) -> Certificate:
     """
     _check(region)
     rewriter.at(next(iter(region.nodes)))
-    try:
+    with rewriter.attempt():
         result = _build(rewriter, region)
         certificates = _certify(region, result)
-    except PassError:
-        rewriter.rollback()
-        raise
     _splice(region, result)
-    rewriter.commit()
     return max(certificates, key=lambda certificate: certificate.error)
 
 

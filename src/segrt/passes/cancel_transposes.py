@@ -15,7 +15,14 @@ from segrt.errors import PassError
 from segrt.graph import metadata
 from segrt.passes._base import REGISTRY, PassContext
 from segrt.passes._proof import prove, ramp
-from segrt.passes._rewrite import Rewriter, nodes_of, prune, replace, subject_of
+from segrt.passes._rewrite import (
+    Rewriter,
+    nodes_of,
+    prune,
+    refusal,
+    replace,
+    subject_of,
+)
 from segrt.passes._transpose_flip import flip
 from segrt.passes._transpose_region import Region, find_region, permutation
 from segrt.types import Certificate, Verdict
@@ -47,10 +54,10 @@ class CancelTransposes:
                 continue
             subject = subject_of(node.outputs[0])
             try:
-                certificate = _merge(rewriter, before, node)
+                with rewriter.attempt():
+                    certificate = _merge(rewriter, before, node)
             except PassError as error:
-                rewriter.rollback()
-                reason = f"{error.message}: {error.found}" if error.found else error.message
+                reason = refusal(error)
                 verdicts.append(Verdict(self.name, subject, False, reason))
                 continue
             reason = f"follows the Transpose {before.name!r}; one or none does the same"

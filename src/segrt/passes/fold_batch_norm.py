@@ -28,6 +28,7 @@ from segrt.passes._rewrite import (
     constant_array,
     nodes_of,
     only_consumer,
+    refusal,
     replace,
     subject_of,
 )
@@ -62,14 +63,11 @@ class FoldBatchNorm:
             refusals = []
             for fold in (_fold_backward, _fold_forward):
                 try:
-                    reason, certificate = fold(rewriter, node)
+                    with rewriter.attempt():
+                        reason, certificate = fold(rewriter, node)
                 except PassError as error:
-                    rewriter.rollback()
-                    text = f"{error.message}: {error.found}" if error.found else error.message
-                    refusals.append(text)
+                    refusals.append(refusal(error))
                     continue
-                # What this fold made must not be taken back when the next one is refused.
-                rewriter.commit()
                 verdicts.append(Verdict(self.name, subject, True, reason, certificate))
                 break
             else:

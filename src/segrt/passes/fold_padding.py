@@ -18,7 +18,14 @@ from segrt.graph.builder import static_shape
 from segrt.passes._base import REGISTRY, PassContext
 from segrt.passes._operators import conv_pads
 from segrt.passes._proof import noise, prove
-from segrt.passes._rewrite import Rewriter, constant_array, nodes_of, replace, subject_of
+from segrt.passes._rewrite import (
+    Rewriter,
+    constant_array,
+    nodes_of,
+    refusal,
+    replace,
+    subject_of,
+)
 from segrt.types import Certificate, Verdict
 
 _NEVER_NEGATIVE = ("Relu", "Sigmoid", "Softmax", "Abs", "Exp", "Softplus", "HardSigmoid")
@@ -38,7 +45,7 @@ class FoldPadding:
             try:
                 certificate = _fold(model, rewriter, node)
             except PassError as error:
-                reason = f"{error.message}: {error.found}" if error.found else error.message
+                reason = refusal(error)
                 verdicts.append(Verdict(self.name, subject, False, reason))
                 continue
             reason = "the operator behind it pads with the same zeros"
@@ -56,14 +63,11 @@ def _fold(model: ir.Model, rewriter: Rewriter, node: ir.Node) -> Certificate:
     made: list[tuple[ir.Node, ir.Value]] = []
     certificates = []
     rewriter.at(readers[0])
-    try:
+    with rewriter.attempt():
         for reader, pads in plans:
             new = _with_pads(rewriter, reader, source, pads)
             made.append((reader, new))
             certificates.append(_certify(reader, new, source))
-    except PassError:
-        rewriter.rollback()
-        raise
     metadata.dissolve(model, padded, "its zeros are now the padding of the operator behind it")
     for reader, new in made:
         replace(reader.outputs[0], new)

@@ -25,6 +25,7 @@ from segrt.passes._rewrite import (
     constant_array,
     nodes_of,
     only_consumer,
+    refusal,
     replace,
     subject_of,
 )
@@ -54,10 +55,10 @@ class FoldPixels:
                 continue
             subject = subject_of(node.outputs[0])
             try:
-                certificate = _fold(model, rewriter, node, kernel)
+                with rewriter.attempt():
+                    certificate = _fold(model, rewriter, node, kernel)
             except PassError as error:
-                rewriter.rollback()
-                reason = f"{error.message}: {error.found}" if error.found else error.message
+                reason = refusal(error)
                 verdicts.append(Verdict(self.name, subject, False, reason))
                 continue
             block = "x".join(map(str, _BLOCKS[kernel.shape[0]]))
@@ -91,7 +92,6 @@ def _fold(model: ir.Model, rewriter: Rewriter, node: ir.Node, kernel: Array) -> 
     for step in chain[:-1]:
         metadata.dissolve(model, step.outputs[0], _GONE)
     replace(last, new)
-    rewriter.commit()
     return certificate
 
 

@@ -15,7 +15,14 @@ from segrt.graph import metadata
 from segrt.graph.builder import static_shape
 from segrt.passes._base import REGISTRY, PassContext
 from segrt.passes._proof import prove, ramp
-from segrt.passes._rewrite import Rewriter, nodes_of, only_consumer, replace, subject_of
+from segrt.passes._rewrite import (
+    Rewriter,
+    nodes_of,
+    only_consumer,
+    refusal,
+    replace,
+    subject_of,
+)
 from segrt.types import Certificate, Verdict
 
 _ACTIVATIONS = [
@@ -56,10 +63,10 @@ class HoistActivations:
                 verdicts.append(Verdict(self.name, subject, False, reason))
                 continue
             try:
-                certificate = _move(rewriter, node, chain)
+                with rewriter.attempt():
+                    certificate = _move(rewriter, node, chain)
             except PassError as error:
-                rewriter.rollback()
-                reason = f"{error.message}: {error.found}" if error.found else error.message
+                reason = refusal(error)
                 verdicts.append(Verdict(self.name, subject, False, reason))
                 continue
             reason = f"{node.op_type} moved before the pixel shuffle, to its convolution"
@@ -102,7 +109,6 @@ def _move(rewriter: Rewriter, node: ir.Node, chain: list[ir.Node]) -> Certificat
         node.outputs[0], value, {source: probe}, claim="bit-equal", what="both signs"
     )
     replace(node.outputs[0], value)
-    rewriter.commit()
     return certificate
 
 

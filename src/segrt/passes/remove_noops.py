@@ -20,7 +20,13 @@ from segrt.passes._base import REGISTRY, PassContext
 from segrt.passes._evaluate import evaluate
 from segrt.passes._proof import ramp, relative_l2
 from segrt.passes._resize_rule import read_rule
-from segrt.passes._rewrite import constant_array, nodes_of, prune, subject_of
+from segrt.passes._rewrite import (
+    constant_array,
+    nodes_of,
+    prune,
+    refusal,
+    subject_of,
+)
 from segrt.types import Certificate, Verdict
 
 _PROBE_ELEMENTS = 1 << 16
@@ -115,7 +121,7 @@ class RemoveNoops:
                 reason = _obstacle(source, node.outputs[0])
                 certificate = None if reason else _certify(node, source)
             except PassError as error:
-                reason, certificate = f"{error.message}: {error.found}", None
+                reason, certificate = refusal(error), None
             if certificate is None:
                 verdicts.append(Verdict(self.name, subject, False, reason))
                 continue

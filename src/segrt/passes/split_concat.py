@@ -23,6 +23,7 @@ from segrt.passes._rewrite import (
     constant_array,
     nodes_of,
     only_consumer,
+    refusal,
     replace,
     subject_of,
 )
@@ -48,10 +49,10 @@ class SplitConcat:
                 verdicts.append(Verdict(self.name, subject, False, reason))
                 continue
             try:
-                certificate = _split(model, rewriter, concat, conv)
+                with rewriter.attempt():
+                    certificate = _split(model, rewriter, concat, conv)
             except PassError as error:
-                rewriter.rollback()
-                reason = f"{error.message}: {error.found}" if error.found else error.message
+                reason = refusal(error)
                 verdicts.append(Verdict(self.name, subject, False, reason))
                 continue
             reason = f"{len(concat.inputs)} convolutions, added, instead of a copy of its parts"
@@ -93,7 +94,6 @@ def _split(model: ir.Model, rewriter: Rewriter, concat: ir.Node, conv: ir.Node) 
     certificate = prove(conv.outputs[0], total, feeds, claim="up to rounding", what="float64 probe")
     metadata.dissolve(model, concat.outputs[0], _GONE)
     replace(conv.outputs[0], total)
-    rewriter.commit()
     return certificate
 
 

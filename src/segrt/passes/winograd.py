@@ -28,7 +28,14 @@ from segrt.graph.builder import static_shape
 from segrt.passes._base import REGISTRY, PassContext
 from segrt.passes._operators import conv_pads
 from segrt.passes._proof import noise, prove
-from segrt.passes._rewrite import Rewriter, constant_array, nodes_of, replace, subject_of
+from segrt.passes._rewrite import (
+    Rewriter,
+    constant_array,
+    nodes_of,
+    refusal,
+    replace,
+    subject_of,
+)
 from segrt.types import Certificate, Verdict
 
 Matrix: TypeAlias = npt.NDArray[np.float64]
@@ -97,10 +104,10 @@ class Winograd:
                 verdicts.append(Verdict(self.name, subject, False, reason))
                 continue
             try:
-                certificate = _rewrite(rewriter, site)
+                with rewriter.attempt():
+                    certificate = _rewrite(rewriter, site)
             except PassError as error:
-                rewriter.rollback()
-                reason = f"{error.message}: {error.found}" if error.found else error.message
+                reason = refusal(error)
                 verdicts.append(Verdict(self.name, subject, False, reason))
                 continue
             reason = f"{gain:.2f} times fewer products as {_IN * _IN} matrix products"
@@ -151,7 +158,6 @@ def _rewrite(rewriter: Rewriter, site: _Site) -> Certificate:
         what="float64 probe",
     )
     replace(node.outputs[0], new)
-    rewriter.commit()
     return certificate
 
 

@@ -10,7 +10,7 @@ from segrt.errors import PassError, UsageError
 from segrt.graph import metadata
 from segrt.passes._base import PassContext
 from segrt.passes._proof import noise, prove, ramp
-from segrt.passes._rewrite import Rewriter, replace
+from segrt.passes._rewrite import Rewriter, refusal, replace
 from segrt.passes.upsampling._base import (
     REGISTRY,
     Candidate,
@@ -44,7 +44,7 @@ def rewrite(model: ir.Model, context: PassContext) -> Sequence[Verdict]:
             try:
                 certificate = _apply(model, rewriter, site, candidate)
             except PassError as error:
-                verdicts.append(Verdict(subject, site.layer, False, _reason(error)))
+                verdicts.append(Verdict(subject, site.layer, False, refusal(error)))
                 continue
             changed = candidate.build is not None
             reason = candidate.reason if changed else f"stays: {candidate.reason}"
@@ -118,14 +118,10 @@ def _examine(rewriter: Rewriter, site: Site, form: Form) -> FormOption:
     try:
         _, certificate = _prove(rewriter, site, candidate)
     except PassError as error:
-        return FormOption(form.name, False, _reason(error))
+        return FormOption(form.name, False, refusal(error))
     finally:
         rewriter.rollback()
     return FormOption(form.name, True, candidate.reason, certificate)
-
-
-def _reason(error: PassError) -> str:
-    return f"{error.message}: {error.found}" if error.found else error.message
 
 
 def _prove(
@@ -149,15 +145,11 @@ def _prove(
 def _apply(
     model: ir.Model, rewriter: Rewriter, site: Site, candidate: Candidate
 ) -> Certificate | None:
-    try:
+    with rewriter.attempt():
         new, certificate = _prove(rewriter, site, candidate)
-    except PassError:
-        rewriter.rollback()
-        raise
     if candidate.build is None:
         return certificate
     for value, reason in candidate.dissolves.items():
         metadata.dissolve(model, value, reason)
     replace(candidate.replaces, new)
-    rewriter.commit()
     return certificate
