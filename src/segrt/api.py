@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy.typing as npt
 
 from segrt.errors import UsageError
-from segrt.types import BuildOptions, Precision, Preprocess, Verdict
+from segrt.types import BuildOptions, LoadOptions, Precision, Preprocess, Verdict
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -57,7 +57,8 @@ def load(path: StrPath, *, architecture: StrPath | None = None) -> ir.Model:
     """
     from segrt.importers._base import import_model
 
-    return import_model(Path(path), None if architecture is None else Path(architecture))
+    options = LoadOptions(architecture=None if architecture is None else Path(architecture))
+    return import_model(Path(path), options)
 
 
 def lower(
@@ -104,7 +105,6 @@ def check(
     model: ir.Model | StrPath,
     *,
     target: str,
-    architecture: StrPath | None = None,
     gpu: str | None = None,
 ) -> CheckReport:
     """Say of every Keras layer whether a target runs it, without a GPU and without TensorRT.
@@ -112,19 +112,15 @@ def check(
     Args:
         model: A graph as `load` returned it, or a model file.
         target: ``tensorrt:8.6``, ``rtx:1.7``, ``jetpack:6.2``, ``cuda`` or a CPU target.
-        architecture: See `load`.
         gpu: Ask about this compute capability too, such as ``8.6``.
 
     Raises:
         UsageError: An unknown target, version or GPU; it lists those known.
         SegrtError: As `load`.
     """
-    import onnx_ir as ir
-
     from segrt.checks._check import check_model
 
-    graph = model if isinstance(model, ir.Model) else load(model, architecture=architecture)
-    return check_model(graph, target, gpu)
+    return check_model(_graph(model), target, gpu)
 
 
 def list_weights(path: StrPath) -> WeightListing:
@@ -141,20 +137,13 @@ def list_weights(path: StrPath) -> WeightListing:
     return read(Path(path))
 
 
-def convert(
-    path: StrPath,
-    output: StrPath,
-    *,
-    architecture: StrPath | None = None,
-    optimize: bool = False,
-) -> ir.Model:
-    """Write a model file as ONNX (opset 18), or its weights alone in TensorRT's order.
+def convert(model: ir.Model | StrPath, output: StrPath, *, optimize: bool = False) -> ir.Model:
+    """Write a model as ONNX (opset 18), or its weights alone in TensorRT's order.
 
     Args:
-        path: The model file, see `load`.
+        model: A graph as `load` returned it, or a model file.
         output: The file to write. ``.safetensors``, ``.h5`` and ``.hdf5``: the weights alone, as
             `segrt.graph.export_weights` says. Any other name: ONNX.
-        architecture: See `load`.
         optimize: Write the graph after the passes (with resize kept where it is exact) instead of
             the one before any rewrite.
 
@@ -174,14 +163,14 @@ def convert(
         raise UsageError(
             "weights are written as they were trained", found="optimize", hint="leave it out"
         )
-    model = load(path, architecture=architecture)
+    graph = _graph(model)
     if only_weights:
-        export_weights.export_weights(model, Path(output))
-        return model
+        export_weights.export_weights(graph, Path(output))
+        return graph
     if optimize:
-        model, _ = run_passes(model, PassContext())
-    save_graph(model, Path(output))
-    return model
+        graph, _ = run_passes(graph, PassContext())
+    save_graph(graph, Path(output))
+    return graph
 
 
 def build(
@@ -189,7 +178,6 @@ def build(
     *,
     target: str = "cpu",
     output: StrPath | None = None,
-    architecture: StrPath | None = None,
     precision: Precision | str = Precision.FP32,
     threads: int | None = None,
     batch: int | None = None,
@@ -205,7 +193,6 @@ def build(
         target: ``cpu`` (the faster of the two here), ``onnxruntime``, ``openvino``,
             ``tensorrt-rtx`` or ``tensorrt``.
         output: The package directory to write; None makes one among the temporary files.
-        architecture: See `load`.
         precision: The type the engine computes in; which there are depends on the target.
         threads: Threads of the engine; None leaves it to the library.
         batch: Fixed batch size; None keeps it free, where the target can.
@@ -221,8 +208,6 @@ def build(
         UnavailableError: The target's library or instructions are missing here.
         EngineError: The engine refuses the graph.
     """
-    import onnx_ir as ir
-
     from segrt.graph.rescales_input import rescales_input
     from segrt.graph.specs import input_specs
     from segrt.passes._base import PassContext
@@ -231,7 +216,7 @@ def build(
     from segrt.targets._base import Lowering
     from segrt.targets._build import build_package
 
-    graph = model if isinstance(model, ir.Model) else load(model, architecture=architecture)
+    graph = _graph(model)
     preprocess = preprocess or Preprocess()
     if preprocess.scale is None:
         preprocess = replace(preprocess, scale=1.0 if rescales_input(graph) else 1 / 255)
@@ -413,6 +398,10 @@ def record(
         inputs = _sample(graph, preprocess or Preprocess(), images)
     assert inputs is not None
     return run(model, inputs, output, architecture=architecture, allow_code=allow_code)
+
+
+def _graph(model: ir.Model | StrPath) -> ir.Model:
+    return load(model) if isinstance(model, str | os.PathLike) else model
 
 
 def _contexts(model: ir.Model, target: str, options: BuildOptions) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Literal
 
 Dim = int | None
@@ -111,6 +112,17 @@ class Preprocess:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     channel_order: Literal["rgb", "bgr"] = "rgb"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How a model file is to be read, beyond what it says itself.
+
+    Attributes:
+        architecture: What ``model.to_json()`` returned, for files that hold weights only.
+    """
+
+    architecture: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

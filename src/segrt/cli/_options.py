@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar
@@ -62,6 +63,25 @@ architecture = click.option(
     type=FILE,
     help="What model.to_json() returned, for files that hold weights only.",
 )
+
+
+class Loading(TypedDict):
+    """What `loading` gives a command: the keyword arguments of `segrt.load`."""
+
+    architecture: Path | None
+
+
+def loading(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how a model file is read; the command gets ``loading``."""
+    names = tuple(Loading.__annotations__)
+
+    @functools.wraps(command)
+    def gather(**given: Any) -> Any:
+        return command(loading={name: given.pop(name) for name in names}, **given)
+
+    return architecture(gather)
+
+
 threads = click.option(
     "--threads",
     type=COUNT,

@@ -27,7 +27,7 @@ Examples:
 """,
 )
 @click.argument("model", type=_options.MODEL)
-@_options.architecture
+@_options.loading
 @click.option(
     "-o",
     "--output",
@@ -76,7 +76,7 @@ Examples:
 def command(
     *,
     model: Path,
-    architecture: Path | None,
+    loading: _options.Loading,
     output: Path,
     target: str,
     precision: str,
@@ -96,10 +96,9 @@ def command(
     from segrt.types import Preprocess
 
     package = api.build(
-        model,
+        api.load(model, **loading),
         target=target,
         output=output,
-        architecture=architecture,
         precision=precision,
         threads=threads,
         batch=batch,

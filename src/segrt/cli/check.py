@@ -29,7 +29,7 @@ Examples:
 """,
 )
 @click.argument("model", type=_options.MODEL)
-@_options.architecture
+@_options.loading
 @click.option(
     "--target",
     required=True,
@@ -50,7 +50,7 @@ Examples:
 def command(
     *,
     model: Path,
-    architecture: Path | None,
+    loading: _options.Loading,
     target: str,
     gpu: str | None,
     fail_on: str | None,
@@ -67,7 +67,7 @@ def command(
     from segrt.checks._base import Support
     from segrt.cli import _console
 
-    report = api.check(model, target=target, architecture=architecture, gpu=gpu)
+    report = api.check(api.load(model, **loading), target=target, gpu=gpu)
     if as_json:
         _console.write_json(report.to_dict())
     else:

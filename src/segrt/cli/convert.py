@@ -20,7 +20,7 @@ Examples:
 """,
 )
 @click.argument("model", type=_options.MODEL)
-@_options.architecture
+@_options.loading
 @click.option(
     "-o",
     "--output",
@@ -29,7 +29,7 @@ Examples:
     help="File to write: .onnx, or .safetensors or .h5 for the weights alone.",
 )
 @click.option("--optimize", is_flag=True, help="Write the graph after the exact rewrites.")
-def command(model: Path, architecture: Path | None, output: Path, optimize: bool) -> None:
+def command(model: Path, loading: _options.Loading, output: Path, optimize: bool) -> None:
     """Convert a trained Keras file to ONNX, without Keras.
 
     MODEL is a full-model .h5, a .keras archive, or a file of weights together with --architecture.
@@ -44,7 +44,7 @@ def command(model: Path, architecture: Path | None, output: Path, optimize: bool
     from segrt.cli import _console
     from segrt.graph import export_weights, metadata
 
-    converted = api.convert(model, output, architecture=architecture, optimize=optimize)
+    converted = api.convert(api.load(model, **loading), output, optimize=optimize)
     notes = _console.notes()
     for remark in metadata.remarks(converted):
         notes.print(f"remark: {remark}", style="yellow", markup=False)

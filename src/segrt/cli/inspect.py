@@ -31,7 +31,7 @@ Examples:
 """,
 )
 @click.argument("model", type=_options.MODEL)
-@_options.architecture
+@_options.loading
 @click.option(
     "--upsampling",
     is_flag=True,
@@ -49,7 +49,7 @@ Examples:
 def command(
     *,
     model: Path,
-    architecture: Path | None,
+    loading: _options.Loading,
     upsampling: bool,
     target: str,
     weights: bool,
@@ -63,7 +63,7 @@ def command(
     if weights:
         show_weights(api.list_weights(model), as_json=as_json)
         return
-    loaded = api.load(model, architecture=architecture)
+    loaded = api.load(model, **loading)
     summary = summarise(loaded)
     plans = api.plan_upsampling(loaded, target=target) if upsampling else ()
     if as_json:

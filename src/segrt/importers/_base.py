@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from segrt._registry import Registry
 from segrt.errors import ModelFileError
+from segrt.types import LoadOptions
 
 
 class Importer(Protocol):
@@ -24,7 +25,7 @@ class Importer(Protocol):
         """
         ...
 
-    def read(self, path: Path, architecture: Path | None) -> ir.Model:
+    def read(self, path: Path, options: LoadOptions) -> ir.Model:
         """Read the file.
 
         Raises:
@@ -36,17 +37,18 @@ class Importer(Protocol):
 REGISTRY: Registry[Importer] = Registry("importer", "segrt.importers")
 
 
-def import_model(path: Path, architecture: Path | None) -> ir.Model:
+def import_model(path: Path, options: LoadOptions | None = None) -> ir.Model:
     """Read a model file of any registered format, told apart by content.
 
     Args:
         path: The model file.
-        architecture: Keras' ``model.to_json()`` for files that hold weights only.
+        options: How it is to be read.
 
     Raises:
         ModelFileError: No such file, or of no known format.
     """
-    for file in (path, architecture):
+    options = options or LoadOptions()
+    for file in (path, options.architecture):
         if file is not None and not file.is_file():
             raise ModelFileError(
                 f"no such model file: {file}",
@@ -60,7 +62,7 @@ def import_model(path: Path, architecture: Path | None) -> ir.Model:
         raise ModelFileError(f"{path} cannot be read", found=str(error)) from error
     for _, importer in REGISTRY:
         if importer.recognises(head):
-            return importer.read(path, architecture)
+            return importer.read(path, options)
     raise ModelFileError(
         f"{path} is of no known format",
         found=f"a file of {path.stat().st_size} bytes that begins with {head!r}",

@@ -20,6 +20,7 @@ from segrt.importers._emit import emit
 from segrt.importers._json import MAX_JSON_BYTES, parse_object
 from segrt.importers._model_config import read_model
 from segrt.importers._specs import refuse_unknown_layers
+from segrt.types import LoadOptions
 
 _WEIGHTS = "model.weights.h5"
 # Keras stores archives uncompressed; others may deflate, but weights barely shrink.
@@ -39,12 +40,12 @@ class KerasArchive:
         """Look for a zip's signature."""
         return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
 
-    def read(self, path: Path, architecture: Path | None) -> ir.Model:
+    def read(self, path: Path, options: LoadOptions) -> ir.Model:
         """Read the model; see `segrt.importers._base.Importer`."""
-        if architecture is not None:
+        if options.architecture is not None:
             raise UsageError(
                 f"{path.name} is a full model and brings its own architecture",
-                found=f"--architecture {architecture.name}",
+                found=f"--architecture {options.architecture.name}",
                 hint="leave the architecture out",
             )
         try:

@@ -16,6 +16,7 @@ from segrt.importers._json import MAX_JSON_BYTES, parse_object
 from segrt.importers._layer_graph import JsonObject, LayerGraph
 from segrt.importers._model_config import read_model
 from segrt.importers._specs import refuse_unknown_layers
+from segrt.types import LoadOptions
 
 
 class KerasH5:
@@ -27,18 +28,18 @@ class KerasH5:
         """Look for HDF5's signature."""
         return head.startswith(_hdf5.SIGNATURE)
 
-    def read(self, path: Path, architecture: Path | None) -> ir.Model:
+    def read(self, path: Path, options: LoadOptions) -> ir.Model:
         """Read the model; see `segrt.importers._base.Importer`."""
         with _hdf5.open_hdf5(path, path.name) as file:
             if "model_config" in file.attrs:
-                return self._full(file, path, architecture)
-            return self._weights_only(file, path, architecture)
+                return self._full(file, path, options)
+            return self._weights_only(file, path, options)
 
-    def _full(self, file: h5py.File, path: Path, architecture: Path | None) -> ir.Model:
-        if architecture is not None:
+    def _full(self, file: h5py.File, path: Path, options: LoadOptions) -> ir.Model:
+        if options.architecture is not None:
             raise UsageError(
                 f"{path.name} is a full model and brings its own architecture",
-                found=f"--architecture {architecture.name}",
+                found=f"--architecture {options.architecture.name}",
                 hint="leave the architecture out",
             )
         text = _hdf5.text_attribute(file, "model_config", path.name) or ""
@@ -58,7 +59,8 @@ class KerasH5:
         )
         return emit(graph, source, remarks)
 
-    def _weights_only(self, file: h5py.File, path: Path, architecture: Path | None) -> ir.Model:
+    def _weights_only(self, file: h5py.File, path: Path, options: LoadOptions) -> ir.Model:
+        architecture = options.architecture
         if architecture is None:
             raise UsageError(
                 f"{path.name} holds weights without an architecture",

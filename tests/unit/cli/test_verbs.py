@@ -66,6 +66,7 @@ def test_version(segrt):
 def test_build_hands_on_all_options(segrt, calls, model, tmp_path, monkeypatch):
     from segrt.cli import build
 
+    read = calls("load", "graph")
     made = calls("build", "package")
     shown = []
     monkeypatch.setattr(build, "show", shown.append)
@@ -77,17 +78,19 @@ def test_build_hands_on_all_options(segrt, calls, model, tmp_path, monkeypatch):
     assert (code, err) == (0, "")
     assert shown == ["package"]
     wanted = {
-        "target": "openvino", "output": tmp_path / "p", "architecture": None, "precision": "bf16",
+        "target": "openvino", "output": tmp_path / "p", "precision": "bf16",
         "threads": 2, "batch": 4, "size": (96, 128), "via": None,
         "upsampling": "subpixel",
         "preprocess": Preprocess(1 / 127.5, (1.0,), (0.5, 0.25, 1.0), "bgr"),
     }  # fmt: skip
-    assert made == [((model,), wanted)]
+    assert read == [((model,), {"architecture": None})]
+    assert made == [(("graph",), wanted)]
 
 
 def test_build_by_default_leaves_everything_open(segrt, calls, model, tmp_path, monkeypatch):
     from segrt.cli import build
 
+    calls("load", "graph")
     made = calls("build", "package")
     monkeypatch.setattr(build, "show", lambda package: None)
     assert segrt("build", model, "-o", tmp_path / "p")[0] == 0

@@ -52,15 +52,13 @@ def write(folder, class_name, outputs):
     ],
 )
 def test_outputs_are_the_calls_that_keras_means(class_name, outputs, wanted, tmp_path):
-    model = import_model(write(tmp_path, class_name, outputs), None)
+    model = import_model(write(tmp_path, class_name, outputs))
     assert [value.name for value in model.graph.outputs] == wanted
 
 
 def test_calls_count_from_zero(tmp_path):
     path = write(tmp_path, "Functional", [["inner", 2, 0], ["after", 0, 0]])
-    values = {
-        value.name: value for node in import_model(path, None).graph for value in node.outputs
-    }
+    values = {value.name: value for node in import_model(path).graph for value in node.outputs}
 
     def sources(name):
         producer = values[name].producer()

@@ -342,7 +342,7 @@ def test_bad_file_is_refused(name, tmp_path):
     path = write(tmp_path)
     started = time.perf_counter()
     with pytest.raises(error) as caught:
-        import_model(path, None)
+        import_model(path)
     assert text in str(caught.value)
     assert time.perf_counter() - started < 1.0
     assert not (tmp_path / "executed").exists()
@@ -350,7 +350,7 @@ def test_bad_file_is_refused(name, tmp_path):
 
 def test_unknown_layers_are_listed_all_at_once(tmp_path):
     with pytest.raises(UnsupportedLayerError) as caught:
-        import_model(unknown_layers(tmp_path), None)
+        import_model(unknown_layers(tmp_path))
     assert caught.value.layers == [("first", "MyLayer"), ("conv", "OtherLayer")]
     assert "@keras_layer" in str(caught.value)
     assert "MyLayer: first\n" in str(caught.value)
@@ -365,7 +365,7 @@ def test_a_thousand_unknown_layers_stay_readable(tmp_path):
         tmp_path / "m.h5", config=kf.model_config(layers, outputs=("scale",)), weights={}
     )
     with pytest.raises(UnsupportedLayerError, match="1003 layer") as caught:
-        import_model(path, None)
+        import_model(path)
     assert caught.value.layers == [(name, "Lambda") for name in names]
     assert "Lambda: lambda ... lambda_1000 (1001), lambda_01, scale\n" in str(caught.value)
 
@@ -381,7 +381,7 @@ def test_wrong_types_in_a_configuration_never_escape(tmp_path):
             layers = [kf.input_layer(), kf.conv_layer(**{key: value})]
             path = kf.write_h5(tmp_path / "m.h5", config=kf.model_config(layers))
             try:
-                import_model(path, None)
+                import_model(path)
             except SegrtError:
                 refused += 1
     assert refused > 50
@@ -398,7 +398,7 @@ def test_flipped_bytes_never_escape(seed, tmp_path):
         data[generator.integers(len(data))] = generator.integers(256)
     path.write_bytes(data)
     try:
-        model = import_model(path, None)
+        model = import_model(path)
     except SegrtError:
         return
     assert [value.name for value in model.graph.outputs] == ["conv"]
@@ -418,7 +418,7 @@ from segrt.errors import SegrtError
 from segrt.importers._base import import_model
 for path in json.load(sys.stdin):
     try:
-        import_model(Path(path), None)
+        import_model(Path(path))
     except SegrtError:
         continue
     sys.exit(f"{path} was accepted")

@@ -41,21 +41,21 @@ def test_all_operations_are_listed(tmp_path):
         operation("Multiply", "multiply", {}, "conv", "add"),
     )
     with pytest.raises(UnsupportedLayerError, match="operations, not layers") as caught:
-        import_model(path, None)
+        import_model(path)
     assert caught.value.layers == [("add", "keras.ops>Add"), ("multiply", "keras.ops>Multiply")]
 
 
 def test_an_operation_never_gets_a_layers_defaults(tmp_path):
     """`ops.concatenate` without an axis joins the batch; the layer would join channels."""
     with pytest.raises(UnsupportedLayerError, match="Concatenate"):
-        import_model(write(tmp_path, operation("Concatenate", "join", {}, "conv", "conv")), None)
+        import_model(write(tmp_path, operation("Concatenate", "join", {}, "conv", "conv")))
 
 
 def test_hdf5_has_no_modules(tmp_path):
     entry = operation("Add", "add", {}, "conv", 1.0)
     del entry["module"], entry["registered_name"]
     with pytest.raises(UnsupportedLayerError) as caught:
-        import_model(write(tmp_path, entry), None)
+        import_model(write(tmp_path, entry))
     assert caught.value.layers == [("add", "keras.ops>Add")]
 
 
@@ -64,5 +64,5 @@ def test_the_layer_of_the_same_class_is_converted(module, tmp_path):
     settings = {} if module else {"trainable": True, "dtype": "float32"}
     entry = {**operation("Add", "add", settings), "module": module, "registered_name": None}
     entry["inbound_nodes"] = [{"args": [keras3_call("conv", "conv")[0]["args"]], "kwargs": {}}]
-    model = import_model(write(tmp_path, entry), None)
+    model = import_model(write(tmp_path, entry))
     assert [value.name for value in model.graph.outputs] == ["add"]

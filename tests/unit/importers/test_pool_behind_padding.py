@@ -23,7 +23,7 @@ def write(folder, padding, side):
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize("side", [6, 7, None])
 def test_onnxruntime_by_default(padding, side, tmp_path):
-    model = import_model(write(tmp_path, padding, side), None)
+    model = import_model(write(tmp_path, padding, side))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(
