@@ -34,6 +34,7 @@ class Flavour:
         magic: First four bytes of its plans.
         bf16_deconvolution: Whether a bf16 transposed convolution can be compiled.
         builds_without_gpu: Whether an engine can be built on a machine without a GPU.
+        extra_passes: Optional passes that its engines are better for.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Flavour:
     magic: bytes
     bf16_deconvolution: bool
     builds_without_gpu: bool
+    extra_passes: tuple[str, ...] = ()
 
     def load(self) -> Any:
         """Import the library.
@@ -106,6 +108,7 @@ RTX = Flavour(
     magic=b"vtrt",
     bf16_deconvolution=False,
     builds_without_gpu=True,
+    extra_passes=("slice_pools",),
 )
 
 FULL = Flavour(

@@ -27,7 +27,7 @@ _PLAN = "engines/model.plan"
 _LAYERS = "engines/model.layers.json"
 
 # Native layers first; a deconvolution or a pixel shuffle only where it is asked for.
-LOWERING = Lowering(upsampling_forms=("resize", "deconvolution", "expand"))
+_FORMS = ("resize", "deconvolution", "expand")
 
 
 class TensorRtTarget(Target):
@@ -55,7 +55,7 @@ class TensorRtTarget(Target):
 
     def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
         """Return the one lowering."""
-        return (LOWERING,)
+        return (Lowering(_FORMS, self.flavour.extra_passes),)
 
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
         """Write the graph, the plan and the table of its layers."""
