@@ -104,7 +104,8 @@ class TensorRtTarget(Target):
         plan = (folder / _PLAN).read_bytes()
         check_origin(plan, engine, library=self.name, version=version)
         self._check_plan(plan, version)
-        self._check_gpu(engine)
+        self._check_runs_here()
+        check_gpu(engine)
         return self._session(ir.load(folder / "model.onnx"), plan)
 
     def open_model(self, model: ir.Model, options: BuildOptions) -> Session:
@@ -114,7 +115,7 @@ class TensorRtTarget(Target):
             UnavailableError: It cannot be run here.
             EngineError: TensorRT refuses the graph.
         """
-        self._check_gpu({})
+        self._check_runs_here()
         check_sizes(model)
         with _ONE_AT_A_TIME:
             engine = build_engine(make_network(self.flavour, model, options), options.precision)
@@ -129,19 +130,9 @@ class TensorRtTarget(Target):
     def _check_plan(self, plan: bytes, version: str) -> None:
         check_plan(plan, name=_PLAN, magic=self.flavour.magic, version=version)
 
-    def _check_gpu(self, engine: Mapping[str, Any]) -> None:
+    def _check_runs_here(self) -> None:
         if not self.availability().can_run:
             raise self._unavailable()
-        capability = device.compute_capability()
-        here = "none" if capability is None else dotted(capability)
-        built_for = engine.get("compute_capabilities")
-        if isinstance(built_for, list) and here not in built_for:
-            raise PackageError(
-                "the engine was built for other GPUs",
-                found=f"compute capability {here}",
-                wanted=", ".join(map(str, built_for)),
-                hint="build the package again on this machine",
-            )
 
     def _unavailable(self) -> UnavailableError:
         state = self.availability()
@@ -179,6 +170,25 @@ def check_origin(plan: bytes, engine: Mapping[str, Any], *, library: str, versio
             found=f"sha256 {found}",
             wanted=str(engine.get("plan_sha256")),
             hint="build the package again",
+        )
+
+
+def check_gpu(engine: Mapping[str, Any]) -> None:
+    """Refuse a plan that was built for other GPUs than the one here.
+
+    Raises:
+        PackageError: Names both.
+    """
+    capability = device.compute_capability()
+    here = "unknown" if capability is None else dotted(capability)
+    noted = engine.get("compute_capabilities")
+    built_for = noted if isinstance(noted, list) else []
+    if here not in built_for:
+        raise PackageError(
+            "the engine was built for other GPUs",
+            found=f"compute capability {here}",
+            wanted=", ".join(map(str, built_for)) or None,
+            hint="build the package again on this machine",
         )
 
 
