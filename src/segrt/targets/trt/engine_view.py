@@ -173,11 +173,11 @@ def _filled(row: EngineRow, kernel: Kernel, ends: set[str], precision: Precision
         outputs=tuple(map(_described, kernel["outputs"])),
         at_edge=any(tensor["name"] in ends for tensor in tensors),
         moves_only=moves_only(kernel),
-        wide=_is_wide(kernel, ends, precision),
+        wide=is_wide(kernel, ends, precision),
     )
 
 
-def _is_wide(kernel: Kernel, ends: set[str], precision: Precision) -> bool:
+def is_wide(kernel: Kernel, ends: set[str], precision: Precision) -> bool:
     """Say whether a kernel works in a wider type than asked for; the network's ends may be wide."""
     wanted = _PRODUCTS.get(precision)
     if wanted is not None and kernel["kind"] in _HEAVY:
