@@ -16,7 +16,7 @@ from segrt.types import Precision
 # What the compiler calls its steps; a kernel of nothing else computes nothing.
 _STEPS = re.compile(r"^__myl_((?:[A-Z][a-z]+)+)_")
 _STEP = re.compile(r"[A-Z][a-z]+")
-_MOVING = {"Move", "Copy", "Refo", "Tran", "Resh", "Conc", "Slic", "Cast", "Pad", "Gath"}
+_MOVING = {"Move", "Copy", "Refo", "Tran", "Resh", "Conc", "Repl", "Slic", "Cast"}
 _MOVING_KINDS = {"reformat", "shuffle", "nop", "signal", "wait"}
 # Precision -> what the engine may hold between its kernels.
 _NARROW = {
