@@ -29,7 +29,7 @@ _PLAN = "engines/model.plan"
 _LAYERS = "engines/model.layers.json"
 
 # Native layers first; a deconvolution or a pixel shuffle only where it is asked for.
-_FORMS = ("resize", "deconvolution", "expand")
+LOWERING = Lowering(upsampling_forms=("resize", "deconvolution", "expand"))
 
 
 class TensorRtTarget(Target):
@@ -56,8 +56,8 @@ class TensorRtTarget(Target):
         return replace(options, batch=1) if free and options.batch is None else options
 
     def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
-        """Return the one lowering."""
-        return (Lowering(_FORMS, self.flavour.extra_passes),)
+        """Return the one lowering, with the passes that this library is better for."""
+        return (replace(LOWERING, extra_passes=self.flavour.extra_passes),)
 
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
         """Write the graph, the plan and the table of its layers."""

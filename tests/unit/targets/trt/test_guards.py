@@ -121,12 +121,15 @@ def test_a_plan_that_carries_a_library_is_refused(carrier):
 
 
 def test_four_bytes_that_weights_hold_by_chance_are_no_library(plan):
-    check_plan(plan[:-8] + b"\x7fELF\0\0\0\0", name="p", magic=RTX.magic, version=trt.__version__)
+    lucky = plan[:-8] + b"\x7fELF\0\0\0\0"
+    header = check_plan(lucky, name="p", magic=RTX.magic, version=trt.__version__)
+    assert header == read_plan_header(plan)
 
 
 def test_plans_of_full_tensorrt_hold_elf_kernels(plan):
     foreign = b"ftrt" + plan[4:-8] + b"\x7fELF\2\1\1\0"
-    check_plan(foreign, name="p", magic=FULL.magic, version=trt.__version__)
+    header = check_plan(foreign, name="p", magic=FULL.magic, version=trt.__version__)
+    assert header.magic == FULL.magic
 
 
 def test_a_package_notes_what_its_engine_is(built):
