@@ -21,6 +21,7 @@ from segrt.cuda.operations import (
     TransposedConvolution,
     Upsample,
 )
+from segrt.cuda.quantisation import SCALE, WEIGHT_SCALES
 from segrt.errors import UnsupportedLayerError
 from segrt.graph import metadata
 
@@ -60,7 +61,19 @@ def partition(model: ir.Model) -> Program:
         if len(sizes) == 4:
             shapes[value.name or ""] = sizes
     inputs = tuple(value.name or "" for value in graph.inputs)
-    return Program(tuple(operations), _inner_shapes(operations, shapes), inputs, outputs)
+    inner = _inner_shapes(operations, shapes)
+    return Program(tuple(operations), inner, inputs, outputs, _scales(graph, inner))
+
+
+def _scales(graph: ir.Graph, known: Mapping[str, object]) -> dict[str, float]:
+    """Return the scales noted on values, by the names that operations know them by."""
+    scales = {}
+    for value in [*graph.inputs, *(out for node in graph for out in node.outputs)]:
+        if SCALE in value.meta:
+            name = value.name or ""
+            inner = f"{name}:image"
+            scales[inner if inner in known else name] = float(value.meta[SCALE])
+    return scales
 
 
 def _is_not_image(node: ir.Node) -> bool:
@@ -175,7 +188,7 @@ def _convolution(node: ir.Node, layer: str) -> Operation | None:
     transposed = node.op_type == "ConvTranspose"
     outputs = kernel.shape[1] * groups if transposed else kernel.shape[0]
     kind = TransposedConvolution if transposed else Convolution
-    return kind(
+    found: Operation = kind(
         layer,
         names,
         output,
@@ -186,6 +199,8 @@ def _convolution(node: ir.Node, layer: str) -> Operation | None:
         *padding,
         groups,
     )
+    scales = node.meta.get(WEIGHT_SCALES)
+    return found if scales is None else _with(found, scales=scales)
 
 
 def _resize(node: ir.Node, layer: str) -> Operation | None:

@@ -24,6 +24,8 @@ from segrt.types import Certificate, Verdict
 # A result may hold as many elements as what it was made from (a transposed weight), or this many.
 _SMALL = 4096
 
+# Engines look for dequantised weights: as floats their integers would be lost.
+_KEPT = ("DequantizeLinear",)
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli")
 # What one works out from shapes alone.
 _SHAPES = ("Shape", "Size")
@@ -82,7 +84,7 @@ def _shape_only(node: ir.Node, value: ir.Value) -> list[Array | None] | None:
 
 
 def _is_foldable(node: ir.Node, inputs: list[Array | None]) -> bool:
-    if node.domain != "" or node.op_type in _RANDOM:
+    if node.domain != "" or node.op_type in (*_RANDOM, *_KEPT):
         return False
     if any(output.is_graph_output() or metadata.keras_name(output) for output in node.outputs):
         return False  # an output, or a Keras value, must stay something that a node computes

@@ -34,6 +34,7 @@ _SELFTEST_BOUND = {
     Precision.TF32: 1e-2,
     Precision.FP16: 3e-2,
     Precision.BF16: 1e-1,
+    Precision.INT8: 2e-1,
 }
 _SELFTEST_SIDE = 64
 

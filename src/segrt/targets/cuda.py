@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from segrt.cuda import driver
+from segrt.cuda.quantisation import check_quantisation
 from segrt.errors import UnavailableError, UnsupportedLayerError
 from segrt.graph.fix_shapes import fix_shapes
 from segrt.targets._base import REGISTRY, Array, Availability, Built, Lowering, Session, Target
@@ -21,7 +22,9 @@ from segrt.types import BuildOptions, Precision
 if TYPE_CHECKING:
     from segrt.cuda.engine import Engine, StepTime
 
-_PRECISIONS = (Precision.FP32, Precision.TF32, Precision.FP16, Precision.BF16)
+_PRECISIONS = (
+    Precision.FP32, Precision.TF32, Precision.FP16, Precision.BF16, Precision.INT8,
+)  # fmt: skip
 # Each set of sizes has its own memory plan and graph; the ones used last are kept.
 _KEPT_SIZES = 4
 
@@ -98,7 +101,7 @@ class Cuda(Target):
 
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
         """Time both lowerings; write the faster one's graph."""
-        self._check(options)
+        self._check(options, models[0])
         feeds = sample_feeds(models[0])
         sessions: dict[int, Session] = {}
         try:
@@ -123,7 +126,7 @@ class Cuda(Target):
 
     def open_model(self, model: ir.Model, options: BuildOptions) -> Session:
         """Open a session on a graph in memory."""
-        self._check(options)
+        self._check(options, model)
         return CudaSession(model, options.precision)
 
     def _open(self, model: ir.Model, options: BuildOptions, feeds: Mapping[str, Array]) -> Session:
@@ -136,11 +139,13 @@ class Cuda(Target):
             raise
         return session
 
-    def _check(self, options: BuildOptions) -> None:
+    def _check(self, options: BuildOptions, model: ir.Model) -> None:
         if options.precision not in _PRECISIONS:
             raise precision_error(
-                self.name, options.precision, "fp32, tf32, fp16 or bf16", "choose one of these"
+                self.name, options.precision, "fp32, tf32, fp16, bf16 or int8",
+                "choose one of these",
             )
+        check_quantisation(model, integers=options.precision is Precision.INT8)
         problem = driver.missing()
         if problem is not None:
             raise UnavailableError(
