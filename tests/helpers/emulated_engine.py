@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -38,7 +39,8 @@ def run(
     capability: tuple[int, int] = (9, 0),
 ) -> Ran:
     """Plan a lowered graph for these feeds and run it twice; both must say the same."""
-    monkeypatch.setenv("SEGRT_CACHE", "/nonexistent")
+    # Nothing is remembered from one run to the next.
+    monkeypatch.setenv("SEGRT_CACHE", os.path.join(os.devnull, "none"))
     fixed = fix_shapes(model, {name: array.shape for name, array in feeds.items()})
     gpu = EmulatedGpu(monkeypatch, costs, capability)
     engine = Engine(fixed, Precision(precision), gpu, EmulatedLibrary(gpu))  # type: ignore[arg-type]

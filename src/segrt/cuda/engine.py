@@ -66,10 +66,10 @@ class Engine:
         self._graph: Any = None
         self._jobs: list[Job] = []
         self._choices: list[Choice] = []
-        self._shapes = [tuple(value.shape.numpy()) for value in model.graph.outputs if value.shape]
         if precision is Precision.INT8:
             model = read_quantisation(model)
         program = settle(fuse(partition(model)))
+        self._shapes = [tuple(value.shape.numpy()) for value in model.graph.outputs if value.shape]
         self._chooser = Chooser(gpu, library, precision)
         cache = PlanCache(f"{gpu.name}-{gpu.driver}-cudnn{library.version}-{precision}")
         self._tuner = Tuner(gpu, cache)

@@ -57,8 +57,8 @@ def partition(model: ir.Model) -> Program:
         )
     shapes = {}
     for value in [*graph.inputs, *(out for node in graph for out in node.outputs)]:
-        sizes = tuple(value.shape.numpy()) if value.shape is not None else ()
-        if len(sizes) == 4:
+        sizes = _sizes(value)
+        if sizes is not None:
             shapes[value.name or ""] = sizes
     inputs = tuple(value.name or "" for value in graph.inputs)
     inner = _inner_shapes(operations, shapes)
@@ -77,7 +77,15 @@ def _scales(graph: ir.Graph, known: Mapping[str, object]) -> dict[str, float]:
 
 
 def _is_not_image(node: ir.Node) -> bool:
-    return any(value.shape is None or len(value.shape) != 4 for value in node.outputs)
+    return any(_sizes(value) is None for value in node.outputs)
+
+
+def _sizes(value: ir.Value) -> tuple[int, int, int, int] | None:
+    """Return N C H W (or N H W C) of a batch of images whose sizes are all known."""
+    sizes = [size for size in value.shape or () if isinstance(size, int)]
+    if value.shape is None or len(sizes) != len(value.shape) or len(sizes) != 4:
+        return None
+    return sizes[0], sizes[1], sizes[2], sizes[3]
 
 
 def _rank(graph: ir.Graph, name: str) -> int:

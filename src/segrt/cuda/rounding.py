@@ -48,8 +48,8 @@ def _balanced(exact: Floats, nearest: Floats, dtype: str) -> Floats:
     error = nearest - exact
     other = _neighbour(nearest, np.where(error < 0, np.float32(1), np.float32(-1)), dtype)
     gain = other - nearest
-    # What the move costs for what it brings; weights that are zero are never moved.
-    fixed = (exact == 0) | ~np.isfinite(gain) | (gain == 0)
+    # What the move costs for what it brings; what is exact, such as zero, is never moved.
+    fixed = (error == 0) | ~np.isfinite(gain) | (gain == 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         price = (np.abs(other - exact) - np.abs(error)) / np.abs(gain)
     price[fixed] = np.inf

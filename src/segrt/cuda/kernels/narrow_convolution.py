@@ -211,9 +211,8 @@ class NarrowConvolution:
         plain = weights.reshape(*spec.window, spec.source.c, 8)[..., : spec.target.c]
         size = (spec.target.h, spec.target.w)
         sums = convolve(images[0] / spec.source.scale, plain, spec.before, size)
-        result: Floats = sums + bias
-        if spec.source.dtype == "int8":
-            result = finish(sums, bias, spec.target)
+        integers = spec.source.dtype == "int8"
+        result: Floats = finish(sums, bias, spec.target) if integers else sums + bias
         return np.maximum(result, 0) if spec.relu else result
 
     def _plain(
