@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-
 from quantised import quantise
 
 from segrt.graph import metadata

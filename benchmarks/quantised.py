@@ -61,7 +61,7 @@ def _constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
 
 def _round_activation(graph: ir.Graph, value: ir.Value, scale: float) -> None:
     ends = [
-        _constant(graph, f"{value.name}:scale", np.float32(scale).reshape(())),
+        _constant(graph, f"{value.name}:scale", np.array(scale, np.float32)),
         _constant(graph, f"{value.name}:point", np.zeros((), np.int8)),
     ]
     readers = list(value.uses())

@@ -10,7 +10,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from helpers.cuda_emulator import EmulatedGpu, EmulatedLibrary
+from helpers.cuda_emulator import EmulatedGpu
+from helpers.cudnn_emulator import EmulatedLibrary
 from segrt.cuda.engine import Engine
 from segrt.graph.fix_shapes import fix_shapes
 from segrt.types import Precision
@@ -40,7 +41,7 @@ def run(
 ) -> Ran:
     """Plan a lowered graph for these feeds and run it twice; both must say the same."""
     # Nothing is remembered from one run to the next.
-    monkeypatch.setenv("SEGRT_CACHE", os.path.join(os.devnull, "none"))
+    monkeypatch.setenv("SEGRT_CACHE", f"{os.devnull}/none")
     fixed = fix_shapes(model, {name: array.shape for name, array in feeds.items()})
     gpu = EmulatedGpu(monkeypatch, costs, capability)
     engine = Engine(fixed, Precision(precision), gpu, EmulatedLibrary(gpu))  # type: ignore[arg-type]

@@ -12,8 +12,12 @@ from segrt.graph.infer_shapes import infer_shapes
 
 def quantise(model: ir.Model, feeds: list[dict[str, np.ndarray]], folder: Path) -> ir.Model:
     """Return what ONNX Runtime's static quantiser makes of a graph, symmetric in int8."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType
-    from onnxruntime.quantization import quantize_static
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import segrt
+from helpers.cuda_refusals import REFUSED
 from segrt.errors import UnsupportedLayerError
 from segrt.passes._base import PassContext
 from segrt.passes._pipeline import lower
@@ -18,23 +19,6 @@ from segrt.types import BuildOptions
 GOLDENS = Path(__file__).resolve().parents[1] / "golden" / "data" / "keras-3.15"
 FILES = sorted([*GOLDENS.glob("unet_*.keras"), *GOLDENS.glob("[!u]*.keras")])
 BOUND = 1e-5
-# Models that also hold layers the engine has nothing for yet: dense and global ones, a softmax
-# anywhere but at the end, explicit padding.
-REFUSED = {
-    "activation_layers",
-    "activation_names",
-    "activation_objects",
-    "batch_norms",
-    "channels_first",
-    "convolutions",
-    "dictionaries",
-    "many_inputs_outputs",
-    "merging",
-    "pooling",
-    "scaling",
-    "shaping",
-    "transposed_convolutions",
-}
 
 
 @pytest.mark.gpu

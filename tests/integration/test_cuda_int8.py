@@ -15,7 +15,9 @@ from segrt.graph.builder import IR_VERSION, OPSET, GraphBuilder
 from segrt.graph.infer_shapes import infer_shapes
 from segrt.passes._base import PassContext
 from segrt.passes._pipeline import lower
+from segrt.targets._base import REGISTRY
 from segrt.targets.cuda import LOWERINGS
+from segrt.types import BuildOptions, Precision
 
 pytest.importorskip("cuda.core", reason="cuda-core is not installed")
 pytest.importorskip("onnxruntime.quantization", reason="onnxruntime is not installed")
@@ -86,7 +88,7 @@ def _hand_made(scales: tuple[float, float], *, point: int = 0, kind: str = "int8
     def rounded(x: ir.Value, name: str, scale: float) -> ir.Value:
         dtype = np.dtype(kind if name == "a" else "int8")
         ends = [b.constant(f"{name}:scale", np.float32(scale)),
-                b.constant(f"{name}:point", np.array(point if name == "a" else 0, dtype))]  # fmt: skip
+                b.constant(f"{name}:p", np.array(point if name == "a" else 0, dtype))]  # fmt: skip
         q = b.op("QuantizeLinear", [x, *ends], name=f"{name}:q")
         return b.op("DequantizeLinear", [q, *ends], name=f"{name}:dq")
 
@@ -146,3 +148,18 @@ def test_precision_and_quantisation_go_together(nets):
         check_quantisation(plain, integers=True)
     with pytest.raises(UsageError, match="--precision int8"):
         check_quantisation(quantised, integers=False)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu(monkeypatch, nets):
+    """The GPU says what the emulated engine says, but for sums between two integers."""
+    plain, quantised = nets
+    target = REGISTRY.find("cuda")
+    assert target is not None
+    feeds = _feeds(plain, 9)
+    emulated = run(monkeypatch, quantised, feeds, "int8")
+    monkeypatch.undo()
+    with target.open_model(quantised, BuildOptions(precision=Precision.INT8)) as session:
+        found = session.run(feeds)
+    for name, array in emulated.outputs.items():
+        assert _error(found[name], array) <= 5e-3

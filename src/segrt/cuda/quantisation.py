@@ -121,7 +121,8 @@ def _read_activation(graph: ir.Graph, node: ir.Node, source: ir.Value, scale: fl
     # Others read the value as it is: it is kept both ways.
     copy = ir.node("Identity", [source], name=f"{source.name}:quantised")
     value = copy.outputs[0]
-    value.name, value.shape, value.dtype = f"{output.name}:int8", source.shape, source.dtype
+    value.name = f"{output.name}:int8"
+    value.shape, value.type = source.shape, source.type
     value.meta[SCALE] = scale
     graph.insert_before(node, copy)
     output.replace_all_uses_with(value)
@@ -133,7 +134,7 @@ def _end(graph: ir.Graph, output: ir.Value, source: ir.Value) -> None:
     index = next(i for i, value in enumerate(graph.outputs) if value is output)
     if source.is_graph_input() or source.is_graph_output():
         copy = ir.node("Identity", [source], name=f"{name}:copy")
-        copy.outputs[0].shape, copy.outputs[0].dtype = source.shape, source.dtype
+        copy.outputs[0].shape, copy.outputs[0].type = source.shape, source.type
         graph.append(copy)
         source = copy.outputs[0]
     graph.outputs[index] = source

@@ -48,8 +48,9 @@ def takes_integers(operation: Convolution) -> bool:
     if operation.scales is None or operation.groups != 1 or is_head(operation):
         return False
     plain = operation.stride == operation.dilation == (1, 1) and max(window) <= 5
-    few = plain and outputs <= _FEW and inputs % _FEW_INPUTS == 0
-    return few or (outputs % _CHANNELS == 0 and inputs % _CHANNELS == 0)
+    few = bool(outputs <= _FEW and inputs % _FEW_INPUTS == 0)
+    whole = bool(outputs % _CHANNELS == 0 and inputs % _CHANNELS == 0)
+    return (plain and few) or whole
 
 
 class _Settler:

@@ -94,7 +94,7 @@ def encode(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     bf16 and int8 round to nearest even, int8 saturates.
     """
     if dtype == "int8":
-        return np.clip(np.rint(array), -128, 127).astype(np.int8)
+        return np.asarray(np.clip(np.rint(array), -128, 127), np.int8)
     if dtype != "bf16":
         return np.ascontiguousarray(array, dtype=_HOST[dtype])
     bits = np.ascontiguousarray(array, np.float32).view(np.uint32).astype(np.uint64)

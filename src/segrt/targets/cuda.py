@@ -142,7 +142,9 @@ class Cuda(Target):
     def _check(self, options: BuildOptions, model: ir.Model) -> None:
         if options.precision not in _PRECISIONS:
             raise precision_error(
-                self.name, options.precision, "fp32, tf32, fp16, bf16 or int8",
+                self.name,
+                options.precision,
+                "fp32, tf32, fp16, bf16 or int8",
                 "choose one of these",
             )
         check_quantisation(model, integers=options.precision is Precision.INT8)

@@ -111,7 +111,9 @@ def test_the_way_out():
         row, part = i * 8 + lane // 4, lane % 4
         address = row * 64 + ((part ^ (row // 2 & 3)) << 4)
         found = staging[address[:, None] + np.arange(16), 0]
-        np.testing.assert_array_equal(found, pixels[row[:, None], part[:, None] * 16 + np.arange(16)])
+        np.testing.assert_array_equal(
+            found, pixels[row[:, None], part[:, None] * 16 + np.arange(16)]
+        )
 
 
 def test_staging_has_no_bank_conflicts():

@@ -21,7 +21,11 @@ def _neighbours(value: float, dtype: str) -> list[float]:
     every = decode(bits.view(np.float16) if dtype == "fp16" else bits, dtype)
     every = np.unique(every[np.isfinite(every)])
     place = np.searchsorted(every, value)
-    return [float(every[place])] if every[place] == value else [float(every[place - 1]), float(every[place])]
+    return (
+        [float(every[place])]
+        if every[place] == value
+        else [float(every[place - 1]), float(every[place])]
+    )
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
@@ -32,7 +36,9 @@ def test_sums_of_errors_against_trying_everything(dtype: str):
     for exact, found in zip(kernel.reshape(-1, 6), rounded.reshape(-1, 6), strict=True):
         choices = [_neighbours(float(value), dtype) for value in exact]
         assert all(value in near for value, near in zip(found, choices, strict=True))
-        best = min(abs(sum(pick) - float(exact.sum(dtype="f8"))) for pick in itertools.product(*choices))
+        best = min(
+            abs(sum(pick) - float(exact.sum(dtype="f8"))) for pick in itertools.product(*choices)
+        )
         error = abs(float((found - exact).sum(dtype="f8")))
         nearest = abs(float((_nearest(exact, dtype) - exact).sum(dtype="f8")))
         assert best <= error + 1e-9

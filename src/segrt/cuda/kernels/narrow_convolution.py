@@ -132,7 +132,8 @@ def _inputs(step: int) -> npt.NDArray[np.intp]:
     """Return which inputs of a step of 16 (32 in eight bits) each of 32 lanes holds."""
     each = step // 8
     first = np.arange(each)
-    return (np.arange(32) % 4 * each)[:, None] + np.concatenate([first, first + step // 2])
+    inputs = (np.arange(32) % 4 * each)[:, None] + np.concatenate([first, first + step // 2])
+    return np.asarray(inputs, np.intp)
 
 
 def arrange(weights: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
@@ -168,12 +169,18 @@ class NarrowConvolution:
             View(1, 8, 64, 48, "fp16"), View(1, 8, 64, 8, "fp16"), (1, 1), (0, 0), False
         ),
         NarrowConvolutionSpec(
-            View(2, 11, 37, 64, "int8", 128, 64, 0.02), View(2, 11, 37, 2, "fp32"), (3, 3), (1, 1),
+            View(2, 11, 37, 64, "int8", 128, 64, 0.02),
+            View(2, 11, 37, 2, "fp32"),
+            (3, 3),
+            (1, 1),
             True,
         ),
         NarrowConvolutionSpec(
-            View(1, 9, 33, 96, "int8", scale=0.03), View(1, 9, 33, 5, "int8", 8, 3, 0.1), (2, 2),
-            (0, 0), False,
+            View(1, 9, 33, 96, "int8", scale=0.03),
+            View(1, 9, 33, 5, "int8", 8, 3, 0.1),
+            (2, 2),
+            (0, 0),
+            False,
         ),
     )
 
@@ -231,14 +238,14 @@ def _words(dtype: str, scale: float) -> str:
     """Return what the source calls its sums, its product, and what follows the sums."""
     if dtype == "int8":
         return (
-            "#define SUM int\n#define REGISTER(v) \"+r\"(v)\n"
+            '#define SUM int\n#define REGISTER(v) "+r"(v)\n'
             '#define MMA "m16n8k32.row.col.s32.s8.s8.s32"\n'
             "#define FINISH(sum, k) (fmaf((float)(sum), bias[k], bias[DST_C + k]) * "
             f"{float(np.float32(scale)).hex()}f)\n"
         )
     kind = "f16" if dtype == "fp16" else "bf16"
     return (
-        "#define SUM float\n#define REGISTER(v) \"+f\"(v)\n"
+        '#define SUM float\n#define REGISTER(v) "+f"(v)\n'
         f'#define MMA "m16n8k16.row.col.f32.{kind}.{kind}.f32"\n'
         "#define FINISH(sum, k) ((sum) + bias[k])\n"
     )

@@ -80,9 +80,7 @@ def fits(spec: PhaseInt8Spec) -> bool:
     return ends and twice and small and whole and max(spec.window) <= 3 and bool(spec.uses)
 
 
-def arrange(
-    kernel: npt.NDArray[Any], uses: Sequence[tuple[int, int]]
-) -> npt.NDArray[np.int8]:
+def arrange(kernel: npt.NDArray[Any], uses: Sequence[tuple[int, int]]) -> npt.NDArray[np.int8]:
     """Order integers (4 K, in, y, x) as (64 outputs, 128 in, use, out, in), swizzled.
 
     Outputs stand in the `_hopper_int8.order` of a product's columns.

@@ -56,8 +56,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) resident_convolution(
                 wait(empty + 8 * stage, parity);
                 expect(full + 8 * stage, CHUNKS * ROWS * COLS * 128);
                 for (int chunk = 0; chunk < CHUNKS; ++chunk)
-                    fetch_box(to + chunk * TILE, map, chunk * CHANNELS, tx * WIDE - LEFT, ty * 8 - TOP, n,
-                              full + 8 * stage);
+                    fetch_box(to + chunk * TILE, map, chunk * CHANNELS, tx * WIDE - LEFT,
+                              ty * 8 - TOP, n, full + 8 * stage);
                 if (++stage == STAGES) { stage = 0; parity ^= 1; }
             }
         }
