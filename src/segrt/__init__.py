@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         verify,
     )
     from segrt.errors import SegrtError
+    from segrt.importers._own_code import keras_layer
+    from segrt.importers.layers._base import Call, Layout, Tensor, WeightSpec
     from segrt.prediction.options import PredictOptions
     from segrt.prediction.report import PredictReport
     from segrt.targets._base import Session
@@ -44,6 +46,8 @@ _HOMES = {
         "plan_upsampling", "predict", "record", "verify",
     ),
     "segrt.errors": ("SegrtError",),
+    "segrt.importers._own_code": ("keras_layer",),
+    "segrt.importers.layers._base": ("Call", "Layout", "Tensor", "WeightSpec"),
     "segrt.prediction.options": ("PredictOptions",),
     "segrt.prediction.report": ("PredictReport",),
     "segrt.targets._base": ("Session",),
@@ -55,6 +59,8 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Call",
+    "Layout",
     "Package",
     "Precision",
     "PredictOptions",
@@ -63,13 +69,16 @@ __all__ = [
     "Report",
     "SegrtError",
     "Session",
+    "Tensor",
     "TensorSpec",
     "Verdict",
     "VerifyOptions",
+    "WeightSpec",
     "__version__",
     "build",
     "check",
     "convert",
+    "keras_layer",
     "list_weights",
     "load",
     "lower",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy.typing as npt
 
 from segrt.errors import UsageError
-from segrt.types import BuildOptions, LoadOptions, Precision, Preprocess, Verdict
+from segrt.types import BuildOptions, LayerSource, LoadOptions, Precision, Preprocess, Verdict
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -35,15 +35,26 @@ if TYPE_CHECKING:
 
 StrPath: TypeAlias = str | os.PathLike[str]
 Images: TypeAlias = StrPath | Iterable[StrPath]
+OwnLayers: TypeAlias = Mapping[str, LayerSource] | Iterable[StrPath]
 Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 
-def load(path: StrPath, *, architecture: StrPath | None = None) -> ir.Model:
+def load(
+    path: StrPath,
+    *,
+    architecture: StrPath | None = None,
+    layers: OwnLayers | None = None,
+    lambdas: OwnLayers | None = None,
+) -> ir.Model:
     """Read a trained model file, without Keras or TensorFlow.
 
     Args:
         path: A full-model HDF5 (``.h5``), a ``.keras`` archive, or a file of weights.
         architecture: What ``model.to_json()`` returned, for files that hold weights only.
+        layers: Your converters, by class name: a function, ``file.py``, ``file.py:function``,
+            ``module:function`` or ``block.onnx``; or ``["NAME=SOURCE", "file.py"]``.
+        lambdas: What Lambda layers compute, by name or pattern: a form such as
+            ``resize_bilinear:size=64x64``, a function, or ``file.py:function``.
 
     Returns:
         The graph: NCHW inside, the source's layout, names and dtypes at inputs and outputs; every
@@ -53,11 +64,18 @@ def load(path: StrPath, *, architecture: StrPath | None = None) -> ir.Model:
         ModelFileError: The file is missing, damaged or of no known format.
         UnsupportedLayerError: Layers without a converter; all of them are listed.
         UnsupportedConfigError: A layer's settings cannot be converted exactly.
-        UsageError: The architecture is missing, or is one too many.
+        UsageError: The architecture is missing, or is one too many; a converter of yours fits no
+            layer, or cannot be found.
+        ConverterError: A converter of yours fails.
     """
     from segrt.importers._base import import_model
+    from segrt.importers._own_sources import own_sources
 
-    options = LoadOptions(architecture=None if architecture is None else Path(architecture))
+    options = LoadOptions(
+        architecture=None if architecture is None else Path(architecture),
+        layers=own_sources(layers, "layer"),
+        lambdas=own_sources(lambdas, "lambda"),
+    )
     return import_model(Path(path), options)
 
 

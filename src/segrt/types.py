@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Dim = int | None
 Shape = tuple[Dim, ...]
+# A converter of the user's own: the function, or where it is found.
+LayerSource = str | Path | Callable[..., Any]
 
 
 class Precision(StrEnum):
@@ -120,9 +123,15 @@ class LoadOptions:
 
     Attributes:
         architecture: What ``model.to_json()`` returned, for files that hold weights only.
+        layers: The user's converters: class name to a function, ``file.py``, ``file.py:function``,
+            ``module:function`` or ``block.onnx``. The name "" stands for all that a file registers.
+        lambdas: What Lambda layers compute: name or pattern to a form such as
+            ``resize_bilinear:size=64x64``, a function or ``file.py:function``.
     """
 
     architecture: Path | None = None
+    layers: tuple[tuple[str, LayerSource], ...] = ()
+    lambdas: tuple[tuple[str, LayerSource], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

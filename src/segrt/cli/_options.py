@@ -65,10 +65,30 @@ architecture = click.option(
 )
 
 
+own_layers = click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="[CLASS=]SOURCE",
+    help="A converter of your own: CLASS=FILE.py, CLASS=MODULE:FUNCTION, CLASS=BLOCK.onnx, or "
+    "FILE.py for all that it registers. May be repeated.",
+)
+lambdas = click.option(
+    "--lambda",
+    "lambdas",
+    multiple=True,
+    metavar="NAME=FORM",
+    help="What Lambda layers compute, by name or pattern: lambda_3=resize_bilinear:size=64x64, "
+    "'lambda_*=slice:stop=4', lambda_1=FILE.py:FUNCTION. May be repeated.",
+)
+
+
 class Loading(TypedDict):
     """What `loading` gives a command: the keyword arguments of `segrt.load`."""
 
     architecture: Path | None
+    layers: tuple[str, ...]
+    lambdas: tuple[str, ...]
 
 
 def loading(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,7 +99,7 @@ def loading(command: Callable[..., Any]) -> Callable[..., Any]:
     def gather(**given: Any) -> Any:
         return command(loading={name: given.pop(name) for name in names}, **given)
 
-    return architecture(gather)
+    return architecture(own_layers(lambdas(gather)))
 
 
 threads = click.option(

@@ -45,6 +45,12 @@ Examples:
     is_flag=True,
     help="List groups, arrays, shapes and axes as they lie in the file; no layer need be known.",
 )
+@click.option(
+    "--stub",
+    type=_options.OUTPUT_FILE,
+    metavar="FILE.py",
+    help="Write a converter to fill in for every class that is not known, and nothing else.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     *,
@@ -53,6 +59,7 @@ def command(
     upsampling: bool,
     target: str,
     weights: bool,
+    stub: Path | None,
     as_json: bool,
 ) -> None:
     """Show the layers, shapes and weights of a trained model file, without Keras."""
@@ -62,6 +69,9 @@ def command(
 
     if weights:
         show_weights(api.list_weights(model), as_json=as_json)
+        return
+    if stub is not None:
+        write_stub(model, loading, stub)
         return
     loaded = api.load(model, **loading)
     summary = summarise(loaded)
@@ -82,6 +92,31 @@ def command(
     console.print(head_text(summary), markup=False)
     for remark in summary.remarks:
         _console.notes().print(f"remark: {remark}", style="yellow", markup=False)
+
+
+def write_stub(model: Path, loading: _options.Loading, output: Path) -> None:
+    """Write the converters that a model lacks, to be filled in.
+
+    Raises:
+        UsageError: It lacks none, or the file exists.
+    """
+    from segrt import api
+    from segrt.cli import _console
+    from segrt.errors import UnsupportedLayerError, UsageError
+
+    if output.exists():
+        raise UsageError(f"{output} exists", hint="give another name; nothing is overwritten")
+    try:
+        api.load(model, **loading)
+    except UnsupportedLayerError as error:
+        if not error.stub:
+            raise
+        output.write_text(error.stub, "utf-8")
+        _console.notes().print(
+            f"{output} written: fill it in, then add --layer {output}", markup=False
+        )
+        return
+    raise UsageError(f"{model.name} has no layer without a converter", hint="leave --stub out")
 
 
 def head_text(summary: ModelSummary) -> str:

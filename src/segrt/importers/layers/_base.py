@@ -235,20 +235,66 @@ class Call:
 
         return _activations.apply(self, x, spec)
 
-    def part(self, class_name: str, config: JsonObject) -> Call:
-        """Return a call under the same name for a layer that is a part of this one."""
+    def part(
+        self,
+        class_name: str,
+        config: JsonObject,
+        *,
+        role: str = "",
+        weights: Mapping[str, Array] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Call:
+        """Return the call of a layer that is a part of this one.
+
+        Args:
+            class_name: Its Keras class.
+            config: Its settings.
+            role: Set behind this call's name; a part with weights of its own needs one.
+            weights: Its arrays.
+            kwargs: Further arguments of its call.
+        """
         return Call(
             self._builder,
-            name=self.name,
-            layer_name=self._layer_name,
+            name=f"{self.name}:{role}" if role else self.name,
+            layer_name=f"{self._layer_name}/{role}" if role else self._layer_name,
             class_name=class_name,
             config=config,
             keras_version=self.keras_version,
-            weights={},
-            kwargs={},
+            weights=weights or {},
+            kwargs=kwargs or {},
             remark=self._remark,
             constants=self._constants,
         )
+
+    def apply_part(self, class_name: str, config: JsonObject, *args: Any, role: str = "") -> Tensor:
+        """Convert a Keras layer that this layer holds and return its output.
+
+        Its arrays are those of this layer whose names begin with ``role/``: ``conv/kernel`` and
+        ``conv/bias``, or ``conv/0`` and ``conv/1``, for ``role="conv"``; without a role, all.
+
+        Args:
+            class_name: Its Keras class, which must be one that is known.
+            config: Its settings.
+            args: What it is called with.
+            role: Its name inside this layer.
+
+        Raises:
+            UnsupportedConfigError: There is no converter for the class, or its settings.
+        """
+        converter = REGISTRY.find(class_name)
+        if converter is None:
+            raise self.unsupported(f"part {role!r}", class_name, "a layer of Keras'")
+        front = f"{role}/" if role else ""
+        arrays = {k.removeprefix(front): v for k, v in self.weights.items() if k.startswith(front)}
+        if arrays and all(key.isdigit() for key in arrays):
+            names = [spec.name for spec in converter.weights(config)]
+            numbered = sorted(arrays.items(), key=lambda item: int(item[0]))
+            arrays = {name: array for name, (_, array) in zip(names, numbered, strict=True)}
+        part = self.part(class_name, config, role=role, weights=arrays)
+        result = converter.convert(part, *args)
+        if not isinstance(result, Tensor):
+            raise TypeError(f"the converter of {class_name} did not return one tensor")
+        return result
 
     def remark(self, text: str) -> None:
         """Tell the user something about this layer."""
@@ -278,10 +324,17 @@ class WeightSpecs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LayerConverter:
-    """A registered converter: how to convert a call, and which arrays the layer owns."""
+    """A registered converter: how to convert a call, and which arrays the layer owns.
+
+    Attributes:
+        convert: Converts one call.
+        weights: Which arrays the layer owns, in Keras' order; `as_stored` for those of the file.
+        own: It is the user's, not this package's: its exceptions are not this program's mistakes.
+    """
 
     convert: Converter
     weights: WeightSpecs
+    own: bool = False
 
 
 REGISTRY: Registry[LayerConverter] = Registry("Keras layer", "segrt.importers.layers")
@@ -289,6 +342,11 @@ REGISTRY: Registry[LayerConverter] = Registry("Keras layer", "segrt.importers.la
 
 def no_weights(_config: JsonObject, /) -> list[WeightSpec]:
     """Return the empty list: the layer owns no arrays."""
+    return []
+
+
+def as_stored(_config: JsonObject, /) -> list[WeightSpec]:
+    """Stand for the arrays the file holds, under their own names; itself it knows of none."""
     return []
 
 
