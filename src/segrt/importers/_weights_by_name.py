@@ -112,13 +112,6 @@ def _by_order(
     layer: KerasLayer, inner: list[KerasLayer], entries: list[WeightEntry], file: str
 ) -> list[list[WeightEntry]]:
     """Share out in the order of Keras' ``trainable_weights + non_trainable_weights``."""
-    undeclared = [one for one in inner if takes_all_arrays(one)]
-    if undeclared:
-        raise ModelFileError(
-            f"{file}: which arrays of nested model {layer.name!r} belong to "
-            f"{undeclared[0].name!r} ({undeclared[0].class_name}) cannot be told",
-            hint="declare its arrays: @segrt.keras_layer(..., weights=...)",
-        )
     trainable = [
         (index, position)
         for index, one in enumerate(inner)
@@ -133,10 +126,15 @@ def _by_order(
         if (index, position) not in chosen
     ]
     if len(entries) != len(trainable) + len(others):
+        undeclared = [one.class_name for one in inner if takes_all_arrays(one)]
         raise ModelFileError(
             f"{file}: nested model {layer.name!r} does not match its weights",
             found=f"{len(entries)} arrays",
             wanted=f"{len(trainable) + len(others)} arrays",
+            hint=f"declare the arrays of {', '.join(dict.fromkeys(undeclared))}: "
+            "@segrt.keras_layer(..., weights=...)"
+            if undeclared
+            else None,
         )
     placed = dict(zip(trainable + others, entries, strict=True))
     return [

@@ -8,12 +8,21 @@ layer that shares a name may compute something else.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from segrt._registry import Registry
 from segrt.importers._layer_graph import KerasLayer
-from segrt.importers.layers._base import Converter, LayerConverter, WeightSpecs, no_weights
+from segrt.importers.layers._base import (
+    Call,
+    Converter,
+    LayerConverter,
+    Tensor,
+    WeightSpecs,
+    as_stored,
+)
 
 # What Keras itself writes for every layer, in any version.
 _COMMON = {
@@ -70,11 +79,15 @@ def known_layer(
     required: Sequence[str] = (),
     optional: Sequence[str] = (),
     only_packaged: bool = False,
-    weights: WeightSpecs = no_weights,
+    weights: WeightSpecs | None = None,
 ) -> Callable[[Converter], Converter]:
-    """Register a published definition; see `KnownLayer` for the arguments."""
+    """Register a published definition; see `KnownLayer` for the arguments.
+
+    Without ``weights`` it owns none: a layer that does is another one, and refused.
+    """
 
     def decorate(convert: Converter) -> Converter:
+        entry_point = _without_arrays(convert, origin) if weights is None else convert
         for name in class_names:
             entry = KnownLayer(
                 name,
@@ -83,13 +96,25 @@ def known_layer(
                 frozenset(required),
                 frozenset(optional),
                 only_packaged,
-                LayerConverter(convert, weights),
+                LayerConverter(entry_point, weights or as_stored),
             )
             key = f"{origin}>{name}({','.join(sorted(entry.required))})"
             REGISTRY.register(key)(entry)
         return convert
 
     return decorate
+
+
+def _without_arrays(convert: Converter, origin: str) -> Converter:
+    @functools.wraps(convert)
+    def checked(call: Call, *args: Any) -> Tensor | Sequence[Tensor]:
+        # The state of a random generator is no parameter.
+        found = [name for name, array in call.weights.items() if array.dtype.kind == "f"]
+        if found:
+            raise call.unsupported("weights", found, f"none: {origin}'s {call.class_name} has none")
+        return convert(call, *args)
+
+    return checked
 
 
 def recognise(layer: KerasLayer) -> tuple[LayerConverter | None, str]:

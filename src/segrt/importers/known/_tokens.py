@@ -24,19 +24,19 @@ def permute(call: Call, value: ir.Value, axes: Sequence[int], role: str) -> ir.V
     return call.op("Transpose", [value], role=role, perm=list(axes))
 
 
-def cut(call: Call, value: ir.Value, axis: int, start: int, stop: int, role: str) -> ir.Value:
-    """Return ``value[..., start:stop, ...]``."""
+def cut(call: Call, value: ir.Value, axis: int, part: tuple[int, int], role: str) -> ir.Value:
+    """Return ``value[..., start:stop, ...]`` for ``part`` (start, stop)."""
     inputs = [
         call.ints(f"{role}_{name}", [number])
-        for name, number in (("start", start), ("stop", stop), ("axis", axis))
+        for name, number in (("start", part[0]), ("stop", part[1]), ("axis", axis))
     ]
     return call.op("Slice", [value, *inputs], role=role)
 
 
 def roll(call: Call, value: ir.Value, axis: int, shift: int, role: str) -> ir.Value:
     """`tf.roll` of one axis."""
-    front = cut(call, value, axis, -shift, _TO_THE_END, f"{role}_front")
-    rest = cut(call, value, axis, 0, -shift, f"{role}_rest")
+    front = cut(call, value, axis, (-shift, _TO_THE_END), f"{role}_front")
+    rest = cut(call, value, axis, (0, -shift), f"{role}_rest")
     return call.op("Concat", [front, rest], role=role, axis=axis)
 
 
@@ -50,7 +50,7 @@ def patches(call: Call, x: object, size: int) -> ir.Value:
     rows, columns = height // size, width // size
     for axis, kept, whole in ((2, rows * size, height), (3, columns * size, width)):
         if kept != whole:
-            value = cut(call, value, axis, 0, kept, f"cropped_{axis}")
+            value = cut(call, value, axis, (0, kept), f"cropped_{axis}")
     packed = call.source(Tensor(space_to_depth(call, value, size), Layout.CHANNELS_FIRST))
     return reshape(call, packed, [-1, rows * columns, size * size * depth], "patches")
 

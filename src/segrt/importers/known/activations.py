@@ -15,7 +15,7 @@ from segrt.importers._layer_graph import JsonObject
 from segrt.importers.known._base import known_layer
 from segrt.importers.layers import _activation_functions as functions
 from segrt.importers.layers import _config
-from segrt.importers.layers._base import Call, Tensor, WeightSpec
+from segrt.importers.layers._base import Call, Tensor, WeightSpec, as_stored
 from segrt.importers.layers._inputs import single, weight
 
 _ADDONS = "tensorflow-addons"
@@ -61,22 +61,17 @@ def gelu_of_addons(call: Call, x: Tensor) -> Tensor:
     return Tensor((functions.gelu_tanh if by_tanh else functions.gelu)(call, x), x.layout)
 
 
-def _beta_factor(config: JsonObject, /) -> list[WeightSpec]:
-    # Only a trainable one is among the layer's weights.
-    return [WeightSpec("beta_factor")] if config.get("trainable") else []
-
-
 @known_layer(
     "Snake",
     origin="keras-unet-collection",
     packages=("keras_unet_collection",),
     required=("beta",),
-    weights=_beta_factor,
+    weights=as_stored,
 )
 def snake_of_unet_collection(call: Call, x: Tensor) -> Tensor:
-    """Convert with the trained factor, or the fixed one of the settings."""
-    trained = call.weights.get("beta_factor")
-    beta = float(trained.reshape(())) if trained is not None else _config.number(call, "beta")
+    """Convert with the stored factor; where none is stored, with that of the settings."""
+    stored = [float(array.reshape(())) for array in call.weights.values()]
+    beta = stored[0] if stored else _config.number(call, "beta")
     return _snake(call, single(call, x), call.scalar("beta", beta))
 
 

@@ -2,8 +2,8 @@
 
 Sources:
     patch_extract, patch_embedding, patch_merging, patch_expanding:
-        https://github.com/yingkaisha/keras-vision-transformer, transformer_layers.py, and the same in
-        keras-unet-collection 0.1.13.
+        https://github.com/yingkaisha/keras-vision-transformer, transformer_layers.py, and the
+        same in keras-unet-collection 0.1.13.
     Patches, PatchEncoder: https://keras.io/examples/vision/image_classification_with_vision_transformer
 """
 
