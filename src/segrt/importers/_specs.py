@@ -5,6 +5,7 @@ from __future__ import annotations
 from segrt.errors import ModelFileError
 from segrt.importers._layer_graph import KerasLayer, LayerGraph, walk_layers
 from segrt.importers.layers._base import REGISTRY, LayerConverter, WeightSpec, as_stored
+from segrt.importers.layers._wrapped import wrapped
 
 
 def converter_of(layer: KerasLayer) -> LayerConverter | None:
@@ -67,5 +68,13 @@ def unknown_layers(graph: LayerGraph) -> list[tuple[str, KerasLayer]]:
     return [
         (path, layer)
         for path, layer in walk_layers(graph)
-        if layer.model is None and layer.class_name != "InputLayer" and converter_of(layer) is None
+        if layer.model is None and layer.class_name != "InputLayer" and missing_class(layer)
     ]
+
+
+def missing_class(layer: KerasLayer) -> str:
+    """Return the class that has no converter: the layer's, or that of the one it wraps; else ""."""
+    if converter_of(layer) is None:
+        return class_key(layer)
+    inner = wrapped(layer.config) if layer.converter is None else None
+    return inner.key if inner is not None and inner.converter is None else ""

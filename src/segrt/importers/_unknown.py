@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from segrt.errors import UnsupportedLayerError
 from segrt.importers._layer_graph import KerasLayer, LayerGraph
 from segrt.importers._probe import Shapes, probe
-from segrt.importers._specs import class_key, unknown_layers
+from segrt.importers._specs import missing_class, unknown_layers
 from segrt.importers._stubs import head_of, stub
 from segrt.importers.known._base import near_misses
+from segrt.importers.layers._left_out import reasons
 
 # Shorter runs of numbered names are spelled out.
 _SHORTEST_RUN = 20
@@ -27,11 +28,11 @@ def unknown_layers_error(
         file: Its name.
         bind: Gives every layer its arrays.
     """
-    unknown = unknown_layers(graph)
+    unknown = [(path, layer, missing_class(layer)) for path, layer in unknown_layers(graph)]
     shapes = probe(graph, bind)
     by_class: dict[str, list[tuple[str, KerasLayer]]] = {}
-    for path, layer in unknown:
-        by_class.setdefault(class_key(layer), []).append((path, layer))
+    for path, layer, key in unknown:
+        by_class.setdefault(key, []).append((path, layer))
     lambdas = by_class.pop("Lambda", [])
     operations = [key for key in by_class if key == "TFOpLambda" or key.startswith("keras.ops>")]
     lines = [
@@ -53,15 +54,17 @@ def unknown_layers_error(
     stubs = [stub(key, layers, shapes) for key, layers in own.items()]
     return UnsupportedLayerError(
         f"{file}: {len(unknown)} layer(s) have no converter:\n" + "\n".join(lines),
-        [(path, class_key(layer)) for path, layer in unknown],
-        hint=_hints(file, stubs, [path for path, _ in lambdas], operations),
+        [(path, key) for path, _, key in unknown],
+        hint="\n    ".join(
+            [*_hints(file, stubs, [path for path, _ in lambdas], operations), *reasons(own)]
+        ),
         stub=head_of(file) + "\n\n".join(stubs) if stubs else "",
     )
 
 
 def _hints(
     file: str, stubs: Sequence[str], lambdas: Sequence[str], operations: Sequence[str]
-) -> str:
+) -> list[str]:
     hints = []
     if stubs:
         shown = "\n".join(f"      {line}".rstrip() for line in stubs[0].splitlines())
@@ -83,7 +86,7 @@ def _hints(
             "`x + 1`, `tf.concat(...)` and the like are operations, not layers: use Keras layers "
             "(Add, Concatenate, Rescaling, ...) in their place"
         )
-    return "\n    ".join(hints)
+    return hints
 
 
 def _templates(names: Sequence[str]) -> list[str]:

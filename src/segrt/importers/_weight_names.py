@@ -7,11 +7,11 @@ file keeps no names (``0``), and for layers that hold layers by attribute path a
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from segrt.errors import ModelFileError
 from segrt.importers._layer_graph import KerasLayer, WeightEntry
+from segrt.importers._match_weights import in_order
 from segrt.importers.layers._base import WeightSpec
 
 
@@ -33,19 +33,14 @@ def match(
         return dict(zip(stored_names(entries), entries, strict=True))
     wanted = [spec.name for spec in _in_file_order(layer, specs)]
     stored = [entry.name for entry in entries]
-    if len(wanted) != len(stored):
+    found = in_order(wanted, entries)
+    if found is None:
         raise ModelFileError(
             f"layer {name!r} ({layer.class_name}) has the wrong number of weights",
             found=f"{len(stored)}: {', '.join(stored) or 'none'}",
             wanted=f"{len(wanted)}: {', '.join(wanted) or 'none'}",
         )
-    by_name = dict(zip(stored, entries, strict=True))
-    if set(wanted) == set(stored):
-        return {one: by_name[one] for one in wanted}
-    numbered = _by_number(specs)
-    if set(numbered.values()) == set(stored):
-        return {one: by_name[numbered[one]] for one in wanted}
-    return dict(zip(wanted, entries, strict=True))
+    return dict(zip(wanted, found, strict=True))
 
 
 def stored_names(entries: Sequence[WeightEntry]) -> list[str]:
@@ -63,20 +58,6 @@ def stored_names(entries: Sequence[WeightEntry]) -> list[str]:
         common += 1
     inside = ["/".join(path[common:]) for path in paths]
     return inside if _distinct(inside) else [str(index) for index in range(len(entries))]
-
-
-def _by_number(specs: Sequence[WeightSpec]) -> dict[str, str]:
-    """Return what Keras calls each array in files that number them: ``conv/kernel`` -> ``conv/0``.
-
-    A layer's own variables are numbered trainable ones first.
-    """
-    counts: Counter[str] = Counter()
-    numbered: dict[str, str] = {}
-    for spec in specs:
-        holder = spec.name.rpartition("/")[0]
-        numbered[spec.name] = f"{holder}/{counts[holder]}" if holder else str(counts[holder])
-        counts[holder] += 1
-    return numbered
 
 
 def _in_file_order(layer: KerasLayer, specs: Sequence[WeightSpec]) -> list[WeightSpec]:

@@ -1,12 +1,14 @@
-"""UpSampling2D: nearest, and bilinear in the two meanings it has had."""
+"""UpSampling2D: nearest, bicubic, and bilinear in the two meanings it has had."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from segrt.graph.builder import static_shape
 from segrt.importers.layers import _config
 from segrt.importers.layers._base import Call, Tensor, keras_layer
-from segrt.importers.layers._inputs import image
+from segrt.importers.layers._inputs import image, wrong_input
+from segrt.importers.layers._resize import resize
 
 
 @keras_layer("UpSampling2D")
@@ -15,8 +17,10 @@ def upsampling_2d(call: Call, x: Tensor) -> Tensor:
     x = image(call, x)
     factors = _config.pair(call, "size", (2, 2))
     interpolation = _config.choice(
-        call, "interpolation", ("nearest", "bilinear"), default="nearest"
+        call, "interpolation", ("nearest", "bilinear", "bicubic"), default="nearest"
     )
+    if interpolation == "bicubic":
+        return _bicubic(call, x, factors)
     if interpolation == "nearest":
         mode = {"mode": "nearest", "nearest_mode": "floor"}
         coordinates = "asymmetric"
@@ -32,6 +36,15 @@ def upsampling_2d(call: Call, x: Tensor) -> Tensor:
         **mode,
     )
     return call.wrap(value)
+
+
+def _bicubic(call: Call, x: Tensor, factors: tuple[int, int]) -> Tensor:
+    """Convert by the target size: TensorFlow rounds the weights of some factors."""
+    value = call.channels_first(x)
+    height, width = static_shape(value)[2:]
+    if height is None or width is None:
+        raise wrong_input(call, "bicubic upsampling of unknown sizes", "known sizes")
+    return call.wrap(resize(call, value, (height * factors[0], width * factors[1]), "bicubic"))
 
 
 def _asymmetric_bilinear(call: Call) -> bool:
