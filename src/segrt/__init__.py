@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     )
     from segrt.errors import SegrtError
     from segrt.importers._own_code import keras_layer
-    from segrt.importers.layers._base import Call, Layout, Tensor, WeightSpec
+    from segrt.importers.layers._base import Call, WeightSpec
+    from segrt.importers.layers._tensor import Layout, Tensor
     from segrt.prediction.options import PredictOptions
     from segrt.prediction.report import PredictReport
     from segrt.targets._base import Session
@@ -47,7 +48,8 @@ _HOMES = {
     ),
     "segrt.errors": ("SegrtError",),
     "segrt.importers._own_code": ("keras_layer",),
-    "segrt.importers.layers._base": ("Call", "Layout", "Tensor", "WeightSpec"),
+    "segrt.importers.layers._base": ("Call", "WeightSpec"),
+    "segrt.importers.layers._tensor": ("Layout", "Tensor"),
     "segrt.prediction.options": ("PredictOptions",),
     "segrt.prediction.report": ("PredictReport",),
     "segrt.targets._base": ("Session",),

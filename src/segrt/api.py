@@ -51,10 +51,8 @@ def load(
     Args:
         path: A full-model HDF5 (``.h5``), a ``.keras`` archive, or a file of weights.
         architecture: What ``model.to_json()`` returned, for files that hold weights only.
-        layers: Your converters, by class name: a function, ``file.py``, ``file.py:function``,
-            ``module:function`` or ``block.onnx``; or ``["NAME=SOURCE", "file.py"]``.
-        lambdas: What Lambda layers compute, by name or pattern: a form such as
-            ``resize_bilinear:size=64x64``, a function, or ``file.py:function``.
+        layers: Your converters by class name (docs/guides/own_layers.md).
+        lambdas: What Lambda layers compute, by name or pattern (docs/reference/lambda_forms.md).
 
     Returns:
         The graph: NCHW inside, the source's layout, names and dtypes at inputs and outputs; every
@@ -64,8 +62,7 @@ def load(
         ModelFileError: The file is missing, damaged or of no known format.
         UnsupportedLayerError: Layers without a converter; all of them are listed.
         UnsupportedConfigError: A layer's settings cannot be converted exactly.
-        UsageError: The architecture is missing, or is one too many; a converter of yours fits no
-            layer, or cannot be found.
+        UsageError: The architecture is missing or one too many; a converter fits no layer.
         ConverterError: A converter of yours fails.
     """
     from segrt.importers._base import import_model

@@ -12,6 +12,8 @@ REGISTRIES = {
     "segrt.checks._base": "segrt/checks/rules",
     "segrt.cuda.kernels._base": "segrt/cuda/kernels",
     "segrt.importers._base": "segrt/importers",
+    "segrt.importers.known._base": "segrt/importers/known",
+    "segrt.importers.lambdas._base": "segrt/importers/lambdas",
     "segrt.importers.layers._base": "segrt/importers/layers",
     "segrt.passes._base": "segrt/passes",
     "segrt.passes.upsampling._base": "segrt/passes/upsampling",

@@ -91,7 +91,7 @@ def _bind_lambdas(layers: Layers, options: LoadOptions, file: str) -> list[str]:
         taken = [(path, layer) for path, layer in fitting if layer.converter is None]
         for _, layer in taken:
             layer.converter = converter
-        if taken and isinstance(source, str):
+        if taken and not converter.own:
             names = ", ".join(path for path, _ in taken[:5]) + (" ..." if len(taken) > 5 else "")
             remarks.append(
                 f"{len(taken)} Lambda layer(s) ({names}) taken as {source!r}, as you said; their "

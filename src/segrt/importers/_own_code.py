@@ -44,9 +44,14 @@ def keras_layer(
         class_names: Keras class names as saved: ``MyLayer``, or ``Package>MyLayer``.
         weights: Which arrays the layer owns, in Keras' order; by default those that the file
             holds, under the names in the file.
+
+    Raises:
+        TypeError: What is decorated cannot be called.
     """
 
     def decorate(convert: Converter) -> Converter:
+        if not callable(convert):
+            raise TypeError(f"a converter is a function, not {type(convert).__name__}")
         entry = LayerConverter(convert, weights, own=True)
         _declared[convert] = entry
         target = _collecting.get()

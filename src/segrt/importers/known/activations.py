@@ -16,16 +16,11 @@ from segrt.importers.known._base import known_layer
 from segrt.importers.layers import _activation_functions as functions
 from segrt.importers.layers import _config
 from segrt.importers.layers._base import Call, Tensor, WeightSpec, as_stored
+from segrt.importers.layers._custom_functions import hard_swish
 from segrt.importers.layers._inputs import single, weight
 
 _ADDONS = "tensorflow-addons"
 _ADDONS_PACKAGES = ("Addons", "tensorflow_addons")
-
-
-def hard_swish(call: Call, x: Tensor) -> ir.Value:
-    """``x * relu6(x + 3) / 6``, whatever Keras: the paper's."""
-    share = call.op("HardSigmoid", [x.value], role="share", alpha=1 / 6, beta=0.5)
-    return call.op("Mul", [x.value, share], role="hard_swish")
 
 
 _PLAIN: dict[str, functions.Function] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segrt.importers._layer_graph import JsonObject
+from segrt.importers._layer_graph import Array, JsonObject
 from segrt.importers.known._base import known_layer
 from segrt.importers.layers._base import REGISTRY, Call, Tensor, as_stored
 from segrt.importers.layers._inputs import single
@@ -33,16 +33,23 @@ def weight_normalization(call: Call, x: Tensor) -> Tensor:
     if class_name not in _WRAPPED or converter is None or not isinstance(config, dict):
         raise call.unsupported("layer", class_name, f"one of {', '.join(_WRAPPED)}")
     arrays = {name.rpartition("/")[2]: array for name, array in _own_arrays(call).items()}
-    if arrays.get("initialized") is not None and not bool(arrays["initialized"]):
+    called = bool(arrays.get("initialized", True))
+    if not called and call.config["data_init"]:
         raise call.unsupported("initialized", False, "a layer that has been called once")
-    kernel, length = np.asarray(arrays["kernel"], np.float64), np.asarray(arrays["g"], np.float64)
-    square = np.sum(kernel**2, axis=tuple(range(kernel.ndim - 1)), keepdims=True)
-    arrays["kernel"] = (kernel / np.sqrt(np.maximum(square, _SMALLEST)) * length).astype(np.float32)
+    if called:
+        arrays["kernel"] = _kernel(arrays)
     names = [spec.name for spec in converter.weights(config)]
     part = call.part(class_name, config, weights={name: arrays[name] for name in names})
     result = converter.convert(part, single(call, x))
     assert isinstance(result, Tensor)
     return result
+
+
+def _kernel(arrays: JsonObject) -> Array:
+    """Return direction times length; before its first call the length is the kernel's own."""
+    kernel, length = np.asarray(arrays["kernel"], np.float64), np.asarray(arrays["g"], np.float64)
+    square = np.sum(kernel**2, axis=tuple(range(kernel.ndim - 1)), keepdims=True)
+    return np.asarray(kernel / np.sqrt(np.maximum(square, _SMALLEST)) * length, dtype=np.float32)
 
 
 def _own_arrays(call: Call) -> JsonObject:

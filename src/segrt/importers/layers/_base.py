@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -26,53 +25,11 @@ import onnx_ir as ir
 
 from segrt._registry import Registry
 from segrt.errors import ModelFileError, UnsupportedConfigError
-from segrt.graph.builder import AttributeValue, GraphBuilder, static_shape
+from segrt.graph.builder import AttributeValue, GraphBuilder
 from segrt.importers._layer_graph import Array, JsonObject, KerasVersion
-
-
-class Layout(Enum):
-    """How a tensor is stored, relative to Keras' own axis order."""
-
-    SOURCE = "source"
-    CHANNELS_FIRST = "channels_first"
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """A Keras tensor and the ONNX value that stores it."""
-
-    value: ir.Value
-    layout: Layout
-
-    @property
-    def rank(self) -> int:
-        """Number of axes, batch included."""
-        return len(static_shape(self.value))
-
-    @property
-    def shape(self) -> tuple[int | None, ...]:
-        """Sizes in Keras' own axis order; None where unknown."""
-        stored = static_shape(self.value)
-        if self.layout is Layout.CHANNELS_FIRST:
-            return (stored[0], *stored[2:], stored[1])
-        return stored
-
-    @property
-    def to_source(self) -> tuple[int, ...] | None:
-        """The permutation from the stored into Keras' own axis order; None if they agree."""
-        if self.layout is Layout.SOURCE:
-            return None
-        return channels_last_axes(self.rank)
-
-
-def channels_first_axes(rank: int) -> tuple[int, ...]:
-    """Permutation N spatial... C -> N C spatial...; (0, 3, 1, 2) for rank 4."""
-    return (0, rank - 1, *range(1, rank - 1))
-
-
-def channels_last_axes(rank: int) -> tuple[int, ...]:
-    """Permutation N C spatial... -> N spatial... C; (0, 2, 3, 1) for rank 4."""
-    return (0, *range(2, rank), 1)
+from segrt.importers.layers._tensor import Layout as Layout  # noqa: PLC0414 - passed on
+from segrt.importers.layers._tensor import Tensor as Tensor  # noqa: PLC0414 - passed on
+from segrt.importers.layers._tensor import channels_first_axes, channels_last_axes
 
 
 @dataclass(frozen=True, slots=True)
