@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from segrt.errors import ModelFileError, UnsupportedLayerError
 from segrt.importers._layer_graph import KerasLayer, LayerGraph, walk_layers
 from segrt.importers.layers._base import REGISTRY, LayerConverter, WeightSpec
+from segrt.importers.operations import _dialects as operations
 
 # Shorter runs of numbered names are spelled out.
 _SHORTEST_RUN = 20
@@ -17,6 +18,8 @@ def converter_of(layer: KerasLayer) -> LayerConverter | None:
 
     A custom class never gets the converter of the Keras class that happens to share its name.
     """
+    if operations.is_operation(layer):
+        return operations.converter_of(layer)
     key = f"{layer.package}>{layer.class_name}" if layer.package else layer.class_name
     return REGISTRY.find(key)
 
@@ -53,7 +56,7 @@ def refuse_unknown_layers(graph: LayerGraph, file: str) -> None:
         UnsupportedLayerError: There is at least one.
     """
     unknown = [
-        (path, f"{layer.package}>{layer.class_name}" if layer.package else layer.class_name)
+        (path, _title(layer))
         for path, layer in walk_layers(graph)
         if layer.model is None and layer.class_name != "InputLayer" and converter_of(layer) is None
     ]
@@ -73,16 +76,22 @@ def refuse_unknown_layers(graph: LayerGraph, file: str) -> None:
         hints.append(
             "a Lambda holds Python code, which is never executed: replace it by a Keras layer"
         )
-    if any(c == "TFOpLambda" or c.startswith("keras.ops>") for _, c in unknown):
+    if any(c.startswith((*operations.CLASSES, "keras.ops>")) for _, c in unknown):
         hints.append(
-            "`x + 1`, `tf.concat(...)` and the like are operations, not layers: use Keras layers "
-            "(Add, Concatenate, Rescaling, ...) in their place"
+            "an operation is added by one function in segrt/importers/operations; Keras layers in "
+            "its place may say the same"
         )
     raise UnsupportedLayerError(
         f"{file}: {len(unknown)} layer(s) have no converter:\n{listing}",
         unknown,
         hint="; ".join(hints),
     )
+
+
+def _title(layer: KerasLayer) -> str:
+    if operations.is_operation(layer):
+        return operations.title(layer)
+    return f"{layer.package}>{layer.class_name}" if layer.package else layer.class_name
 
 
 def _shorten(names: Sequence[str]) -> list[str]:

@@ -235,7 +235,9 @@ class Call:
 
         return _activations.apply(self, x, spec)
 
-    def part(self, class_name: str, config: JsonObject) -> Call:
+    def part(
+        self, class_name: str, config: JsonObject, weights: Mapping[str, Array] | None = None
+    ) -> Call:
         """Return a call under the same name for a layer that is a part of this one."""
         return Call(
             self._builder,
@@ -244,7 +246,7 @@ class Call:
             class_name=class_name,
             config=config,
             keras_version=self.keras_version,
-            weights={},
+            weights=weights or {},
             kwargs={},
             remark=self._remark,
             constants=self._constants,
@@ -282,6 +284,8 @@ class LayerConverter:
 
     convert: Converter
     weights: WeightSpecs
+    # Operations take integers as they are; layers compute in their own type.
+    keeps_types: bool = False
 
 
 REGISTRY: Registry[LayerConverter] = Registry("Keras layer", "segrt.importers.layers")
