@@ -166,7 +166,8 @@ class Emitter:
             remark=lambda text: metadata.add_remark(self._model, text),
             constants=self._constants,
         )
-        args = [self._as_float32(argument) for argument in args]
+        if not converter.keeps_types:
+            args = [self._as_float32(argument) for argument in args]
         try:
             if converter.own:
                 with user_code(

@@ -258,11 +258,11 @@ def _is_operation(entry: JsonObject, module: Any) -> bool:
     default axis is another one.
     """
     if isinstance(module, str):
-        return "ops" in module.split(".")
+        return bool({"ops", "activations"} & set(module.split(".")))
     # Keras 3 writes no modules into HDF5; there only the settings that every layer has tell.
     nodes, config = entry.get("inbound_nodes"), entry.get("config")
     keras_3 = isinstance(nodes, list) and bool(nodes) and isinstance(nodes[0], dict)
-    return keras_3 and isinstance(config, dict) and not {"trainable", "dtype"} & set(config)
+    return keras_3 and isinstance(config, dict) and "trainable" not in config
 
 
 def _list(value: Any) -> list[Any]:

@@ -6,6 +6,7 @@ from segrt.errors import ModelFileError
 from segrt.importers._layer_graph import KerasLayer, LayerGraph, walk_layers
 from segrt.importers.layers._base import REGISTRY, LayerConverter, WeightSpec, as_stored
 from segrt.importers.layers._wrapped import wrapped
+from segrt.importers.operations import _dialects as operations
 
 
 def converter_of(layer: KerasLayer) -> LayerConverter | None:
@@ -17,6 +18,8 @@ def converter_of(layer: KerasLayer) -> LayerConverter | None:
     if layer.converter is not None:
         assert isinstance(layer.converter, LayerConverter)
         return layer.converter
+    if operations.is_operation(layer):
+        return operations.converter_of(layer)
     return REGISTRY.find(class_key(layer))
 
 
@@ -75,6 +78,6 @@ def unknown_layers(graph: LayerGraph) -> list[tuple[str, KerasLayer]]:
 def missing_class(layer: KerasLayer) -> str:
     """Return the class that has no converter: the layer's, or that of the one it wraps; else ""."""
     if converter_of(layer) is None:
-        return class_key(layer)
+        return operations.title(layer) if operations.is_operation(layer) else class_key(layer)
     inner = wrapped(layer.config) if layer.converter is None else None
     return inner.key if inner is not None and inner.converter is None else ""

@@ -12,6 +12,7 @@ from segrt.importers._specs import missing_class, unknown_layers
 from segrt.importers._stubs import head_of, stub
 from segrt.importers.known._base import near_misses
 from segrt.importers.layers._left_out import reasons
+from segrt.importers.operations._dialects import CLASSES
 
 # Shorter runs of numbered names are spelled out.
 _SHORTEST_RUN = 20
@@ -34,7 +35,7 @@ def unknown_layers_error(
     for path, layer, key in unknown:
         by_class.setdefault(key, []).append((path, layer))
     lambdas = by_class.pop("Lambda", [])
-    operations = [key for key in by_class if key == "TFOpLambda" or key.startswith("keras.ops>")]
+    operations = [key for key in by_class if key.startswith((*CLASSES, "keras.ops>"))]
     lines = [
         f"    {key}: {', '.join(_shorten([path for path, _ in layers]))}"
         for key, layers in by_class.items()
@@ -83,8 +84,8 @@ def _hints(
         )
     if operations:
         hints.append(
-            "`x + 1`, `tf.concat(...)` and the like are operations, not layers: use Keras layers "
-            "(Add, Concatenate, Rescaling, ...) in their place"
+            "an operation is added by one function in segrt/importers/operations; Keras layers in "
+            "its place may say the same"
         )
     return hints
 

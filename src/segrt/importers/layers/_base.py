@@ -196,9 +196,9 @@ class Call:
         self,
         class_name: str,
         config: JsonObject,
+        weights: Mapping[str, Array] | None = None,
         *,
         role: str = "",
-        weights: Mapping[str, Array] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> Call:
         """Return the call of a layer that is a part of this one.
@@ -206,8 +206,8 @@ class Call:
         Args:
             class_name: Its Keras class.
             config: Its settings.
-            role: Set behind this call's name; a part with weights of its own needs one.
             weights: Its arrays.
+            role: Set behind this call's name; a part with weights of its own needs one.
             kwargs: Further arguments of its call.
         """
         return Call(
@@ -287,11 +287,13 @@ class LayerConverter:
         convert: Converts one call.
         weights: Which arrays the layer owns, in Keras' order; `as_stored` for those of the file.
         own: It is the user's, not this package's: its exceptions are not this program's mistakes.
+        keeps_types: It takes integers as they are; layers compute in their own type.
     """
 
     convert: Converter
     weights: WeightSpecs
     own: bool = False
+    keeps_types: bool = False
 
 
 REGISTRY: Registry[LayerConverter] = Registry("Keras layer", "segrt.importers.layers")
