@@ -2,13 +2,9 @@
 
 from _zoo import golden
 from _zoo_nets import EVERYTHING
+from _zoo_norms import newest_with, one_file
 
 QUERIES, VALUES = (2, 5, 8), (2, 4, 8)
-
-
-def has_attention(kit):
-    """Say whether this Keras has the attention layers."""
-    return kit.has("MultiHeadAttention")
 
 
 def zero_or_one(kit, x, name):
@@ -17,7 +13,7 @@ def zero_or_one(kit, x, name):
     return kit.layers.Activation("hard_sigmoid", name=name)(x)
 
 
-@golden(QUERIES, VALUES, formats=EVERYTHING, needs=has_attention)
+@golden(QUERIES, VALUES, formats=one_file, needs=newest_with("MultiHeadAttention"))
 def multi_head_attention(kit):
     """MultiHeadAttention: self and cross, masked and causal, with scores, over several axes."""
     layers = kit.layers
@@ -28,28 +24,22 @@ def multi_head_attention(kit):
     image = layers.Conv2D(4, 1, name="image_conv")(layers.Reshape((5, 2, 4), name="image")(query))
     scored, scores = heads(2, 3, name="scored")(query, value, return_attention_scores=True)
     outputs = [
-        heads(2, 4, name="self")(query, query),
         heads(2, 3, value_dim=5, use_bias=False, name="cross")(query, value),
-        heads(1, 3, name="with_key")(query, value, key=value),
         heads(2, 3, dropout=0.1, name="masked")(query, value, attention_mask=mask),
         scored,
         scores,
         heads(2, 2, name="image_self")(image, image),
-        heads(2, 2, attention_axes=(1,), name="image_rows")(image, image),
+        heads(2, 2, attention_axes=(2,), name="image_columns")(image, image),
+        heads(2, 3, name="causal")(query, query, use_causal_mask=True),
     ]
-    if kit.version >= (2, 10):
-        outputs.append(heads(2, 3, name="causal")(query, query, use_causal_mask=True))
-    if kit.version >= (3, 10):
-        outputs.append(heads(2, 3, output_shape=(3, 2), name="shaped")(query, value))
-    if kit.version >= (3, 15):
-        gated = heads(2, 3, use_gate=True, sliding_window=2, name="gated")
+    if kit.keras_3:
+        gated = heads(2, 3, output_shape=(3, 2), use_gate=True, sliding_window=2, name="gated")
         outputs.append(gated(query, query))
-    if kit.has("GroupQueryAttention"):
         outputs.append(layers.GroupQueryAttention(3, 4, 2, name="grouped")(query, value))
     return kit.functional([query, value], outputs)
 
 
-@golden(QUERIES, VALUES, formats=EVERYTHING, needs=has_attention)
+@golden(QUERIES, VALUES, formats=one_file, needs=newest_with("MultiHeadAttention"))
 def attention(kit):
     """Attention and AdditiveAttention with every score."""
     layers = kit.layers
@@ -65,16 +55,14 @@ def attention(kit):
         layers.AdditiveAttention(name="additive")([query, value]),
         layers.AdditiveAttention(use_scale=False, name="additive_plain")([query, value, key]),
     ]
-    if kit.version >= (2, 10):
-        concat = layers.Attention(use_scale=True, score_mode="concat", name="concat")
-        outputs.append(concat([query, value], use_causal_mask=True))
-    if kit.version >= (2, 6):  # before, Softmax had no mask
-        masked = layers.Softmax(name="masked_softmax")
-        outputs.append(masked(query, mask=zero_or_one(kit, query, "mask")))
+    concat = layers.Attention(use_scale=True, score_mode="concat", name="concat")
+    outputs.append(concat([query, value], use_causal_mask=True))
+    masked = layers.Softmax(name="masked_softmax")
+    outputs.append(masked(query, mask=zero_or_one(kit, query, "mask")))
     return kit.functional([query, value], outputs)
 
 
-@golden((2, 5, 6), (2, 3, 4, 6), formats=EVERYTHING, needs=lambda kit: kit.has("EinsumDense"))
+@golden((2, 5, 6), (2, 3, 4, 6), formats=one_file, needs=newest_with("EinsumDense"))
 def einsum_dense(kit):
     """EinsumDense with products of one and several axes, and an ellipsis."""
     dense = kit.layers.EinsumDense
@@ -130,13 +118,13 @@ def attention_unet(kit, norm):
     return kit.functional(image, layers.Conv2D(1, 1, activation="sigmoid", name="mask")(x))
 
 
-@golden((1, 8, 12, 2), needs=lambda kit: kit.bilinear() and kit.modern)
+@golden((1, 8, 12, 2), formats=one_file, needs=lambda kit: kit.newest() and not kit.keras_3)
 def attention_unet_batch_norm(kit):
     """Attention U-Net with batch normalization."""
     return attention_unet(kit, norm=False)
 
 
-@golden((1, 8, 12, 2), needs=lambda kit: kit.bilinear() and kit.modern)
+@golden((1, 8, 12, 2), formats=one_file, needs=lambda kit: kit.newest() and kit.keras_3)
 def attention_unet_layer_norm(kit):
     """Attention U-Net with layer normalization."""
     return attention_unet(kit, norm=True)
@@ -148,7 +136,7 @@ def perceptron(kit, x, width, name):
     return kit.layers.Dense(width, name=name + "_narrow")(y)
 
 
-@golden((1, 8, 12, 2), (1, 6), formats=EVERYTHING, needs=has_attention)
+@golden((1, 8, 12, 2), (1, 6), formats=one_file, needs=newest_with("MultiHeadAttention"))
 def transunet(kit):
     """Convolutions, patches to a sequence, a transformer with positions, and back to an image."""
     layers = kit.layers
@@ -160,13 +148,11 @@ def transunet(kit):
     x = layers.Reshape((6, 8), name="sequence")(x)
     index = layers.ReLU(max_value=5.0, name="index")(layers.Rescaling(3.0, name="spread")(places))
     x = layers.Add(name="with_position")([x, layers.Embedding(6, 8, name="position")(index)])
-    for number in "12":
-        y = layers.LayerNormalization(epsilon=1e-6, name="ln_a" + number)(x)
-        y = layers.MultiHeadAttention(2, 4, dropout=0.1, name="mha" + number)(y, y)
-        x = layers.Add(name="add_a" + number)([x, layers.Dropout(0.1, name="drop" + number)(y)])
-        y = layers.LayerNormalization(epsilon=1e-6, name="ln_b" + number)(x)
-        y = perceptron(kit, y, 8, "mlp" + number)
-        x = layers.Add(name="add_b" + number)([x, y])
+    y = layers.LayerNormalization(epsilon=1e-6, name="ln_attention")(x)
+    y = layers.MultiHeadAttention(2, 4, dropout=0.1, name="attention")(y, y)
+    x = layers.Add(name="attended")([x, layers.Dropout(0.1, name="drop")(y)])
+    y = perceptron(kit, layers.LayerNormalization(epsilon=1e-6, name="ln_mlp")(x), 8, "mlp")
+    x = layers.Add(name="transformed")([x, y])
     x = layers.LayerNormalization(name="encoded")(x)
     x = layers.Reshape((2, 3, 8), name="back")(x)
     x = layers.Conv2D(4, 3, padding="same", activation="relu", name="decode")(x)
@@ -176,7 +162,7 @@ def transunet(kit):
     return kit.functional([image, places], mask, "transunet")
 
 
-@golden((1, 8, 8, 3), needs=has_attention)
+@golden((1, 8, 8, 3), formats=one_file, needs=lambda kit: kit.newest() and not kit.keras_3)
 def mlp_mixer(kit):
     """A mixer block: Dense over the channels and, turned, over the places."""
     layers = kit.layers
@@ -190,3 +176,22 @@ def mlp_mixer(kit):
     x = layers.Add(name="mixed_channels")([x, y])
     x = layers.Conv2DTranspose(3, 2, strides=2, name="up")(layers.Reshape((4, 4, 6), name="map")(x))
     return kit.functional(image, layers.Conv2D(2, 1, activation="softmax", name="mask")(x), "mixer")
+
+
+@golden(
+    (1, 2, 4, 6, 2),
+    formats=EVERYTHING,
+    needs=lambda kit: kit.label in ("keras-3.0", "keras-3.15", "tf.keras-2.12"),
+)
+def layers_in_layers(kit):
+    """Layers that hold the weights of others, in every format."""
+    layers = kit.layers
+    frames = kit.Input((2, 4, 6, 2), name="frames")
+    norm = layers.BatchNormalization(name="inner_norm")
+    x = layers.TimeDistributed(layers.Conv2D(3, 3, name="inner_conv"), name="conv")(frames)
+    x = layers.TimeDistributed(norm, name="norm")(x)
+    x = layers.Reshape((8, 6), name="sequence")(x)
+    x = layers.MultiHeadAttention(2, 3, name="attention")(x, x)
+    if kit.has("SpectralNormalization"):
+        x = layers.SpectralNormalization(layers.Dense(2, name="inner_dense"), name="dense")(x)
+    return kit.functional(frames, x)

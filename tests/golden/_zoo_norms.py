@@ -2,12 +2,25 @@
 
 from _zoo import golden
 from _zoo_layers import fan
-from _zoo_nets import EVERYTHING
 
 SMALL = (1, 4, 5, 6)
 
 
-@golden(SMALL, formats=EVERYTHING, needs=lambda kit: kit.has("LayerNormalization"))
+def one_file(kit):
+    """Return the format that people save with this Keras."""
+    return ("archive",) if kit.keras_3 else ("full",)
+
+
+def newest_with(layer):
+    """Return `needs` for the newest Keras 2 and 3, if they have a layer."""
+    return lambda kit: kit.newest() and kit.has(layer)
+
+
+@golden(
+    SMALL,
+    formats=one_file,
+    needs=lambda kit: kit.newest() or kit.label == "tf.keras-1.15",
+)
 def layer_norms(kit):
     """LayerNormalization over every kind of axes, on images and sequences."""
     norm = kit.layers.LayerNormalization
@@ -26,7 +39,7 @@ def layer_norms(kit):
     return kit.functional(image, outputs)
 
 
-@golden(SMALL, formats=EVERYTHING, needs=lambda kit: kit.version >= (2, 13))
+@golden(SMALL, formats=one_file, needs=lambda kit: kit.label == "keras-3.15")
 def group_norms(kit):
     """GroupNormalization with one, two and as many groups as channels, on images and sequences."""
     norm = kit.layers.GroupNormalization
@@ -45,30 +58,24 @@ def group_norms(kit):
     return kit.functional(image, outputs)
 
 
-@golden(SMALL, needs=lambda kit: kit.has("UnitNormalization"))
+@golden(
+    SMALL,
+    formats=one_file,
+    needs=lambda kit: kit.label == "keras-3.15",
+)
 def unit_norms(kit):
-    """UnitNormalization and, where this Keras has it, RMSNormalization."""
+    """UnitNormalization and RMSNormalization."""
     layers = kit.layers
     branches = [
         layers.UnitNormalization(name="unit"),
         layers.UnitNormalization(axis=[1, 2], name="unit_spatial"),
+        layers.RMSNormalization(name="rms"),
+        layers.RMSNormalization(axis=[2, 3], epsilon=1e-3, name="rms_rows"),
     ]
-    if kit.has("RMSNormalization"):
-        branches += [
-            layers.RMSNormalization(name="rms"),
-            layers.RMSNormalization(axis=[2, 3], epsilon=1e-3, name="rms_rows"),
-        ]
-    if kit.version[:2] == (3, 0):
-        branches.append(layers.LayerNormalization(rms_scaling=True, name="rms_scaling"))
     return fan(kit, SMALL, branches)
 
 
-@golden(
-    (1, 4, 5, 3),
-    formats=EVERYTHING,
-    # That of tf_keras checks its input against the tf.keras beside it, and fails.
-    needs=lambda kit: kit.has("SpectralNormalization") and not kit.label.startswith("tf_keras"),
-)
+@golden((1, 4, 5, 3), formats=one_file, needs=newest_with("SpectralNormalization"))
 def spectral_norms(kit):
     """SpectralNormalization around a convolution and a Dense layer."""
     layers = kit.layers
@@ -79,7 +86,7 @@ def spectral_norms(kit):
     return kit.functional(image, x)
 
 
-@golden((1, 3, 4, 6, 2), formats=EVERYTHING, needs=lambda kit: kit.has("LayerNormalization"))
+@golden((1, 3, 4, 6, 2), formats=one_file, needs=lambda kit: kit.label == "keras-3.15")
 def time_distributed(kit):
     """TimeDistributed around layers with and without weights: a small net over a sequence."""
     layers = kit.layers
@@ -96,14 +103,14 @@ def time_distributed(kit):
     return kit.functional(frames, [mask, each(layers.Dense(3, name="d"), name="label")(pooled)])
 
 
-@golden((1, 6, 9, 2), needs=lambda kit: kit.has("Resizing"))
+@golden((1, 6, 9, 2), formats=one_file, needs=newest_with("Resizing"))
 def resizing(kit):
     """Resizing to larger and smaller sizes by every exact interpolation; crops."""
     resize, crop = kit.layers.Resizing, kit.layers.CenterCrop
     image = kit.Input((6, 9, 2), name="image")
     inner = kit.layers.Conv2D(2, 1, name="inner")(image)
     branches = [
-        resize(height, width, interpolation=how, name="%s_%d_%d" % (how, height, width))
+        resize(height, width, interpolation=how, name=f"{how}_{height}_{width}")
         for how in ("nearest", "bilinear", "bicubic")
         for height, width in ((12, 18), (4, 7), (13, 5), (3, 36))
     ]
@@ -113,14 +120,14 @@ def resizing(kit):
         crop(5, 8, name="center_odd"),
         crop(8, 8, name="center_larger"),
     ]
-    if kit.version >= (3, 6):
+    if kit.keras_3:
         branches.append(resize(8, 5, pad_to_aspect_ratio=True, fill_value=0.5, name="padded"))
         branches.append(resize(4, 9, pad_to_aspect_ratio=True, name="padded_wide"))
     outputs = [layer(inner) for layer in branches]
     return kit.functional(image, outputs)
 
 
-@golden((1, 4, 5, 2), needs=lambda kit: kit.version >= (2, 9))
+@golden((1, 4, 5, 2), formats=one_file, needs=lambda kit: kit.label == "keras-3.15")
 def bicubic_upsampling(kit):
     """UpSampling2D bicubic, by factors on and off the grid of TensorFlow's table."""
     up = kit.layers.UpSampling2D
@@ -133,7 +140,7 @@ def bicubic_upsampling(kit):
     return fan(kit, (1, 4, 5, 2), branches)
 
 
-@golden((2, 6, 7, 3), needs=lambda kit: kit.has("RandomFlip"))
+@golden((2, 6, 7, 3), formats=one_file, needs=lambda kit: kit.label == "keras-3.15")
 def augmentation(kit):
     """Augmentation layers in front of a convolution, as published models carry them."""
     layers = kit.layers
@@ -151,7 +158,12 @@ def augmentation(kit):
     return kit.functional(image, layers.Conv2D(2, 3, name="conv")(x))
 
 
-@golden((2, 4, 6), (2, 5, 6))
+@golden(
+    (2, 4, 6),
+    (2, 5, 6),
+    formats=one_file,
+    needs=lambda kit: kit.label in ("keras-3.15", "keras-2.2.4"),
+)
 def products(kit):
     """Dot over every axis of sequences and vectors, and RepeatVector."""
     layers = kit.layers
@@ -168,19 +180,3 @@ def products(kit):
         layers.RepeatVector(3, name="repeated")(a),
     ]
     return kit.functional([left, right], outputs)
-
-
-NEWER = (
-    "celu glu hard_tanh hard_shrink soft_shrink tanh_shrink squareplus sparse_plus "
-    "sparse_sigmoid log_sigmoid log_softmax hard_silu"
-).split()
-
-
-@golden((1, 5, 6, 3), needs=lambda kit: hasattr(kit.keras.activations, "log_softmax"))
-def newer_activations(kit):
-    """Activations that only newer Keras has, by name."""
-    layers = kit.layers
-    image = kit.Input((5, 6, 3), name="image")
-    wide = layers.Conv2D(4, 1, name="wide")(image)
-    known = [name for name in NEWER if hasattr(kit.keras.activations, name)]
-    return kit.functional(image, [layers.Activation(n, name="only_" + n)(wide) for n in known])

@@ -160,6 +160,8 @@ def make(kit, folder, entry):
     seed = zlib.crc32(entry.name.encode()) % 2**31
     inputs = draw_inputs(entry)
     kit.clear()
+    if callable(entry.formats):
+        entry.formats = entry.formats(kit)
     model = entry.build(kit)
     if entry.train:
         train_once(kit, model, inputs)

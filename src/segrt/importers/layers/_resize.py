@@ -45,7 +45,7 @@ def resize(call: Call, value: ir.Value, target: tuple[int, int], interpolation: 
     if interpolation == "nearest" and not all(map(_nearest_agrees, known, target)):
         return _pick(call, value, known, target)
     if interpolation == "bicubic":
-        # Exact everywhere; OpenVINO's Resize weighs pixels outside the image, which Keras leaves out.
+        # OpenVINO's Resize weighs pixels outside the image, which Keras leaves out.
         return _products(call, value, known, target)
     factors = [_factor(size, wanted) for size, wanted in zip(known, target, strict=True)]
     scales = call.constant("scales", np.array([1, 1, *factors], np.float32))
