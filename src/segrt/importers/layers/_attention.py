@@ -16,6 +16,7 @@ from segrt.importers.layers._inputs import wrong_input
 _MASKED = -1e9
 # The first version of Keras whose Softmax layer sets masked values to 0 behind the softmax.
 _MASKED_TO_ZERO = (3, 14)
+_UNSAID = (3, 0, 0)  # also taken where the file does not tell its version
 
 
 def masked(call: Call, scores: ir.Value, masks: Sequence[ir.Value]) -> ir.Value:
@@ -35,7 +36,10 @@ def nothing_masked(call: Call, shares: ir.Value, mask: ir.Value) -> ir.Value:
 
     That differs from -1e9 before it only where nothing is left unmasked.
     """
-    if call.keras_version < _MASKED_TO_ZERO:
+    newest = call.keras_version >= _MASKED_TO_ZERO or "use_gate" in call.config
+    if call.keras_version[:3] == _UNSAID and not newest:
+        call.remark("the file does not tell its Keras: rows masked altogether may come out as 0")
+    if not newest:
         return shares
     return call.op("Where", [mask, shares, call.scalar("zero", 0.0)], role="unmasked")
 

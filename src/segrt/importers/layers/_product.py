@@ -5,6 +5,7 @@ Engines fuse a plain MatMul; few take Einsum.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import onnx_ir as ir
@@ -27,12 +28,14 @@ def times_kernel(
         value: In the order of the first term.
         kernel: In the order of the second term; becomes a weight.
         terms: One letter an axis; every letter of the output is one of the input's or kernel's,
-            and every letter of the kernel occurs in exactly one of the others.
+            and every letter of the kernel one of the input's or output's. Letters of all three
+            are a batch of kernels.
         name: Of the weight.
     """
     source, inside, out = terms
-    kept = [letter for letter in source if letter in out]
-    summed = [letter for letter in inside if letter in source]
+    shared = [letter for letter in inside if letter in source and letter in out]
+    kept = [letter for letter in source if letter in out and letter not in shared] + shared
+    summed = [letter for letter in inside if letter in source and letter not in out]
     fresh = [letter for letter in inside if letter not in source]
     sizes = dict(zip(source, static_shape(value), strict=True))
     sizes |= dict(zip(inside, kernel.shape, strict=True))
@@ -43,12 +46,15 @@ def times_kernel(
     if len(summed) != 1:
         flat = [_KEEP] * len(kept) + [_REST]
         value = call.op("Reshape", [value, call.ints("flat", flat)], role=f"{name}_flat")
-    order = [inside.index(letter) for letter in summed + fresh]
-    rows = 1
-    for letter in summed:
-        rows *= sizes[letter] or 1
-    matrix = call.weight(name, kernel.transpose(order).reshape(rows, -1))
+    order = [inside.index(letter) for letter in shared + summed + fresh]
+    rows = math.prod(sizes[letter] or 1 for letter in summed)
+    stack = [sizes[letter] or 1 for letter in shared]
+    matrix = call.weight(name, kernel.transpose(order).reshape(*stack, rows, -1))
+    if shared:  # rows of one: every kernel of the batch has its own
+        value = call.op("Unsqueeze", [value, call.ints("row", [-2])], role=f"{name}_row")
     value = call.op("MatMul", [value, matrix], role=f"{name}_product")
+    if shared:
+        value = call.op("Squeeze", [value, call.ints("row", [-2])], role=f"{name}_rows")
     if len(fresh) != 1:
         split = [_KEEP] * len(kept) + [sizes[letter] or 1 for letter in fresh]
         value = call.op("Reshape", [value, call.ints("split", split)], role=f"{name}_split")
@@ -60,13 +66,8 @@ def times_kernel(
 
 
 def fits(terms: Sequence[str]) -> bool:
-    """Say whether `times_kernel` takes these terms."""
+    """Say whether `times_kernel` takes these terms: no letter twice, none that comes to nothing."""
     source, inside, out = terms
     distinct = all(len(set(term)) == len(term) for term in terms)
-    split = all((letter in source) != (letter in out) for letter in inside)
-    return (
-        distinct
-        and split
-        and set(source) | set(out) == set(source) | set(inside)
-        and bool(set(source) - set(inside) <= set(out))
-    )
+    used = set(inside) <= set(source) | set(out) and set(source) <= set(inside) | set(out)
+    return distinct and used and set(out) <= set(source) | set(inside)

@@ -18,10 +18,9 @@ _TABLE_STEPS = 1024
 _SHARPNESS = -0.5
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
-_MODES: dict[str, dict[str, str | int | float]] = {
+_MODES = {
     "nearest": {"mode": "nearest", "nearest_mode": "round_prefer_ceil"},
     "bilinear": {"mode": "linear"},
-    "bicubic": {"mode": "cubic", "cubic_coeff_a": _SHARPNESS, "exclude_outside": 1},
 }
 
 
@@ -45,14 +44,41 @@ def resize(call: Call, value: ir.Value, target: tuple[int, int], interpolation: 
         return _to_sizes(call, value, target, interpolation)
     if interpolation == "nearest" and not all(map(_nearest_agrees, known, target)):
         return _pick(call, value, known, target)
-    if interpolation == "bicubic" and not all(map(_on_the_table, known, target)):
+    if interpolation == "bicubic":
+        # OpenVINO's Resize weighs pixels outside the image, which Keras leaves out.
         return _products(call, value, known, target)
     factors = [_factor(size, wanted) for size, wanted in zip(known, target, strict=True)]
     scales = call.constant("scales", np.array([1, 1, *factors], np.float32))
     return call.op("Resize", [value, None, scales], role="resize", **_attributes(interpolation))
 
 
-def _attributes(interpolation: str) -> dict[str, str | int | float]:
+def enlarge_bicubic(call: Call, value: ir.Value, factors: tuple[int, int]) -> ir.Value:
+    """Append bicubic upsampling of images of unknown size, by powers of two.
+
+    Raises:
+        ModelFileError: Another factor: TensorFlow rounds the weights of its table.
+    """
+    if any(factor & (factor - 1) or factor > _TABLE_STEPS // 2 for factor in factors):
+        raise wrong_input(
+            call, f"bicubic upsampling of unknown sizes by {factors}", "known sizes, or powers of 2"
+        )
+    call.remark(
+        "bicubic upsampling of images of unknown size: OpenVINO weighs pixels outside the image, "
+        "which Keras leaves out; give the size when saving for it"
+    )
+    scales = call.constant("scales", np.array([1, 1, *factors], np.float32))
+    return call.op(
+        "Resize",
+        [value, None, scales],
+        role="resize",
+        mode="cubic",
+        cubic_coeff_a=_SHARPNESS,
+        exclude_outside=1,
+        coordinate_transformation_mode="half_pixel",
+    )
+
+
+def _attributes(interpolation: str) -> dict[str, str]:
     return {**_MODES[interpolation], "coordinate_transformation_mode": "half_pixel"}
 
 
@@ -98,13 +124,6 @@ def _pick(call: Call, value: ir.Value, sizes: Sequence[int], target: Sequence[in
         indices = call.constant(f"pixels_{axis}", _tensorflow_nearest(size, wanted))
         value = call.op("Gather", [value, indices], role=f"picked_{axis}", axis=axis)
     return value
-
-
-def _on_the_table(size: int, wanted: int) -> bool:
-    """Say whether every distance between pixels lies on a step of TensorFlow's table."""
-    return (_TABLE_STEPS * 2 * size) % (2 * wanted) == 0 and (_TABLE_STEPS * size) % (
-        2 * wanted
-    ) == 0
 
 
 def _products(call: Call, value: ir.Value, sizes: Sequence[int], target: Sequence[int]) -> ir.Value:

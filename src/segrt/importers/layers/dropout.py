@@ -1,4 +1,4 @@
-"""Layers that act in training only: noise, dropout, and random changes of images."""
+"""Layers that act in training only."""
 
 from __future__ import annotations
 
@@ -16,27 +16,6 @@ from segrt.importers.layers._inputs import identity, refuse_training, single
     "AlphaDropout",
     "ActivityRegularization",
     "Identity",
-    "RandomFlip",
-    "RandomTranslation",
-    "RandomRotation",
-    "RandomZoom",
-    "RandomContrast",
-    "RandomBrightness",
-    "RandomHeight",
-    "RandomWidth",
-    "RandomHue",
-    "RandomSaturation",
-    "RandomSharpness",
-    "RandomShear",
-    "RandomColorJitter",
-    "RandomColorDegeneration",
-    "RandomGrayscale",
-    "RandomPosterization",
-    "RandomGaussianBlur",
-    "RandomErasing",
-    "RandomElasticTransform",
-    "RandomPerspective",
-    "RandomInvert",
 )
 def dropout(call: Call, x: Tensor) -> Tensor:
     """Convert to Identity; called with ``training=True`` a dropout layer is random: refused."""

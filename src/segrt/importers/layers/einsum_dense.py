@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 
+from segrt.graph.builder import static_shape
 from segrt.importers._layer_graph import JsonObject
 from segrt.importers.layers import _config
 from segrt.importers.layers._base import Call, Layout, Tensor, WeightSpec, keras_layer
@@ -21,7 +22,7 @@ def _weights(config: JsonObject, /) -> list[WeightSpec]:
 
 @keras_layer("EinsumDense", weights=_weights)
 def einsum_dense(call: Call, x: Tensor) -> Tensor:
-    """Convert to MatMul with what brings the axes there; to Einsum only for shared batch axes."""
+    """Convert to MatMul with what brings the axes there."""
     x = single(call, x)
     terms = _terms(call, x.rank)
     kernel = weight(call, "kernel")
@@ -33,15 +34,13 @@ def einsum_dense(call: Call, x: Tensor) -> Tensor:
             call, f"a kernel of shape {kernel.shape}", f"{terms[1]} of {terms[0]}={x.shape}"
         )
     value = call.source(x)
-    if fits(terms):
-        value = times_kernel(call, value, kernel, terms)
-    else:
-        equation = f"{terms[0]},{terms[1]}->{terms[2]}"
-        value = call.op("Einsum", [value, call.weight("kernel", kernel)], equation=equation)
+    value = times_kernel(call, value, kernel, terms)
     if call.config.get("bias_axes"):
         bias = weight(call, "bias")
-        if bias.ndim > len(terms[2]):
-            raise wrong_input(call, f"a bias of shape {bias.shape}", f"axes {terms[2]} at most")
+        found = static_shape(value)
+        fits_behind = zip(reversed(bias.shape), reversed(found), strict=False)
+        if bias.ndim > len(found) or any(s not in (1, o) and o is not None for s, o in fits_behind):
+            raise wrong_input(call, f"a bias of shape {bias.shape}", f"what fits {found}")
         value = call.op("Add", [value, call.weight("bias", bias)], role="biased")
     return call.activation(Tensor(value, Layout.SOURCE), call.config.get("activation"))
 
@@ -59,9 +58,8 @@ def _terms(call: Call, rank: int) -> tuple[str, str, str]:
     good = (before, behind) == (out_before, out_behind) and not (before and behind)
     free = [letter for letter in string.ascii_letters if letter not in source + kernel + out]
     good = good and (hidden >= 0 if elided else hidden == 0) and hidden <= len(free)
-    if not good or not set(out) <= set(source + kernel):
-        raise call.unsupported("equation", found, wanted)
     dots = "".join(free[:hidden])
-    if before:
-        return dots + source, kernel, dots + out
-    return source + dots, kernel, out + dots
+    terms = (dots + source, kernel, dots + out) if before else (source + dots, kernel, out + dots)
+    if not good or not fits(terms):
+        raise call.unsupported("equation", found, wanted)
+    return terms

@@ -85,7 +85,9 @@ def unit_vectors(
     call: Call, value: ir.Value, axes: ir.Value, smallest: float, role: str = "unit"
 ) -> ir.Value:
     """Append ``value / max(norm(value), smallest)`` over ``axes``."""
-    norm = call.op("ReduceL2", [value, axes], role=f"{role}_norm", keepdims=1)
+    square = call.op("Mul", [value, value], role=f"{role}_square")
+    total = call.op("ReduceSum", [square, axes], role=f"{role}_total", keepdims=1)
+    norm = call.op("Sqrt", [total], role=f"{role}_norm")
     bound = call.op("Max", [norm, call.scalar("smallest", smallest)], role=f"{role}_bounded")
     return call.op("Div", [value, bound], role=role)
 

@@ -51,8 +51,8 @@ def repeat_vector(call: Call, x: Tensor) -> Tensor:
     if x.rank != 2:
         raise wrong_input(call, f"an input of shape {x.shape}", "2 axes")
     step = call.op("Unsqueeze", [x.value, call.ints("axes", [1])], role="step")
-    shape = call.ints("shape", [1, _config.integer(call, "n"), 1])
-    return Tensor(call.op("Expand", [step, shape], role="repeated"), Layout.SOURCE)
+    first = call.ints("first", [0] * _config.integer(call, "n"))
+    return Tensor(call.op("Gather", [step, first], role="repeated", axis=1), Layout.SOURCE)
 
 
 def _resolve(call: Call, x: Tensor, target: list[int]) -> list[int]:

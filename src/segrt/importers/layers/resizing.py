@@ -22,6 +22,7 @@ Size = tuple[int, int]
 # What RandomCrop does at inference: since Keras 3.7 nothing, before 3.5 it resizes and crops; so
 # does Keras 2 since 2.9. In between and before, its rules are others.
 _CROP_IS_IDENTITY = (3, 7)
+_UNSAID = (3, 0, 0)  # also taken where the file does not tell its version
 _CROP_RESIZES = (((2, 9), (2, 99)), ((3, 0), (3, 5)))
 
 
@@ -64,12 +65,14 @@ def center_crop(call: Call, x: Tensor) -> Tensor:
 def random_crop(call: Call, x: Tensor) -> Tensor:
     """Convert RandomCrop as it works at inference, which depends on the version."""
     x = image(call, x)
-    refuse_training(call, "inference: a random crop cannot be converted")
+    if call.keras_major == 2:  # Keras 3 writes the default down and predicts without it
+        refuse_training(call, "inference: a random crop cannot be converted")
     target = _size(call)
     value = call.channels_first(x)
     if call.keras_version >= _CROP_IS_IDENTITY or _known(call, value) == target:
         return identity(call, x)
-    if not any(first <= call.keras_version < end for first, end in _CROP_RESIZES):
+    known = call.keras_version[:3] != _UNSAID
+    if not known or not any(first <= call.keras_version < end for first, end in _CROP_RESIZES):
         raise call.unsupported("RandomCrop at inference", call.keras_version, "another Keras")
     return call.wrap(resize(call, _cropped_to_ratio(call, value, target), target, "bilinear"))
 

@@ -7,8 +7,8 @@ import numpy as np
 from segrt.graph.builder import static_shape
 from segrt.importers.layers import _config
 from segrt.importers.layers._base import Call, Tensor, keras_layer
-from segrt.importers.layers._inputs import image, wrong_input
-from segrt.importers.layers._resize import resize
+from segrt.importers.layers._inputs import image
+from segrt.importers.layers._resize import enlarge_bicubic, resize
 
 
 @keras_layer("UpSampling2D")
@@ -43,7 +43,7 @@ def _bicubic(call: Call, x: Tensor, factors: tuple[int, int]) -> Tensor:
     value = call.channels_first(x)
     height, width = static_shape(value)[2:]
     if height is None or width is None:
-        raise wrong_input(call, "bicubic upsampling of unknown sizes", "known sizes")
+        return call.wrap(enlarge_bicubic(call, value, factors))
     return call.wrap(resize(call, value, (height * factors[0], width * factors[1]), "bicubic"))
 
 
