@@ -27,7 +27,7 @@ def start(kit, free=False):
     return image, kit.layers.Conv2D(4, 3, padding="same", name="conv")(image)
 
 
-@golden(SHAPE, needs=with_functions)
+@golden(SHAPE, needs=lambda kit: with_functions(kit) and kit.modern)
 def functions_arithmetic(kit):
     """Operators and functions element by element, constants, reductions."""
     import tensorflow as tf
@@ -44,9 +44,8 @@ def functions_arithmetic(kit):
         tf.nn.softmax(tf.nn.leaky_relu(z, alpha=0.1)),
         tf.cast(tf.argmax(z, axis=-1), tf.float32),
         tf.math.floormod(y, 0.6),
+        tf.nn.l2_normalize(y, axis=-1),
     ]
-    if kit.modern:  # TensorFlow 1 cannot save a layer `a` beside a layer `a/b`
-        outs.append(tf.nn.l2_normalize(y, axis=-1))
     return kit.functional(image, outs)
 
 
@@ -89,7 +88,7 @@ def functions_sizes(kit):
         tf.compat.v2.image.resize(small, size[1:3] * 2, method="nearest"),
         tf.broadcast_to(pooled, size),
     ]
-    if kit.modern:  # as above
+    if kit.modern:  # TensorFlow 1 cannot save a layer `a` beside a layer `a/b`
         rows = tf.reshape(x, [-1, size[1] * size[2], 4])
         outs += [tf.matmul(rows, rows, transpose_a=True), x[:, : size[1] - 3, 2:]]
     return kit.functional(image, outs)
