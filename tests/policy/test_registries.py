@@ -13,6 +13,7 @@ REGISTRIES = {
     "segrt.cuda.kernels._base": "segrt/cuda/kernels",
     "segrt.importers._base": "segrt/importers",
     "segrt.importers.layers._base": "segrt/importers/layers",
+    "segrt.importers.operations._base": "segrt/importers/operations",
     "segrt.passes._base": "segrt/passes",
     "segrt.passes.upsampling._base": "segrt/passes/upsampling",
     "segrt.targets._base": "segrt/targets",
