@@ -201,7 +201,8 @@ def main():
     kit = load_kit(options.keras)
     from _zoo import ZOO
 
-    for module in ("_zoo_nets", "_zoo_layers", "_zoo_files", "_zoo_norms", "_zoo_attention"):
+    families = ("nets", "layers", "files", "volumes", "norms", "attention", "operations")
+    for module in (f"_zoo_{family}" for family in families):
         importlib.import_module(module)
     folder = os.path.join(options.data, kit.label)
     os.makedirs(folder, exist_ok=True)

@@ -15,6 +15,7 @@ REGISTRIES = {
     "segrt.importers.known._base": "segrt/importers/known",
     "segrt.importers.lambdas._base": "segrt/importers/lambdas",
     "segrt.importers.layers._base": "segrt/importers/layers",
+    "segrt.importers.operations._base": "segrt/importers/operations",
     "segrt.passes._base": "segrt/passes",
     "segrt.passes.upsampling._base": "segrt/passes/upsampling",
     "segrt.targets._base": "segrt/targets",

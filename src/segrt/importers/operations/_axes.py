@@ -48,7 +48,7 @@ def inserted(call: Call, x: Tensor, axes: Sequence[int]) -> Tensor:
     here = [old[axis] for axis in order_of(x)]
     first = list(channels_first_axes(rank)) if rank > 2 else []
     for order, layout in ((first, Layout.CHANNELS_FIRST), (list(range(rank)), Layout.SOURCE)):
-        if [axis for axis in order if axis not in axes] == here:
+        if order and [axis for axis in order if axis not in axes] == here:
             places = [place for place, axis in enumerate(order) if axis in axes]
             value = call.op("Unsqueeze", [x.value, call.ints("axes", places)], role="expanded")
             return Tensor(value, layout)
@@ -70,7 +70,7 @@ def items_of(call: Call, name: str, x: Operand) -> list[Item]:
             return [_item(item) for item in known.reshape(-1).tolist()]
         if x.rank > 1 or (x.rank and x.shape[0] is None):
             raise call.unsupported(name, f"a tensor of shape {x.shape}", "a vector of known length")
-        return [None] * (x.shape[0] if x.rank else 1)  # type: ignore[operator]
+        return [None for _ in range(x.shape[0] or 0 if x.rank else 1)]
     if isinstance(x, list | tuple | np.ndarray):
         items = [items_of(call, name, item) for item in list(x)]
         return [item for part in items for item in part]
@@ -98,9 +98,9 @@ def picked(call: Call, role: str, x: ir.Value, indices: Sequence[int]) -> ir.Val
     constant = x.const_value
     if constant is not None:
         return call.ints(role, constant.numpy()[list(indices)].tolist())
-    if x.shape is not None and list(indices) == list(range(len(indices))):
-        if x.shape[0] == len(indices):
-            return x
+    whole = x.shape is not None and x.shape[0] == len(indices)
+    if whole and list(indices) == list(range(len(indices))):
+        return x
     return call.op("Gather", [x, call.ints("indices", indices)], role=role, axis=0)
 
 

@@ -27,7 +27,7 @@ import ast
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,7 @@ from segrt.importers.layers._base import Call, Tensor
 Operand: TypeAlias = Any
 Array: TypeAlias = npt.NDArray[Any]
 Function: TypeAlias = Callable[..., "Tensor | Sequence[Tensor]"]
+AnyFunction = TypeVar("AnyFunction", bound=Function)
 
 _SPELLING = re.compile(r"(tf|node|keras):([\w.|]+)\((.*)\)", re.DOTALL)
 _V1 = "compat.v1."
@@ -83,7 +84,9 @@ class Operation:
         bound: dict[str, Any] = {}
         star = next((i for i, item in enumerate(self.parameters) if item.star), None)
         if star is not None:
-            behind = [item for item in self.parameters[star + 1 :] if not set(item.names) & {*kwargs}]
+            behind = [
+                item for item in self.parameters[star + 1 :] if not set(item.names) & {*kwargs}
+            ]
             # NodeDefs have their variable inputs in front of the fixed ones.
             fixed = len([item for item in behind if item.default is ...]) if args else 0
             end = len(args) - fixed
@@ -107,10 +110,10 @@ class Operation:
 REGISTRY: Registry[Operation] = Registry("Keras operation", "segrt.importers.operations")
 
 
-def operation(*spellings: str) -> Callable[[Function], Function]:
+def operation(*spellings: str) -> Callable[[AnyFunction], AnyFunction]:
     """Register a function under spellings; see the module's docstring."""
 
-    def decorate(function: Function) -> Function:
+    def decorate(function: AnyFunction) -> AnyFunction:
         for spelling in spellings:
             parsed = _SPELLING.fullmatch(spelling)
             if parsed is None:

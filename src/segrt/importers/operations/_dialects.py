@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from segrt.errors import ModelFileError
@@ -111,14 +111,15 @@ def _node_arguments(layer: KerasLayer, args: Sequence[Any]) -> tuple[list[Any], 
     kept = {
         key: value
         for key, value in attributes.items()
-        if key in ("DstT", "num_split", "num") or not (key.startswith(("T", "_")) or key in _IMPLIED)
+        if key in ("DstT", "num_split", "num")
+        or not (key.startswith(("T", "_")) or key in _IMPLIED)
     }
     return inputs, kept
 
 
 _IMPLIED = {
-    "N", "Index", "SrcT", "Truncate", "dtype", "out_type", "output_type", "validate_indices", "use_cudnn_on_gpu",
-    "S", "U",
+    "N", "Index", "SrcT", "Truncate", "dtype", "out_type", "output_type", "validate_indices",
+    "use_cudnn_on_gpu", "index_type", "incompatible_shape_error",
 }  # fmt: skip
 
 
@@ -127,18 +128,23 @@ def _attribute(value: Any) -> Any:
     if not isinstance(value, dict) or len(value) != 1:
         return None
     ((kind, found),) = value.items()
-    if kind == "s":
-        try:
-            return base64.b64decode(found).decode()
-        except (ValueError, binascii.Error, TypeError):
-            return str(found)
-    if kind == "i":
-        return int(found)
-    if kind == "f":
-        return float(found)
-    if kind == "type":
-        return _TYPES.get(str(found), str(found))
     if kind == "list" and isinstance(found, dict):
         items = [_attribute({key: item}) for key, many in found.items() for item in many]
         return items or None
-    return found
+    read = _READERS.get(kind)
+    return found if read is None else read(found)
+
+
+def _text(found: Any) -> str:
+    try:
+        return base64.b64decode(found).decode()
+    except (ValueError, binascii.Error, TypeError):
+        return str(found)
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "s": _text,
+    "i": int,
+    "f": float,
+    "type": lambda found: _TYPES.get(str(found), str(found)),
+}

@@ -91,7 +91,7 @@ def cast(call: Call, x: Operand, wanted: ir.DataType) -> Tensor:
     if not isinstance(x, Tensor):
         if isinstance(x, list | tuple) and _has_tensors(x):
             return stacked(call, x, wanted)
-        array = constant_array(call, x).astype(_NUMPY.get(wanted, np.float32))
+        array: Array = constant_array(call, x).astype(_NUMPY.get(wanted, np.float32))
         return Tensor(call.constant("constant", array), Layout.SOURCE)
     if x.value.dtype == wanted:
         return x
@@ -166,7 +166,7 @@ def aligned(
         cast(call, x, wanted) if isinstance(x, Tensor) or _has_tensors(x) else x
         for x, wanted in zip(operands, types, strict=True)
     )
-    arrays = {
+    arrays: dict[int, Array] = {
         i: constant_array(call, x).astype(_NUMPY[types[i]])
         for i, x in enumerate(operands)
         if not isinstance(x, Tensor)

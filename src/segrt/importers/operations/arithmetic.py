@@ -94,7 +94,7 @@ def divide(call: Call, x: Operand, y: Operand) -> Tensor:
 
 
 @operation(
-    "tf:math.floordiv|floordiv|math.floor_div|__operators__.floordiv(x, y)",
+    "tf:math.floordiv|floordiv|floor_div|math.floor_div|__operators__.floordiv(x, y)",
     "node:FloorDiv(x, y)",
     "keras:FloorDivide(x1>x, x2>y)",
 )
@@ -133,11 +133,11 @@ def modulo(call: Call, x: Operand, y: Operand) -> Tensor:
 @operation("tf:math.pow|pow(x, y)", "node:Pow(x, y)", "keras:Power(x1>x, x2>y)")
 def power(call: Call, x: Operand, y: Operand) -> Tensor:
     """Raise to a power; the square is a product."""
-    if kind(x) is FLOAT and np.ndim(contents(y) if contents(y) is not None else [0]) == 0:
-        exponent = contents(y)
-        if exponent is not None and exponent.item() == 2:
+    exponent = contents(y)
+    if kind(x) is FLOAT and exponent is not None and exponent.ndim == 0:
+        if exponent.item() == 2:
             return square(call, x)
-        if exponent is not None and exponent.item() == 0.5:
+        if exponent.item() == 0.5:
             return _unary(call, "Sqrt", x)
     return binary(call, "Pow", x, y)
 
@@ -154,9 +154,7 @@ def minimum(call: Call, x: Operand, y: Operand) -> Tensor:
     return follow(min, binary(call, "Min", x, y), x, y)
 
 
-@operation(
-    "tf:math.squared_difference|squared_difference(x, y)", "node:SquaredDifference(x, y)"
-)
+@operation("tf:math.squared_difference|squared_difference(x, y)", "node:SquaredDifference(x, y)")
 def squared_difference(call: Call, x: Operand, y: Operand) -> Tensor:
     """``(x - y)^2``."""
     return square(call, binary(call, "Sub", x, y))
@@ -241,6 +239,20 @@ def logaddexp(call: Call, x: Operand, y: Operand) -> Tensor:
     return Tensor(call.op("Add", [largest.value, grown], role="sum"), largest.layout)
 
 
+@operation("keras:Exp2(x)")
+def exp2(call: Call, x: Operand) -> Tensor:
+    """``2^x``."""
+    return binary(call, "Pow", 2.0, floats(call, x))
+
+
+@operation("keras:Trunc(x)")
+def trunc(call: Call, x: Operand) -> Tensor:
+    """Cut the fraction off: the size rounded down, with the sign."""
+    x = floats(call, x)
+    size = call.op("Floor", [call.op("Abs", [x.value])])
+    return Tensor(call.op("Mul", [call.op("Sign", [x.value]), size], role="trunc"), x.layout)
+
+
 @operation("keras:Cbrt(x)")
 def cbrt(call: Call, x: Operand) -> Tensor:
     """Cube root, of negative numbers too."""
@@ -299,7 +311,10 @@ _register_unary("Log", "tf:math.log|log(x)", "node:Log(x)", "keras:Log(x)")
 _register_unary("Sqrt", "tf:math.sqrt|sqrt(x)", "node:Sqrt(x)", "keras:Sqrt(x)")
 _register_unary("Erf", "tf:math.erf|erf(x)", "node:Erf(x)", "keras:Erf(x)")
 _register_unary(
-    "Reciprocal", "tf:math.reciprocal|reciprocal(x)", "node:Reciprocal|Inv(x)", "keras:Reciprocal(x)"
+    "Reciprocal",
+    "tf:math.reciprocal|reciprocal(x)",
+    "node:Reciprocal|Inv(x)",
+    "keras:Reciprocal(x)",
 )
 _register_same_type("Abs", "tf:math.abs|abs(x)", "node:Abs(x)", "keras:Absolute|Abs|Fabs(x)")
 _register_same_type("Sign", "tf:math.sign|sign(x)", "node:Sign(x)", "keras:Sign(x)")
@@ -313,6 +328,4 @@ for _name, _tf, _keras in (
     ("Sinh", "sinh", "Sinh"), ("Cosh", "cosh", "Cosh"),
     ("Asinh", "asinh", "Arcsinh"), ("Acosh", "acosh", "Arccosh"), ("Atanh", "atanh", "Arctanh"),
 ):  # fmt: skip
-    _register_unary(
-        _name, f"tf:math.{_tf}|{_tf}(x)", f"node:{_name}(x)", f"keras:{_keras}(x)"
-    )
+    _register_unary(_name, f"tf:math.{_tf}|{_tf}(x)", f"node:{_name}(x)", f"keras:{_keras}(x)")

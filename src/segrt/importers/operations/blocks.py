@@ -41,7 +41,7 @@ def _moved(
     x = floats(call, x)
     formats = {"NHWC": False, "CHANNELS_LAST": False, "NCHW": True, "CHANNELS_FIRST": True}
     first = formats.get(str(data_format or "NHWC").upper())
-    if first is None or x.rank != 4:  # noqa: PLR2004 - N H W C
+    if first is None or x.rank != 4:
         raise call.unsupported("data_format", data_format, "NHWC or NCHW, and images")
     layout = Layout.SOURCE if first else Layout.CHANNELS_FIRST
     size = integer(call, "block_size", block_size)
@@ -72,12 +72,12 @@ def extract_patches(
     steps = kernel if strides is None else _pair(call, "strides", strides)
     dilation = _pair(call, "rates", 1 if rates is None else rates)
     depth = x.shape[-1]
-    if x.rank != 4 or depth is None or data_format == "channels_first":  # noqa: PLR2004
+    if x.rank != 4 or depth is None or data_format == "channels_first":
         raise call.unsupported("the image", x.shape, "N H W C with known channels")
     outputs = kernel[0] * kernel[1] * depth
     whole = all(size is not None and size % kernel[0] == 0 for size in x.shape[1:3])
     if kernel == steps and kernel[0] == kernel[1] and dilation == [1, 1] and whole:
-        return space_to_depth(call, x, kernel[0], "NHWC")  # type: ignore[return-value]
+        return space_to_depth(call, x, kernel[0], "NHWC")
     if outputs * outputs > _LARGEST_KERNEL:
         raise call.unsupported("sizes", kernel, f"patches of {depth} channels that are smaller")
     # A convolution whose kernels each have a single one.
@@ -95,9 +95,9 @@ def extract_patches(
 
 def _pair(call: Call, name: str, found: Operand) -> list[int]:
     numbers = integers(call, name, found)
-    if len(numbers) == 4 and numbers[0] == numbers[3] == 1:  # noqa: PLR2004
+    if len(numbers) == 4 and numbers[0] == numbers[3] == 1:
         numbers = numbers[1:3]
     numbers = numbers * 2 if len(numbers) == 1 else numbers
-    if len(numbers) != 2:  # noqa: PLR2004
+    if len(numbers) != 2:
         raise call.unsupported(name, found, "height and width")
     return numbers

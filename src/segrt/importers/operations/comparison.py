@@ -35,9 +35,7 @@ _register_comparison(
     "node:GreaterEqual(x, y)",
     "keras:GreaterEqual(x1>x, x2>y)",
 )
-_register_comparison(
-    "Less", "tf:math.less|less(x, y)", "node:Less(x, y)", "keras:Less(x1>x, x2>y)"
-)
+_register_comparison("Less", "tf:math.less|less(x, y)", "node:Less(x, y)", "keras:Less(x1>x, x2>y)")
 _register_comparison(
     "LessOrEqual",
     "tf:math.less_equal|less_equal(x, y)",
@@ -93,6 +91,21 @@ def is_nan(call: Call, x: Operand) -> Tensor:
     """Say where there is no number."""
     x = floats(call, x)
     return Tensor(call.op("IsNaN", [x.value]), x.layout)
+
+
+@operation("tf:math.is_inf(x)", "node:IsInf(x)", "keras:Isinf(x)")
+def is_inf(call: Call, x: Operand) -> Tensor:
+    """Say where a number is infinite."""
+    x = floats(call, x)
+    return Tensor(call.op("IsInf", [x.value]), x.layout)
+
+
+@operation("tf:math.is_finite(x)", "node:IsFinite(x)", "keras:Isfinite(x)")
+def is_finite(call: Call, x: Operand) -> Tensor:
+    """Say where there is a number, and no infinite one."""
+    x = floats(call, x)
+    bad = [call.op(op, [x.value], role=op.lower()) for op in ("IsNaN", "IsInf")]
+    return Tensor(call.op("Not", [call.op("Or", bad, role="bad")], role="finite"), x.layout)
 
 
 @operation(

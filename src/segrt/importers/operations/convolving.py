@@ -19,7 +19,7 @@ from segrt.importers.operations.padding import padded
 
 _TF_CONV = (
     "(input|value>x, filters|filter>kernel, strides|stride>strides=1, padding='VALID', "
-    "use_cudnn_on_gpu=True, data_format=None, dilations|rate>dilations=None)"
+    "use_cudnn_on_gpu=True, data_format=None, dilations|rate|dilation_rate>dilations=None)"
 )
 _NODE_CONV = (
     "(input>x, filter>kernel, strides=1, padding='VALID', explicit_paddings=None, "
@@ -148,8 +148,41 @@ def depthwise(
 
 
 @operation(
-    "tf:nn.conv2d_transpose|nn.conv3d_transpose(input|value>x, filters|filter>kernel, output_shape, "
-    "strides, padding='SAME', data_format=None, dilations=None)",
+    "tf:nn.separable_conv2d(input>x, depthwise_filter>inner, pointwise_filter>outer, strides, "
+    "padding, rate|dilations>dilations=None, data_format=None)",
+    "keras:SeparableConv(inputs>x, depthwise_kernel>inner, pointwise_kernel>outer, strides=1, "
+    "padding='valid', data_format=None, dilation_rate>dilations=1)",
+)
+def separable(
+    call: Call,
+    x: Operand,
+    inner: Operand,
+    outer: Operand,
+    strides: Operand,
+    padding: Operand,
+    data_format: object,
+    dilations: Operand,
+) -> Tensor:
+    """A convolution of each channel, then one of size 1."""
+    x = floats(call, x)
+    arrays = [_constant_kernel(call, kernel, x.rank) for kernel in (inner, outer)]
+    config, x = _window(call, x, strides, padding, data_format)
+    _dilated(call, x, config, dilations)
+    config |= {
+        "filters": arrays[1].shape[-1],
+        "kernel_size": list(arrays[0].shape[:-2]),
+        "depth_multiplier": arrays[0].shape[-1],
+        "use_bias": False,
+    }
+    weights = {"depthwise_kernel": arrays[0], "pointwise_kernel": arrays[1]}
+    return by_layer(call, f"SeparableConv{x.rank - 2}D", x, config, weights)
+
+
+@operation(
+    "tf:nn.conv2d_transpose|nn.conv3d_transpose(input|value>x, filters|filter>kernel, "
+    "output_shape, strides, padding='SAME', data_format=None, dilations=None)",
+    "node:Conv2DBackpropInput(input_sizes>output_shape, filter>kernel, out_backprop>x, strides, "
+    "padding, explicit_paddings=None, data_format=None, dilations=None)",
 )
 def transposed(
     call: Call,
@@ -160,6 +193,7 @@ def transposed(
     padding: Operand,
     data_format: object,
     dilations: Operand,
+    explicit_paddings: object = None,
 ) -> Tensor:
     """A transposed convolution, where its output has the size that Keras' layer gives it."""
     result = transposed_convolution(call, x, kernel, strides, padding, data_format, dilations)
@@ -231,9 +265,13 @@ def _register_pool(layer: str, *spellings: str) -> None:
         strides: Operand,
         padding: Operand = "VALID",
         data_format: object = None,
-        **_: object,
+        dilations: Operand = None,
     ) -> Tensor:
         x = floats(call, x)
+        if dilations is not None and set(integers(call, "dilations", dilations)) != {1}:
+            raise call.unsupported("dilations", dilations, "1")
+        if not isinstance(padding, str):
+            raise call.unsupported("padding", padding, "SAME or VALID")
         config, x = _window(call, x, size if strides is None else strides, padding, data_format)
         first = config["data_format"] == "channels_first"
         config["pool_size"] = _spatial(call, "the window", size, x.rank, first)
@@ -243,8 +281,7 @@ def _register_pool(layer: str, *spellings: str) -> None:
 
 
 _TF_POOL = (
-    "(input|value>x, ksize>size, strides=None, padding='VALID', data_format=None, "
-    "dilations=None)"
+    "(input|value>x, ksize>size, strides=None, padding='VALID', data_format=None, dilations=None)"
 )
 _NODE_POOL = "(input|value>x, ksize>size, strides, padding, data_format=None)"
 _KERAS_POOL = "(inputs>x, pool_size>size, strides=None, padding='valid', data_format=None)"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import onnx_ir as ir
 
 from segrt.importers.layers._base import Call, Layout, Tensor
-from segrt.importers.operations._axes import inserted, items_of, order_of, picked, shaped, vector
+from segrt.importers.operations._axes import inserted, items_of, shaped, vector
 from segrt.importers.operations._base import Operand, operation
 from segrt.importers.operations._values import (
     BOOL,
@@ -18,7 +16,6 @@ from segrt.importers.operations._values import (
     cast,
     contents,
     integer,
-    integers,
     kind,
     number,
     remember,
@@ -69,23 +66,31 @@ def cast_to(call: Call, x: Operand, dtype: Operand) -> Tensor:
         numbers = [turn(item) if isinstance(item, int | float) else item for item in known.flat]
         changed = np.empty(known.shape, dtype=object)
         changed.reshape(-1)[:] = numbers
-        if result is x:
-            return result
         return remember(result, changed)
     return result
 
 
 @operation(
-    "tf:identity|stop_gradient|ensure_shape|convert_to_tensor|grad_pass_through|debugging.check_numerics"
-    "|keras.backend.identity(input|tensor|x|value>x, shape=None, dtype=None, dtype_hint=None, message=None)",
+    "tf:identity|stop_gradient|ensure_shape|convert_to_tensor|grad_pass_through"
+    "|debugging.check_numerics|keras.backend.identity(input|tensor|x|value>x, shape=None, "
+    "dtype=None, dtype_hint=None, message=None)",
     "node:Identity|StopGradient|PreventGradient|Snapshot|EnsureShape|CheckNumerics"
     "|PlaceholderWithDefault(input|tensor>x, shape=None, message=None)",
     "keras:StopGradient|ConvertToTensor|Copy|Array(variable|x>x, dtype=None, copy=None)",
 )
 def identity(call: Call, x: Operand, dtype: Operand = None, **_: object) -> Tensor:
     """Change nothing at inference."""
-    x = tensor(call, x)
-    return x if dtype is None else cast_to(call, x, dtype)  # type: ignore[return-value]
+    same = tensor(call, x)
+    if dtype is None:
+        return same
+    result: Tensor = cast_to(call, same, dtype)
+    return result
+
+
+@operation("tf:identity_n(input>xs)", "node:IdentityN(*input>xs)")
+def identity_n(call: Call, xs: list[Operand]) -> list[Tensor]:
+    """Change nothing; TensorFlow gives functions gradients of their own by it."""
+    return [tensor(call, x) for x in xs]
 
 
 def filled(call: Call, x: Tensor, number: float, wanted: ir.DataType) -> Tensor:
@@ -93,19 +98,28 @@ def filled(call: Call, x: Tensor, number: float, wanted: ir.DataType) -> Tensor:
     one = cast(call, number, wanted)
     target = call.op("Shape", [x.value], role="shape")
     value = call.op("Expand", [one.value, target], role="filled")
-    return Tensor(shaped(value, list(x.value.shape or ())), x.layout)
+    value.shape = x.value.shape
+    return Tensor(value, x.layout)
 
 
-@operation("tf:zeros_like|zeros_like_v2(input|tensor>x, dtype=None)", "node:ZerosLike(x)", "keras:ZerosLike|EmptyLike(x, dtype=None)")
+@operation(
+    "tf:zeros_like|zeros_like_v2(input|tensor>x, dtype=None)",
+    "node:ZerosLike(x)",
+    "keras:ZerosLike|EmptyLike(x, dtype=None)",
+)
 def zeros_like(call: Call, x: Operand, dtype: Operand = None) -> Tensor:
     """Zeros shaped like a tensor."""
-    return full_like(call, x, 0, dtype)  # type: ignore[return-value]
+    return full_like(call, x, 0, dtype)
 
 
-@operation("tf:ones_like|ones_like_v2(input|tensor>x, dtype=None)", "node:OnesLike(x)", "keras:OnesLike(x, dtype=None)")
+@operation(
+    "tf:ones_like|ones_like_v2(input|tensor>x, dtype=None)",
+    "node:OnesLike(x)",
+    "keras:OnesLike(x, dtype=None)",
+)
 def ones_like(call: Call, x: Operand, dtype: Operand = None) -> Tensor:
     """Ones shaped like a tensor."""
-    return full_like(call, x, 1, dtype)  # type: ignore[return-value]
+    return full_like(call, x, 1, dtype)
 
 
 @operation("keras:FullLike(x, fill_value>fill, dtype=None)")
@@ -128,13 +142,13 @@ def fill(call: Call, dims: Operand, value: Operand) -> Tensor:
 @operation("tf:zeros(shape, dtype='float32')")
 def zeros(call: Call, shape: Operand, dtype: Operand) -> Tensor:
     """Zeros in a given shape."""
-    return fill(call, shape, cast(call, 0, type_of(call, dtype)))  # type: ignore[return-value]
+    return fill(call, shape, cast(call, 0, type_of(call, dtype)))
 
 
 @operation("tf:ones(shape, dtype='float32')")
 def ones(call: Call, shape: Operand, dtype: Operand) -> Tensor:
     """Ones in a given shape."""
-    return fill(call, shape, cast(call, 1, type_of(call, dtype)))  # type: ignore[return-value]
+    return fill(call, shape, cast(call, 1, type_of(call, dtype)))
 
 
 @operation(
@@ -155,7 +169,7 @@ def arange(
     if all(item is not None and isinstance(item.item(), int | float) for item in known):
         numbers = np.arange(*(item.item() for item in known if item is not None))
         shaped(result.value, [len(numbers)])
-        if len(numbers) <= 64:  # noqa: PLR2004 - what is followed at import is small
+        if len(numbers) <= 64:
             remember(result, numbers.astype(object))
     else:
         shaped(result.value, [None])
@@ -193,7 +207,13 @@ def one_hot(
     return cast(call, Tensor(call.op("Where", [equal, *ends], role="code"), layout), wanted)
 
 
-@operation("tf:meshgrid(*args|_>xs, indexing='xy')", "keras:Meshgrid(*x>xs, indexing='xy')")
+@operation("tf:meshgrid(*args>xs)")
+def meshgrid_without_vectors(call: Call, xs: list[Operand]) -> list[Tensor]:
+    """Refuse: TFOpLambda saves only the first of several unnamed arguments."""
+    raise call.unsupported("tf.meshgrid", "one vector", "all vectors, which Keras 2 did not save")
+
+
+@operation("keras:Meshgrid(*x>xs, indexing='xy')")
 def meshgrid(call: Call, xs: list[Operand], indexing: str) -> list[Tensor]:
     """Grids of coordinates from vectors."""
     rows = tensors(call, xs)

@@ -97,7 +97,9 @@ def vstack(call: Call, xs: list[Operand]) -> Tensor:
     "node:Split(split_dim>axis, value>x, num_split>parts)",
     "node:SplitV(value>x, size_splits>parts, split_dim>axis, num_split>num=None)",
 )
-def split(call: Call, x: Operand, parts: Operand, axis: Operand, num: Operand = None) -> list[Tensor]:
+def split(
+    call: Call, x: Operand, parts: Operand, axis: Operand, num: Operand = None
+) -> list[Tensor]:
     """Part an axis: into so many equal parts, or into these sizes."""
     x = tensor(call, x)
     at = axis_of(call, x, axis)
@@ -179,7 +181,9 @@ def _single(known: object) -> np.ndarray | None:
 
 
 @operation(
-    "tf:tile(input>x, multiples)", "node:Tile(input>x, multiples)", "keras:Tile(x, repeats>multiples)"
+    "tf:tile(input>x, multiples)",
+    "node:Tile(input>x, multiples)",
+    "keras:Tile(x, repeats>multiples)",
 )
 def tile(call: Call, x: Operand, multiples: Operand) -> Tensor:
     """Repeat the whole tensor along axes."""
@@ -232,7 +236,9 @@ def repeat(call: Call, x: Operand, repeats: Operand, axis: Operand) -> Tensor:
         return _repeat_free(call, x, at, counts[0])
     indices = np.repeat(np.arange(size), counts if len(counts) > 1 else counts[0]).tolist()
     stored = call.stored_axis(x, at)
-    value = call.op("Gather", [x.value, call.ints("indices", indices)], role="repeated", axis=stored)
+    value = call.op(
+        "Gather", [x.value, call.ints("indices", indices)], role="repeated", axis=stored
+    )
     return Tensor(value, x.layout)
 
 

@@ -22,9 +22,7 @@ def _register(name: str, *spellings: str) -> None:
 
 _register("relu", "tf:nn.relu(features>x)", "node:Relu(features>x)", "keras:Relu(x)")
 _register("relu6", "tf:nn.relu6(features>x)", "node:Relu6(features>x)", "keras:Relu6(x)")
-_register(
-    "sigmoid", "tf:math.sigmoid|nn.sigmoid|sigmoid(x)", "node:Sigmoid(x)", "keras:Sigmoid(x)"
-)
+_register("sigmoid", "tf:math.sigmoid|nn.sigmoid|sigmoid(x)", "node:Sigmoid(x)", "keras:Sigmoid(x)")
 _register("tanh", "tf:math.tanh|nn.tanh|tanh(x)", "node:Tanh(x)", "keras:Tanh(x)")
 _register(
     "softplus",
@@ -65,7 +63,7 @@ def silu(call: Call, x: Operand, beta: Operand) -> Tensor:
     "keras:LeakyRelu(x, negative_slope>slope=0.2)",
 )
 def leaky_relu(call: Call, x: Operand, slope: Operand) -> Tensor:
-    """x, below 0 times a slope."""
+    """The value, below 0 times a slope."""
     x = floats(call, x)
     return Tensor(functions.relu(call, x, negative_slope=number(call, "alpha", slope)), x.layout)
 
@@ -86,18 +84,16 @@ def general_relu(
     return Tensor(value, x.layout)
 
 
-@operation(
-    "tf:nn.elu(features>x)", "node:Elu(features>x)", "keras:Elu(x, alpha=1.0)"
-)
+@operation("tf:nn.elu(features>x)", "node:Elu(features>x)", "keras:Elu(x, alpha=1.0)")
 def elu(call: Call, x: Operand, alpha: Operand = 1.0) -> Tensor:
-    """x, below 0 ``alpha * (exp(x) - 1)``."""
+    """The value, below 0 ``alpha * (exp(x) - 1)``."""
     x = floats(call, x)
     return Tensor(call.op("Elu", [x.value], alpha=number(call, "alpha", alpha)), x.layout)
 
 
 @operation("keras:Celu(x, alpha=1.0)")
 def celu(call: Call, x: Operand, alpha: Operand) -> Tensor:
-    """x, below 0 ``alpha * (exp(x / alpha) - 1)``."""
+    """The value, below 0 ``alpha * (exp(x / alpha) - 1)``."""
     x = floats(call, x)
     return Tensor(call.op("Celu", [x.value], alpha=number(call, "alpha", alpha)), x.layout)
 
@@ -112,7 +108,7 @@ def gelu(call: Call, x: Operand, approximate: bool) -> Tensor:
 
 @operation("keras:HardShrink(x, threshold=0.5)")
 def hard_shrink(call: Call, x: Operand, threshold: Operand) -> Tensor:
-    """x, 0 around 0."""
+    """The value, 0 around 0."""
     x = floats(call, x)
     bound = number(call, "threshold", threshold)
     return Tensor(call.op("Shrink", [x.value], lambd=bound, bias=0.0), x.layout)
@@ -120,7 +116,7 @@ def hard_shrink(call: Call, x: Operand, threshold: Operand) -> Tensor:
 
 @operation("keras:SoftShrink(x, threshold=0.5)")
 def soft_shrink(call: Call, x: Operand, threshold: Operand) -> Tensor:
-    """x moved towards 0."""
+    """The value moved towards 0."""
     x = floats(call, x)
     bound = number(call, "threshold", threshold)
     return Tensor(call.op("Shrink", [x.value], lambd=bound, bias=bound), x.layout)
@@ -128,7 +124,7 @@ def soft_shrink(call: Call, x: Operand, threshold: Operand) -> Tensor:
 
 @operation("keras:Threshold(x, threshold, default_value)")
 def threshold_(call: Call, x: Operand, threshold: Operand, default_value: Operand) -> Tensor:
-    """x above a threshold, else a value."""
+    """The value above a threshold, else a value."""
     x = floats(call, x)
     above = call.op("Greater", [x.value, call.scalar("level", number(call, "level", threshold))])
     other = call.scalar("other", number(call, "default_value", default_value))

@@ -13,7 +13,6 @@ from segrt.importers.operations._values import (
     axis_of,
     constant_array,
     floats,
-    integer,
     number,
 )
 from segrt.importers.operations.arithmetic import binary, rsqrt, square
@@ -26,25 +25,26 @@ _EPSILON = 1e-7
 _FUSED_EPSILON = 1.001e-5
 
 
-@operation("tf:math.l2_normalize|nn.l2_normalize|linalg.l2_normalize(x, axis|dim>axis=None, epsilon=1e-12)")
+@operation(
+    "tf:math.l2_normalize|nn.l2_normalize|linalg.l2_normalize(x, axis|dim>axis=None, epsilon=1e-12)"
+)
 def l2_normalize(call: Call, x: Operand, axis: Operand, epsilon: Operand) -> Tensor:
     """``x / sqrt(max(sum(x^2), epsilon))``."""
     x = floats(call, x)
-    total = reduced(call, "ReduceSum", _square(call, x), axis, True)
+    total = reduced(call, "ReduceSum", square(call, x), axis, True)
     limited = binary(call, "Max", total, number(call, "epsilon", epsilon))
-    return binary(call, "Mul", x, _rsqrt(call, limited))
+    return binary(call, "Mul", x, rsqrt(call, limited))
 
 
 @operation("keras:Normalize(x, axis=-1, order=2, epsilon=None)")
 def normalize(call: Call, x: Operand, axis: Operand, order: Operand, epsilon: Operand) -> Tensor:
-    """x by its norm along axes, which counts as ``epsilon`` at least."""
+    """The value by its norm along axes, which counts as ``epsilon`` at least."""
     x = floats(call, x)
     least = _EPSILON if epsilon is None else number(call, "epsilon", epsilon)
-    if number(call, "order", order) != 2:  # noqa: PLR2004
+    if number(call, "order", order) != 2:
         length = norm(call, x, order, axis, True)
-        assert isinstance(length, Tensor)
         return binary(call, "Div", x, binary(call, "Max", length, least))
-    total = reduced(call, "ReduceSum", _square(call, x), axis, True)
+    total = reduced(call, "ReduceSum", square(call, x), axis, True)
     # One over 0 is no number every engine has; the root is limited from below instead.
     root = Tensor(call.op("Sqrt", [total.value]), total.layout)
     return binary(call, "Div", x, binary(call, "Max", root, least))
@@ -53,14 +53,15 @@ def normalize(call: Call, x: Operand, axis: Operand, order: Operand, epsilon: Op
 @operation(
     "tf:norm|linalg.norm|norm_v2(tensor>x, ord>order='euclidean', axis=None, "
     "keepdims|keep_dims>keepdims=False)",
+    "tf:math.reduce_euclidean_norm(input_tensor>x, axis=None, keepdims=False, ord>order=None)",
     "keras:Norm(x, ord>order=None, axis=None, keepdims=False)",
 )
 def norm(call: Call, x: Operand, order: Operand, axis: Operand, keepdims: bool | None) -> Tensor:
     """A vector's norm along axes; over two axes only the root of all squares."""
     x = floats(call, x)
     axes, keep = axes_of(call, x, axis), bool(keepdims)
-    if order in (None, "euclidean", "fro") or (order == 2 and len(axes) == 1):  # noqa: PLR2004
-        total = reduced(call, "ReduceSum", _square(call, x), axes, keep)
+    if order in (None, "euclidean", "fro") or (order == 2 and len(axes) == 1):
+        total = reduced(call, "ReduceSum", square(call, x), axes, keep)
         return Tensor(call.op("Sqrt", [total.value]), total.layout)
     if len(axes) > 1 and axis is not None:
         raise call.unsupported("ord", order, "euclidean over several axes")
@@ -96,7 +97,7 @@ def batch_normalization(
     mean, spread, offset, scale = (
         _along(call, x, item, at) for item in (mean, spread, offset, scale)
     )
-    factor = _rsqrt(call, binary(call, "Add", floats(call, spread), number(call, "eps", epsilon)))
+    factor = rsqrt(call, binary(call, "Add", floats(call, spread), number(call, "eps", epsilon)))
     if scale is not None:
         factor = binary(call, "Mul", factor, scale)
     moved = binary(call, "Mul", mean, factor)
@@ -142,9 +143,7 @@ def fused_batch_norm(
         raise call.unsupported("is_training", True, "false: a batch's own moments")
     axis = 1 if str(data_format).startswith("NC") else -1
     least = max(number(call, "epsilon", epsilon), _FUSED_EPSILON)
-    result = batch_normalization(call, x, mean, spread, offset, scale, least, axis)
-    assert isinstance(result, Tensor)
-    return result
+    return batch_normalization(call, x, mean, spread, offset, scale, least, axis)
 
 
 @operation(
@@ -160,7 +159,7 @@ def layer_norm(
     epsilon: Operand,
     rms_scaling: bool,
 ) -> Tensor:
-    """x less its mean, by the root of its variance, along axes."""
+    """The value less its mean, by the root of its variance, along axes."""
     if rms_scaling:
         raise call.unsupported("rms_scaling", True, "false")
     x = floats(call, x)
@@ -170,21 +169,19 @@ def layer_norm(
     least = _EPSILON if epsilon is None else number(call, "epsilon", epsilon)
     center = reduced(call, "ReduceMean", x, axes, True)
     spread = variance(call, x, axes, True)
-    factor = _rsqrt(call, binary(call, "Add", spread, least))
+    factor = rsqrt(call, binary(call, "Add", spread, least))
     result = binary(call, "Mul", binary(call, "Sub", x, center), factor)
     result = result if gamma is None else binary(call, "Mul", result, gamma)
     return result if beta is None else binary(call, "Add", result, beta)
 
 
 @operation("keras:RMSNorm(x, scale=None, axis=-1, epsilon=None)")
-def rms_norm(
-    call: Call, x: Operand, scale: Operand, axis: Operand, epsilon: Operand
-) -> Tensor:
-    """x by the root of the mean of its squares, along axes."""
+def rms_norm(call: Call, x: Operand, scale: Operand, axis: Operand, epsilon: Operand) -> Tensor:
+    """The value by the root of the mean of its squares, along axes."""
     x = floats(call, x)
     least = _EPSILON if epsilon is None else number(call, "epsilon", epsilon)
-    mean = reduced(call, "ReduceMean", _square(call, x), axis, True)
-    result = binary(call, "Mul", x, _rsqrt(call, binary(call, "Add", mean, least)))
+    mean = reduced(call, "ReduceMean", square(call, x), axis, True)
+    result = binary(call, "Mul", x, rsqrt(call, binary(call, "Add", mean, least)))
     return result if scale is None else binary(call, "Mul", result, scale)
 
 
@@ -199,32 +196,19 @@ def standardized(call: Call, x: Operand) -> Tensor:
     least = 1 / math.sqrt(math.prod(size for size in sizes if size))
     center = reduced(call, "ReduceMean", x, axes, True)
     spread = variance(call, x, axes, True)
-    assert isinstance(spread, Tensor)
     root = Tensor(call.op("Sqrt", [spread.value]), spread.layout)
-    return binary(
-        call, "Div", binary(call, "Sub", x, center), binary(call, "Max", root, least)
-    )
+    return binary(call, "Div", binary(call, "Sub", x, center), binary(call, "Max", root, least))
 
 
-@operation("tf:image.rgb_to_grayscale(images>x)", "keras:RGBToGrayscale(images>x, data_format=None)")
+@operation(
+    "tf:image.rgb_to_grayscale(images>x)", "keras:RGBToGrayscale(images>x, data_format=None)"
+)
 def grayscale(call: Call, x: Operand, data_format: object = None) -> Tensor:
     """Weighted sum of red, green and blue."""
-    x = floats(call, x)
-    axis = x.rank - 3 if data_format == "channels_first" else x.rank - 1
-    if x.shape[axis] == 1:
-        return x
+    image = floats(call, x)
+    axis = image.rank - 3 if data_format == "channels_first" else image.rank - 1
+    if image.shape[axis] == 1:
+        return image
     weights = np.array([0.2989, 0.5870, 0.1140], dtype=np.float32)
-    product = binary(call, "Mul", x, weights.reshape([-1] + [1] * (x.rank - 1 - axis)))
+    product = binary(call, "Mul", image, weights.reshape([-1] + [1] * (image.rank - 1 - axis)))
     return reduced(call, "ReduceSum", product, axis, True)
-
-
-def _square(call: Call, x: Tensor) -> Tensor:
-    result = square(call, x)
-    assert isinstance(result, Tensor)
-    return result
-
-
-def _rsqrt(call: Call, x: Tensor) -> Tensor:
-    result = rsqrt(call, x)
-    assert isinstance(result, Tensor)
-    return result

@@ -46,7 +46,10 @@ def _pairs(call: Call, x: Tensor, paddings: Operand) -> list[tuple[Any, Any]]:
     sides = list(paddings)
     if len(sides) == 2 and all(isinstance(side, int) for side in sides):
         return [(sides[0], sides[1])] * x.rank
-    pairs = [tuple(side) if isinstance(side, list | tuple | np.ndarray) else (side, side) for side in sides]
+    pairs = [
+        tuple(side) if isinstance(side, list | tuple | np.ndarray) else (side, side)
+        for side in sides
+    ]
     if len(pairs) == 1:
         pairs = pairs * x.rank
     if len(pairs) != x.rank or any(len(pair) != 2 for pair in pairs):
@@ -54,9 +57,7 @@ def _pairs(call: Call, x: Tensor, paddings: Operand) -> list[tuple[Any, Any]]:
     return [(pair[0], pair[1]) for pair in pairs]
 
 
-def padded(
-    call: Call, x: Tensor, pairs: list[tuple[Any, Any]], mode: str, fill: float
-) -> Tensor:
+def padded(call: Call, x: Tensor, pairs: list[tuple[Any, Any]], mode: str, fill: float) -> Tensor:
     """Append one ONNX Pad."""
     ordered = [pairs[axis] for axis in order_of(x)]
     ends = [pair[0] for pair in ordered] + [pair[1] for pair in ordered]
@@ -108,7 +109,10 @@ def crop_box(
     x = tensor(call, x)
     rows, columns = (
         slice(start, start + integer(call, "size", size))
-        for start, size in ((integer(call, "top", top), height), (integer(call, "left", left), width))
+        for start, size in (
+            (integer(call, "top", top), height),
+            (integer(call, "left", left), width),
+        )
     )
     return indexed(call, x, [*[slice(None)] * (x.rank - 3), rows, columns])
 
@@ -123,6 +127,36 @@ def pad_box(
     """Put zeros around images up to a size."""
     x = tensor(call, x)
     return _framed(call, x, (x.rank - 3, x.rank - 2), (top, None, height), (left, None, width))
+
+
+@operation(
+    "tf:image.resize_with_crop_or_pad|image.resize_image_with_crop_or_pad(image>x, "
+    "target_height>height, target_width>width)"
+)
+def crop_or_pad(call: Call, x: Operand, height: Operand, width: Operand) -> Tensor:
+    """Cut or pad images to a size, in the middle; an odd pixel goes behind."""
+    x = tensor(call, x)
+    cuts: list[Any] = [slice(None)] * x.rank
+    pairs: list[tuple[Any, Any]] = [(0, 0)] * x.rank
+    for axis, target in ((x.rank - 3, height), (x.rank - 2, width)):
+        size, wanted = _known(call, x.shape[axis]), integer(call, "target", target)
+        if size > wanted:
+            cuts[axis] = slice((size - wanted) // 2, (size - wanted) // 2 + wanted)
+        pairs[axis] = (max(wanted - size, 0) // 2, (max(wanted - size, 0) + 1) // 2)
+    return padded(call, indexed(call, x, cuts), pairs, "constant", 0.0)
+
+
+@operation("tf:image.central_crop(image>x, central_fraction>fraction)")
+def central_crop(call: Call, x: Operand, fraction: Operand) -> Tensor:
+    """Take the middle of images."""
+    x = tensor(call, x)
+    share = number(call, "central_fraction", fraction)
+    cuts: list[Any] = [slice(None)] * x.rank
+    for axis in (x.rank - 3, x.rank - 2):
+        size = _known(call, x.shape[axis])
+        start = int((size - size * share) / 2)
+        cuts[axis] = slice(start, size - start)
+    return indexed(call, x, cuts)
 
 
 _BOX = (
@@ -151,12 +185,8 @@ def crop_images(
     x = tensor(call, x)
     cuts: list[Any] = [slice(None)] * x.rank
     sides = ((top, bottom, target_height), (left, right, target_width))
-    for axis, (before, behind, target) in zip(image_axes(x, data_format), sides, strict=True):
-        size = x.shape[axis]
-        if before is None:
-            before = _known(call, size) - integer(call, "target", target) - (behind or 0)
-        if behind is None:
-            behind = _known(call, size) - integer(call, "target", target) - before
+    for axis, side in zip(image_axes(x, data_format), sides, strict=True):
+        before, behind = (-end for end in _borders(call, x.shape[axis], *side, sign=-1))
         if before < 0 or behind < 0:
             raise call.unsupported("the cropping", (before, behind), "zero or more")
         cuts[axis] = slice(before or None, -behind or None)
@@ -173,14 +203,30 @@ def _framed(
     call: Call, x: Tensor, axes: tuple[int, int], *sides: tuple[Operand, Operand, Operand]
 ) -> Tensor:
     pairs: list[tuple[Any, Any]] = [(0, 0)] * x.rank
-    for axis, (before, behind, target) in zip(axes, sides, strict=True):
-        size = x.shape[axis]
-        if before is None:
-            before = integer(call, "target", target) - _known(call, size) - (behind or 0)
-        if behind is None:
-            behind = integer(call, "target", target) - _known(call, size) - before
-        pairs[axis] = (before, behind)
+    for axis, side in zip(axes, sides, strict=True):
+        pairs[axis] = _borders(call, x.shape[axis], *side)
     return padded(call, x, pairs, "constant", 0.0)
+
+
+def _borders(
+    call: Call, size: int | None, before: Operand, behind: Operand, target: Operand, sign: int = 1
+) -> tuple[int, int]:
+    """Return by how much an axis grows in front and behind; one may follow from the target.
+
+    Args:
+        call: The operation's call.
+        size: Of the axis.
+        before: What it grows by in front; None where it follows.
+        behind: What it grows by behind; None where it follows.
+        target: The size it grows to; None where both ends are given.
+        sign: -1 where the ends count what is cut off.
+    """
+    front, back = (None if end is None else sign * int(end) for end in (before, behind))
+    if front is not None and back is not None:
+        return front, back
+    total = integer(call, "target", target) - _known(call, size)
+    front = total - (back or 0) if front is None else front
+    return front, total - front
 
 
 def _known(call: Call, size: int | None) -> int:

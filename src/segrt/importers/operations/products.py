@@ -11,7 +11,7 @@ from segrt.importers.operations._values import (
     contents,
     floats,
     integer,
-    integers,
+    number,
     sizes_of,
 )
 from segrt.importers.operations.shaping import permuted, reshaped
@@ -73,9 +73,7 @@ def tensordot(call: Call, x: Operand, y: Operand, axes: Operand) -> Tensor:
     return contracted(call, left, right, *pairs)
 
 
-def contracted(
-    call: Call, x: Tensor, y: Tensor, x_axes: list[int], y_axes: list[int]
-) -> Tensor:
+def contracted(call: Call, x: Tensor, y: Tensor, x_axes: list[int], y_axes: list[int]) -> Tensor:
     """Sum products over pairs of axes; the other axes of both follow each other."""
     kept = [axis for axis in range(x.rank) if axis not in x_axes]
     others = [axis for axis in range(y.rank) if axis not in y_axes]
@@ -100,9 +98,7 @@ def contracted(
     return reshaped(call, product, target)
 
 
-def _letters(
-    x: Tensor, y: Tensor, x_axes: list[int], y_axes: list[int]
-) -> tuple[list[str], str]:
+def _letters(x: Tensor, y: Tensor, x_axes: list[int], y_axes: list[int]) -> tuple[list[str], str]:
     left = list(_LETTERS[: x.rank])
     right = list(_LETTERS[x.rank : x.rank + y.rank])
     for one, other in zip(x_axes, y_axes, strict=True):
@@ -133,7 +129,7 @@ def einsum(call: Call, operands: list[Operand], equation: str) -> Tensor:
 def einsum_without_operands(call: Call, equation: str, operands: list[Operand]) -> Tensor:
     """Refuse: TFOpLambda does not save which tensors an einsum was called with."""
     if operands:
-        return einsum(call, operands, equation)  # type: ignore[return-value]
+        return einsum(call, operands, equation)
     raise call.unsupported(
         "tf.einsum", f"{equation!r} alone", "its operands, which Keras 2 did not save"
     )
@@ -156,9 +152,7 @@ def _as_matmul(call: Call, xs: list[Tensor], inputs: list[str], output: str) -> 
     the first has one too, or any number where no other letter is shared.
     """
     first, second = inputs
-    plain = all(
-        text.isalpha() and len(set(text)) == len(text) for text in (first, second, output)
-    )
+    plain = all(text.isalpha() and len(set(text)) == len(text) for text in (first, second, output))
     if not plain or set(output) - set(first) - set(second):
         return None
     summed = [c for c in first if c in second and c not in output]
@@ -175,6 +169,36 @@ def _as_matmul(call: Call, xs: list[Tensor], inputs: list[str], output: str) -> 
     product = Tensor(call.op("MatMul", values, role="product"), Layout.SOURCE)
     found = [*shared, *rows, *columns]
     return permuted(call, product, [found.index(c) for c in output])
+
+
+@operation("keras:Inner(x1>x, x2>y)")
+def inner(call: Call, x: Operand, y: Operand) -> Tensor:
+    """Sum products over the last axes."""
+    left, right = floats(call, x), floats(call, y)
+    return contracted(call, left, right, [left.rank - 1], [right.rank - 1])
+
+
+@operation(
+    "keras:DotProductAttention(query, key, value, bias=None, mask=None, scale=None, "
+    "is_causal=False)"
+)
+def attention(
+    call: Call, query: Operand, key: Operand, value: Operand, scale: Operand, **others: object
+) -> Tensor:
+    """Softmax of queries with keys, of values; each (batch, place, head, channel)."""
+    if any(other is not None and other is not False for other in others.values()):
+        raise call.unsupported("bias, mask or is_causal", others, "none of them")
+    queries, keys, values = (floats(call, x) for x in (query, key, value))
+    if queries.rank != 4 or queries.shape[3] is None:
+        raise call.unsupported("query", queries.shape, "4 axes, known channels")
+    by_head = [permuted(call, x, [0, 2, 1, 3]) for x in (queries, values)]
+    turned = permuted(call, keys, [0, 2, 3, 1])
+    product = call.op("MatMul", [call.source(by_head[0]), call.source(turned)], role="scores")
+    factor = queries.shape[3] ** -0.5 if scale is None else number(call, "scale", scale)
+    scaled = call.op("Mul", [product, call.scalar("scale", factor)], role="scaled")
+    shares = call.op("Softmax", [scaled], axis=-1)
+    mixed = call.op("MatMul", [shares, call.source(by_head[1])], role="mixed")
+    return permuted(call, Tensor(mixed, Layout.SOURCE), [0, 2, 1, 3])
 
 
 @operation("keras:Outer(x1>x, x2>y)")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from segrt.importers.layers._base import Call, Layout, Tensor
 from segrt.importers.operations._axes import order_of, settle
-from segrt.importers.operations._base import Operand, operation
+from segrt.importers.operations._base import Array, Operand, operation
 from segrt.importers.operations._values import (
     BOOL,
     FLOAT,
@@ -82,9 +84,7 @@ _register(
 )
 
 
-def _product(items: list[object], keepdims: bool) -> object:
-    import numpy as np
-
+def _product(items: list[object], keepdims: bool) -> Array:
     total: object = 1
     for item in items:
         total = total * item if isinstance(total, int) and isinstance(item, int) else None
@@ -131,7 +131,6 @@ def deviation(
 ) -> Tensor:
     """Root of the variance."""
     inner = variance(call, x, axis, keepdims)
-    assert isinstance(inner, Tensor)
     return Tensor(call.op("Sqrt", [inner.value]), inner.layout)
 
 
@@ -144,17 +143,15 @@ def moments(
 ) -> list[Tensor]:
     """Mean and variance."""
     x = floats(call, x)
-    mean, spread = reduced(call, "ReduceMean", x, axis, keepdims), variance(call, x, axis, keepdims)
-    assert isinstance(spread, Tensor)
-    return [mean, spread]
+    return [reduced(call, "ReduceMean", x, axis, keepdims), variance(call, x, axis, keepdims)]
 
 
 @operation("keras:Ptp(x, axis=None, keepdims=False)")
 def spread(call: Call, x: Operand, axis: Operand, keepdims: bool) -> Tensor:
     """Largest less smallest."""
     x = tensor(call, x)
-    ends = [reduced(call, op, x, axis, keepdims) for op in ("ReduceMax", "ReduceMin")]
-    return binary(call, "Sub", *ends)
+    largest = reduced(call, "ReduceMax", x, axis, keepdims)
+    return binary(call, "Sub", largest, reduced(call, "ReduceMin", x, axis, keepdims))
 
 
 @operation("keras:Average(x, weights=None, axis=None)")
@@ -173,7 +170,10 @@ def average(call: Call, x: Operand, weights: Operand, axis: Operand) -> Tensor:
     raise call.unsupported("weights", shape, "one constant weight along the axis")
 
 
-@operation("tf:math.count_nonzero(input|input_tensor>x, axis=None, keepdims=False)", "keras:CountNonzero(x, axis=None)")
+@operation(
+    "tf:math.count_nonzero(input|input_tensor>x, axis=None, keepdims=False)",
+    "keras:CountNonzero(x, axis=None)",
+)
 def count_nonzero(call: Call, x: Operand, axis: Operand, keepdims: bool = False) -> Tensor:
     """Count what is not 0."""
     ones = cast(call, cast(call, x, BOOL), INT)
@@ -237,7 +237,7 @@ def cumsum(
     if axis is None:
         flat = call.op("Reshape", [call.source(x), call.ints("flat", [-1])], role="flat")
         x, axis = Tensor(flat, Layout.SOURCE), 0
-    at = call.constant("axis", _int64(call.stored_axis(x, axis_of(call, x, axis))))
+    at = call.constant("axis", np.int64(call.stored_axis(x, axis_of(call, x, axis))))
     value = call.op(
         "CumSum", [x.value, at], exclusive=int(bool(exclusive)), reverse=int(bool(reverse))
     )
@@ -261,9 +261,3 @@ def top_k(call: Call, x: Operand, k: Operand, sorted: bool) -> list[Tensor]:  # 
         sorted=1,
     )
     return [Tensor(value, x.layout) for value in values]
-
-
-def _int64(number: int) -> object:
-    import numpy as np
-
-    return np.int64(number)

@@ -12,6 +12,7 @@ Nearest takes the position rounded half up, in the second meaning rounded down.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ import onnx_ir as ir
 from segrt.importers.layers._base import Call, Layout, Tensor
 from segrt.importers.operations._axes import Item, items_of, picked, shaped, vector
 from segrt.importers.operations._base import Operand, operation
-from segrt.importers.operations._values import floats, kind, FLOAT, tensor
+from segrt.importers.operations._values import FLOAT, floats, kind, tensor
 
 _METHODS = {
     "bilinear": "linear", "nearest": "nearest", "bicubic": "cubic", "area": "area",
@@ -151,16 +152,16 @@ def _resized(
     x = tensor(call, x)
     if rule.mode != "nearest" or kind(x) is not FLOAT:
         x = floats(call, x)
-    if x.rank != 4:  # noqa: PLR2004 - N H W C
+    if x.rank != 4:
         raise call.unsupported("the image", f"{x.rank} axes", "a batch of images: 4 axes")
     layout = Layout.SOURCE if first else Layout.CHANNELS_FIRST
     image = call.in_layout(x, layout)
     wanted = items_of(call, "size", size)
-    if len(wanted) != 2:  # noqa: PLR2004
+    if len(wanted) != 2:
         raise call.unsupported("size", wanted, "height and width")
     lengths = x.shape[2:] if first else x.shape[1:3]
     known = [(i, o) for i, o in zip(lengths, wanted, strict=True) if i and isinstance(o, int)]
-    static = known if len(known) == 2 else None  # noqa: PLR2004
+    static = known if len(known) == 2 else None
     if antialias and rule.mode in ("linear", "cubic"):
         grows = static is not None and all(o >= i for i, o in static) and rule.mode == "linear"
         if not grows:
@@ -224,8 +225,7 @@ def _scale(length: int, wanted: int) -> float:
 def _is_exact(rule: _Rule, static: list[tuple[int, int]]) -> bool:
     if rule.mode == "area":
         down, up = (
-            all(a % b == 0 for a, b in pairs)
-            for pairs in (static, [(o, i) for i, o in static])
+            all(a % b == 0 for a, b in pairs) for pairs in (static, [(o, i) for i, o in static])
         )
         return down or up
     steps = [_CUBIC_STEPS * 2 * i / o for i, o in static]
@@ -236,19 +236,20 @@ def _area(call: Call, image: ir.Value, static: list[tuple[int, int]]) -> ir.Valu
     """Whole factors: mean of blocks, or each pixel a block."""
     if all(i % o == 0 for i, o in static):
         window = [i // o for i, o in static]
-        return call.op(
-            "AveragePool", [image], role="area", kernel_shape=window, strides=window
-        )
+        return call.op("AveragePool", [image], role="area", kernel_shape=window, strides=window)
     return _resize_node(call, image, _Rule("nearest", "asymmetric"), static, None)
 
 
-def _positions(rule: _Rule, length: int, wanted: int, kind_: type) -> npt.NDArray[np.floating]:
-    out = np.arange(wanted, dtype=kind_)
+def _positions(rule: _Rule, length: int, wanted: int, kind_: type[Any]) -> npt.NDArray[Any]:
+    out: npt.NDArray[Any] = np.arange(wanted, dtype=kind_)
     if rule.coordinates == "align_corners":
         scale = kind_((length - 1) / (wanted - 1)) if wanted > 1 else kind_(0)
-        return out * scale + kind_(0.5)
+        rounded: npt.NDArray[Any] = out * scale + kind_(0.5)
+        return rounded
     scale = kind_(length) / kind_(wanted)
-    return (out + kind_(0.5)) * scale if rule.coordinates == "half_pixel" else out * scale
+    middle = kind_(0.5 if rule.coordinates == "half_pixel" else 0.0)
+    where: npt.NDArray[Any] = (out + middle) * scale
+    return where
 
 
 def _is_ambiguous(rule: _Rule, static: list[tuple[int, int]]) -> bool:
@@ -268,9 +269,7 @@ def _is_ambiguous(rule: _Rule, static: list[tuple[int, int]]) -> bool:
     return False
 
 
-def _gathered(
-    call: Call, image: ir.Value, rule: _Rule, static: list[tuple[int, int]]
-) -> ir.Value:
+def _gathered(call: Call, image: ir.Value, rule: _Rule, static: list[tuple[int, int]]) -> ir.Value:
     """Take the very rows and columns that TensorFlow's single precision takes."""
     for axis, (length, wanted) in zip((2, 3), static, strict=True):
         where = np.floor(_positions(rule, length, wanted, np.float32))

@@ -73,7 +73,9 @@ def reshaped(call: Call, x: Tensor, shape: Operand) -> Tensor:
     """See `reshape`; sizes that nothing is known of are computed when the network runs."""
     wanted = _resolved(call, x, items_of(call, "shape", shape))
     sizes = sizes_of(x).tolist()
-    keep = [item is not None and at < len(sizes) and item == sizes[at] for at, item in enumerate(wanted)]
+    keep = [
+        item is not None and at < len(sizes) and item == sizes[at] for at, item in enumerate(wanted)
+    ]
     free = [at for at, item in enumerate(wanted) if not isinstance(item, int) and not keep[at]]
     if len(free) + wanted.count(-1) <= 1:
         numbers = [
@@ -85,11 +87,11 @@ def reshaped(call: Call, x: Tensor, shape: Operand) -> Tensor:
         target = vector(call, "target", shape)
     value = call.op("Reshape", [call.source(x), target], role="reshaped")
     known = [None if item == -1 else item for item in wanted]
-    if value.shape is None or len(free) + wanted.count(-1) > 1:
-        shaped(value, known)
-    elif any(value.shape[at] != item for at, item in enumerate(known) if item is not None):
-        shaped(value, [item or value.shape[at] for at, item in enumerate(known)])
-    return Tensor(value, Layout.SOURCE)
+    if value.shape is not None and len(value.shape) == len(known):
+        # What inference knows besides: the size that -1 stands for.
+        inferred = sizes_of(Tensor(value, Layout.SOURCE)).tolist()
+        known = [inferred[at] if item is None else item for at, item in enumerate(known)]
+    return Tensor(shaped(value, known), Layout.SOURCE)
 
 
 def _resolved(call: Call, x: Tensor, wanted: list[Item]) -> list[Item]:
@@ -109,11 +111,7 @@ def _resolved(call: Call, x: Tensor, wanted: list[Item]) -> list[Item]:
         return wanted
     count = math.prod(item for item in left if isinstance(item, int))
     known = math.prod(item for item in right if isinstance(item, int))
-    if -1 not in wanted:
-        fits = count == known
-    else:
-        fits = count % known == 0
-    if not fits:
+    if count % known if -1 in wanted else count != known:
         raise call.unsupported("shape", wanted, f"what holds the numbers of {sizes}")
     return [count // known if item == -1 else item for item in wanted]
 
@@ -149,7 +147,9 @@ def squeeze(call: Call, x: Operand, axis: Operand) -> Tensor:
 
 
 @operation(
-    "tf:broadcast_to(input>x, shape)", "node:BroadcastTo(input>x, shape)", "keras:BroadcastTo(x, shape)"
+    "tf:broadcast_to(input>x, shape)",
+    "node:BroadcastTo(input>x, shape)",
+    "keras:BroadcastTo(x, shape)",
 )
 def broadcast_to(call: Call, x: Operand, shape: Operand) -> Tensor:
     """Repeat axes of size 1 up to a shape."""
@@ -164,9 +164,7 @@ def broadcast_to(call: Call, x: Operand, shape: Operand) -> Tensor:
     return Tensor(shaped(value, [items[axis] for axis in order_of(x)]), x.layout)
 
 
-def expanded_shape(
-    call: Call, x: Tensor, items: Sequence[Item], shape: Operand
-) -> ir.Value:
+def expanded_shape(call: Call, x: Tensor, items: Sequence[Item], shape: Operand) -> ir.Value:
     """Return Expand's target as ``x`` is stored; a free size that ``x`` has itself is 1."""
     sizes = sizes_of(x).tolist()
     known = [
@@ -224,6 +222,16 @@ def moveaxis(call: Call, x: Operand, source: Operand, destination: Operand) -> T
     for place, axis in sorted(zip(places, moved, strict=True)):
         order.insert(place, axis)
     return permuted(call, x, order)
+
+
+@operation("tf:keras.backend.batch_flatten(x)")
+def batch_flatten(call: Call, x: Operand) -> Tensor:
+    """Make one axis of all but the first."""
+    x = tensor(call, x)
+    sizes = x.shape[1:]
+    if None in sizes:
+        raise call.unsupported("the input", x.shape, "known sizes")
+    return reshaped(call, x, [-1, math.prod(size for size in sizes if size)])
 
 
 @operation("keras:Ravel(x)")

@@ -13,8 +13,8 @@ from segrt.importers.layers._base import Call, Layout, Tensor
 from segrt.importers.operations._axes import (
     inserted,
     items_of,
-    settle,
     order_of,
+    settle,
     squeezed,
     vector,
 )
@@ -54,9 +54,7 @@ class Cut:
     new: list[int] = field(default_factory=list)
 
 
-@operation(
-    "tf:__operators__.getitem(tensor|x>x, slice_spec>key)", "keras:GetItem(x, key)"
-)
+@operation("tf:__operators__.getitem(tensor|x>x, slice_spec>key)", "keras:GetItem(x, key)")
 def getitem(call: Call, x: Operand, key: Operand) -> Tensor:
     """``x[key]`` with integers, slices, ``...`` and new axes."""
     # A list is a tuple of indices, as Keras writes those.
@@ -66,7 +64,8 @@ def getitem(call: Call, x: Operand, key: Operand) -> Tensor:
 
 def _read(call: Call, item: Any) -> Any:
     if isinstance(item, dict):
-        inner = item.get("config") if isinstance(item.get("config"), dict) else item
+        config = item.get("config")
+        inner: dict[str, Any] = config if isinstance(config, dict) else item
         if "ellipsis" in str(item.get("class_name")):
             return ELLIPSIS
         if {"start", "stop", "step"} <= set(inner):
@@ -92,9 +91,7 @@ def indexed(call: Call, x: Tensor, items: Sequence[Any]) -> Tensor:
         value = call.op("Gather", [result.value, at], role="picked", axis=stored)
         result = settle(call, value, [item for item in order_of(result) if item != axis])
     single = [
-        axis - sum(other < axis for other in dynamic)
-        for axis in cut.single
-        if axis not in dynamic
+        axis - sum(other < axis for other in dynamic) for axis in cut.single if axis not in dynamic
     ]
     result = inserted(call, squeezed(call, result, single), cut.new)
     known = contents(x)
@@ -316,25 +313,27 @@ def flip_rows(call: Call, x: Operand) -> Tensor:
 
 def flipped(call: Call, x: Tensor, axes: Sequence[int]) -> Tensor:
     """Turn axes of Keras' order round."""
-    return _sliced(call, x, {axis: (None, None, -1) for axis in axes})
+    return _sliced(call, x, dict.fromkeys(axes, (None, None, -1)))
 
 
 @operation(
-    "tf:roll(input>x, shift, axis)", "node:Roll(input>x, shift, axis)", "keras:Roll(x, shift, axis=None)"
+    "tf:roll(input>x, shift, axis)",
+    "node:Roll(input>x, shift, axis)",
+    "keras:Roll(x, shift, axis=None)",
 )
 def roll(call: Call, x: Operand, shift: Operand, axis: Operand) -> Tensor:
     """Move along axes; what leaves at one end comes in at the other."""
-    x = tensor(call, x)
+    result = tensor(call, x)
     if axis is None:
         raise call.unsupported("axis", axis, "an axis")
-    shifts, axes = integers(call, "shift", shift), axes_of(call, x, axis)
+    shifts, axes = integers(call, "shift", shift), axes_of(call, result, axis)
     if len(shifts) not in (1, len(axes)):
         raise call.unsupported("shift", shifts, f"{len(axes)} numbers")
     for at, count in zip(axes, shifts * (len(axes) if len(shifts) == 1 else 1), strict=True):
-        size = x.shape[at]
+        size = result.shape[at]
         moved = count % size if size is not None else count
         if moved:
-            behind = _sliced(call, x, {at: (-moved, None, 1)})
-            before = _sliced(call, x, {at: (None, -moved, 1)})
-            x = concatenated(call, [behind, before], at)
-    return x
+            behind = _sliced(call, result, {at: (-moved, None, 1)})
+            before = _sliced(call, result, {at: (None, -moved, 1)})
+            result = concatenated(call, [behind, before], at)
+    return result
