@@ -26,8 +26,11 @@ _ONE_AT_A_TIME = threading.Lock()
 _PLAN = "engines/model.plan"
 _LAYERS = "engines/model.layers.json"
 
-# Native layers first; a deconvolution or a pixel shuffle only where it is asked for.
-LOWERING = Lowering(upsampling_forms=("resize", "deconvolution", "expand"))
+# Native layers first; a deconvolution or a pixel shuffle only where it is asked for. TensorRT
+# slides over images and volumes only.
+LOWERING = Lowering(
+    upsampling_forms=("resize", "deconvolution", "expand"), extra_passes=("widen_sequences",)
+)
 
 
 class TensorRtTarget(Target):
