@@ -26,7 +26,8 @@ MOVERS = {
         for rank in (1, 2, 3)
     ),
     "Reshape", "Permute", "Flatten", "Concatenate", "Maximum", "Minimum", "Dropout",
-    "UpSampling1D", "UpSampling3D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization",
+    "UpSampling1D", "UpSampling3D", "GaussianNoise", "GaussianDropout", "AlphaDropout",
+    "ActivityRegularization",
 }  # fmt: skip
 
 

@@ -127,6 +127,48 @@ def _with_bias(x: Array, bias: Array | None) -> Array:
     return x if bias is None else x + bias.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 2))
 
 
+def _pool(node: ir.Node, inputs: list[Array | None]) -> Array | None:
+    x, kernel = inputs[0], _ints(node, "kernel_shape", [])
+    unusual = set(_ints(node, "dilations", [1])) != {1} or _int(node, "ceil_mode", 0)
+    if x is None or not kernel or unusual or len(node.outputs) > 1:
+        return None
+    strides = _ints(node, "strides", [1] * len(kernel))
+    pads = _pool_pads(node, x.shape[2:], kernel, strides)
+    if pads is None:
+        return None
+    largest = node.op_type == "MaxPool"
+    counted = x.dtype.type(not largest and bool(_int(node, "count_include_pad", 0)))
+    sides = ((0, 0), (0, 0), *pads)
+    steps = _inner(slice(None, None, step) for step in [*strides, *[1] * len(kernel)])
+    axes = tuple(range(2, x.ndim))
+    inner = tuple(range(-len(kernel), 0))
+
+    def windows(array: Array) -> Array:
+        found = np.lib.stride_tricks.sliding_window_view(array, tuple(kernel), axis=axes)
+        return np.asarray(found[steps])
+
+    if largest:
+        return np.asarray(windows(np.pad(x, sides, constant_values=-np.inf)).max(axis=inner))
+    inside = np.pad(np.ones_like(x[:1, :1]), sides, constant_values=counted)
+    return np.asarray(windows(np.pad(x, sides)).sum(axis=inner) / windows(inside).sum(axis=inner))
+
+
+def _pool_pads(
+    node: ir.Node, sizes: tuple[int, ...], kernel: list[int], strides: list[int]
+) -> list[tuple[int, int]] | None:
+    """Return (before, after) an axis; None for a rule that is not known here."""
+    attribute = node.attributes.get("auto_pad")
+    mode = attribute.as_string() if attribute is not None else "NOTSET"
+    if mode == "SAME_LOWER":
+        return None
+    if mode == "SAME_UPPER":
+        triples = zip(sizes, kernel, strides, strict=True)
+        totals = [max((-(-size // step) - 1) * step + k - size, 0) for size, k, step in triples]
+        return [(total // 2, total - total // 2) for total in totals]
+    pads = [0] * (2 * len(kernel)) if mode == "VALID" else _ints(node, "pads", [0, 0] * len(kernel))
+    return list(zip(pads[: len(kernel)], pads[len(kernel) :], strict=True))
+
+
 def _resize(node: ir.Node, inputs: list[Array | None]) -> Array | None:
     rule = read_rule(node)
     if rule is None or inputs[0] is None:
@@ -224,6 +266,7 @@ def _unsqueeze(_node: ir.Node, inputs: list[Array | None]) -> Array | None:
 
 
 OPERATORS: dict[str, Callable[[ir.Node, list[Array | None]], Array | None]] = {
+    "AveragePool": _pool,
     "BatchNormalization": _batch_norm,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
@@ -231,6 +274,7 @@ OPERATORS: dict[str, Callable[[ir.Node, list[Array | None]], Array | None]] = {
     "Expand": _expand,
     "Identity": _identity,
     "MatMul": _matmul,
+    "MaxPool": _pool,
     "Relu": _relu,
     "Reshape": _reshape,
     "Resize": _resize,
