@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from segrt.checks._base import Place, Ruling, Support, rule
 from segrt.checks._release import Release, source_of
-from segrt.checks.rules._answers import ints, missing, pads_note, rank, supported
+from segrt.checks.rules._answers import ints, missing, pads_note, rank, rewritten, supported
 
 
 @rule("MaxPool", "AveragePool")
