@@ -199,7 +199,7 @@ def main():
     kit = load_kit(options.keras)
     from _zoo import ZOO
 
-    for module in ("_zoo_nets", "_zoo_layers", "_zoo_files"):
+    for module in ("_zoo_nets", "_zoo_layers", "_zoo_files", "_zoo_volumes"):
         importlib.import_module(module)
     folder = os.path.join(options.data, kit.label)
     os.makedirs(folder, exist_ok=True)

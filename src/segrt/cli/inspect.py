@@ -138,7 +138,7 @@ def upsampling_table(plans: Sequence[SitePlan]) -> Table:
     )  # fmt: skip
     for plan in plans:
         layer: tuple[str, str, str] = (
-            plan.layer, plan.kind, f"{plan.factors[0]} x {plan.factors[1]}",
+            plan.layer, plan.kind, " x ".join(map(str, plan.factors)),
         )  # fmt: skip
         for option in plan.options:
             taken = option.form == plan.chosen

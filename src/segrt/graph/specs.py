@@ -34,6 +34,14 @@ def image_axes(spec: TensorSpec) -> tuple[int, int] | None:
     return (2, 3) if spec.channel_axis == 1 else (1, 2)
 
 
+def spatial_axes(spec: TensorSpec) -> tuple[int, ...] | None:
+    """Return the axes of a sequence, an image or a volume, None for anything else."""
+    if len(spec.shape) < 3 or spec.channel_axis is None:
+        return None
+    first = 2 if spec.channel_axis == 1 else 1
+    return tuple(range(first, first + len(spec.shape) - 2))
+
+
 def _spec(value: ir.Value, channel_axis: int | None) -> TensorSpec:
     if value.dtype is None or value.name is None:
         raise ValueError(f"graph value {value.name!r} has no type or name")

@@ -48,6 +48,7 @@ class Network:
                 f"the network's input {self._input.name!r} is no image",
                 found=f"shape {shape}",
                 wanted="four axes: batch, height, width and channels",
+                hint="give sequences and volumes as arrays to segrt.open_session(...).run",
             )
         self.channel_axis = 1 if self._input.channel_axis == 1 else -1
         channels = shape[self.channel_axis]

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from segrt.graph.size_multiple import needed_multiple
-from segrt.graph.specs import image_axes, input_specs
+from segrt.graph.specs import input_specs, spatial_axes
 from segrt.targets._base import Array, Session
 
 _WARM_UP = 2
@@ -61,6 +61,8 @@ def measure(sessions: Mapping[K, Session], feeds: Mapping[str, Array]) -> dict[K
 def sample_feeds(model: ir.Model, *, side: int = _SIDE, seed: int = 0) -> dict[str, Array]:
     """Make an input per graph input: batch 1 and about ``side`` pixels where sizes are free.
 
+    A volume gets about as many pixels as an image of that side.
+
     Values are multiples of 1/255 in 0..1, like scaled 8-bit images; other types get small whole
     numbers.
     """
@@ -68,10 +70,11 @@ def sample_feeds(model: ir.Model, *, side: int = _SIDE, seed: int = 0) -> dict[s
     specs = input_specs(model)
     free = any(None in spec.shape[1:] for spec in specs)
     multiple = (needed_multiple(model) or 1) if free else 1
-    pixels = max(multiple, side // multiple * multiple)
     feeds: dict[str, Array] = {}
     for spec in specs:
-        other = pixels if image_axes(spec) is not None else 1
+        axes = spatial_axes(spec)
+        length = side if axes is None or len(axes) < 3 else round(side ** (2 / 3))
+        other = 1 if axes is None else max(multiple, length // multiple * multiple)
         shape = [size or (1 if axis == 0 else other) for axis, size in enumerate(spec.shape)]
         values = generator.integers(0, 256, size=shape)
         dtype = np.dtype(spec.dtype)

@@ -27,6 +27,8 @@ Array: TypeAlias = npt.NDArray[Any]
 
 # Size of a free axis of a random input: a multiple of 32, as nets with five poolings need.
 _FREE_SIZE = 128
+# The same for volumes, which have an axis more.
+_FREE_SIZE_3D = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ def random_inputs(model: ir.Model) -> dict[str, Array]:
     for value in model.graph.inputs:
         if value.shape is None or value.dtype is None or value.name is None:
             raise UsageError(f"the shape of input {value.name!r} is unknown", hint="give inputs")
-        free = [1] + [_FREE_SIZE] * (len(value.shape) - 1)
+        side = _FREE_SIZE if len(value.shape) < 5 else _FREE_SIZE_3D
+        free = [1] + [side] * (len(value.shape) - 1)
         sizes = [
             size if isinstance(size, int) else other
             for size, other in zip(value.shape, free, strict=True)

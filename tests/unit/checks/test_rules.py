@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from helpers.goldens import GOLDENS
 from segrt import api
 from segrt.checks._base import Support, worst
 
@@ -168,3 +169,15 @@ def test_support_is_ordered():
     assert worst([]) is Support.SUPPORTED
     assert worst([Support.PLUGIN, Support.REWRITTEN]) is Support.PLUGIN
     assert [s.rank for s in Support] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"), [("MaxPooling1D", "TRT-POOL-1D"), ("Conv1DTranspose", "TRT-DECONV-1D")]
+)
+def test_sequences_are_written_as_images_one_pixel_wide(name, rule):
+    golden = "sequence_layers" if name == "MaxPooling1D" else "sequence_convolutions"
+    file = next(g for g in GOLDENS if g.name == golden and g.folder.name == "keras-3.15")
+    report = api.check(file.read(), target="tensorrt:8.6")
+    found = [check.rulings for check in report.layers if check.class_name == name]
+    assert found
+    assert {ruling.rule for rulings in found for ruling in rulings} >= {rule}

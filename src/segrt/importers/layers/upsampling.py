@@ -1,4 +1,4 @@
-"""UpSampling2D: nearest, and bilinear in the two meanings it has had."""
+"""UpSampling1D, 2D and 3D: nearest, and for images bilinear in the two meanings it has had."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import numpy as np
 
 from segrt.importers.layers import _config
 from segrt.importers.layers._base import Call, Tensor, keras_layer
-from segrt.importers.layers._inputs import image
+from segrt.importers.layers._inputs import dimensions, image
 
 
-@keras_layer("UpSampling2D")
-def upsampling_2d(call: Call, x: Tensor) -> Tensor:
-    """Convert UpSampling2D to Resize: output pixel i of nearest is input pixel i // factor."""
+@keras_layer("UpSampling1D", "UpSampling2D", "UpSampling3D")
+def upsampling(call: Call, x: Tensor) -> Tensor:
+    """Convert UpSampling to Resize: output pixel i of nearest is input pixel i // factor."""
     x = image(call, x)
-    factors = _config.pair(call, "size", (2, 2))
-    interpolation = _config.choice(
-        call, "interpolation", ("nearest", "bilinear"), default="nearest"
-    )
+    rank = dimensions(call)
+    factors = _config.sizes(call, "size", rank, 2)
+    known = ("nearest", "bilinear") if rank == 2 else ("nearest",)
+    interpolation = _config.choice(call, "interpolation", known, default="nearest")
     if interpolation == "nearest":
         mode = {"mode": "nearest", "nearest_mode": "floor"}
         coordinates = "asymmetric"
