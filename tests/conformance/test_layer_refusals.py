@@ -67,6 +67,22 @@ GOOD = {
     "Rescaling": ({"scale": 0.5, "offset": [0.0, 0.0, 0.0, 1.0]}, []),
     "Normalization": ({"axis": [-1], "mean": [0.0] * 4, "variance": [1.0] * 4, "invert": False},
                       []),
+    "LayerNormalization": ({"axis": [-1], "epsilon": 1e-3, "center": True, "scale": True},
+                           [(4,), (4,)]),
+    "GroupNormalization": ({"groups": 2, "axis": -1, "epsilon": 1e-3, "center": True,
+                            "scale": True}, [(4,), (4,)]),
+    "UnitNormalization": ({"axis": -1}, []),
+    "RMSNormalization": ({"axis": [3], "epsilon": 1e-6}, [(4,)]),
+    "EinsumDense": ({"equation": "abcd,de->abce", "bias_axes": "e", "activation": "relu"},
+                    [(4, 5), (5,)]),
+    "Embedding": ({"input_dim": 5, "output_dim": 3, "mask_zero": False}, [(5, 3)]),
+    "Resizing": ({"height": 4, "width": 5, "interpolation": "nearest",
+                  "crop_to_aspect_ratio": True, "pad_to_aspect_ratio": False, "antialias": False},
+                 []),
+    "CenterCrop": ({"height": 4, "width": 5}, []),
+    "RandomCrop": ({"height": 4, "width": 5}, []),
+    "TimeDistributed": ({"layer": {"class_name": "Dense", "config": {"units": 3}}},
+                        [(4, 3), (3,)]),
 }  # fmt: skip
 
 

@@ -122,6 +122,17 @@ def floating(call: Call, x: Tensor) -> Tensor:
     return Tensor(cast, x.layout)
 
 
+def came_as_integers(x: Tensor) -> bool:
+    """Say whether ``x`` is an integer tensor that was cast for the layer."""
+    producer = x.value.producer()
+    while producer is not None and producer.op_type == "Transpose" and producer.inputs[0]:
+        producer = producer.inputs[0].producer()
+    if producer is None or producer.op_type != "Cast" or producer.inputs[0] is None:
+        return False
+    dtype = producer.inputs[0].dtype
+    return dtype is not None and not dtype.is_floating_point()
+
+
 def identity(call: Call, x: Tensor) -> Tensor:
     """Return a copy of ``x``: a layer without effect still owns a value of its own name."""
     return Tensor(call.op("Identity", [x.value]), x.layout)
