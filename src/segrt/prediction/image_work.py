@@ -20,7 +20,7 @@ from segrt.prediction.picture import Picture, Pixels
 from segrt.prediction.postprocess import FloatArray, classes, confidence
 from segrt.prediction.preprocess import fit_channels
 from segrt.prediction.report import ImageResult
-from segrt.prediction.tiling import TilePlan, choose_tile, plan_tiles
+from segrt.prediction.tiling import Fixed, TilePlan, choose_tile, plan_tiles
 from segrt.prediction.write import write_picture
 from segrt.types import Preprocess
 
@@ -126,13 +126,13 @@ def load(job: Job, network: Network, preprocess: Preprocess, options: PredictOpt
 
 
 def plan_image(
-    size: tuple[int, int], fixed: tuple[int | None, int | None], options: PredictOptions
+    size: tuple[int, int], fixed: tuple[Fixed, Fixed], options: PredictOptions
 ) -> TilePlan:
     """Plan one image's tiles.
 
     Args:
         size: The image's (height, width).
-        fixed: The network's, None where free.
+        fixed: The network's, its range, or None where free.
         options: Tile, overlap and multiple.
 
     Raises:

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from segrt.errors import EngineError, PackageError, UnavailableError, UsageError
 from segrt.graph import metadata
-from segrt.graph.fix_shapes import fix_batch_and_size
+from segrt.graph.size_ranges import apply_sizes
 from segrt.graph.specs import input_specs, output_specs
 from segrt.targets._base import REGISTRY, Availability, Built, Lowering, Session, Target
 from segrt.targets._engine import save_model
@@ -68,7 +68,7 @@ def build_package(
 
     Raises:
         UsageError: Unknown target, options that contradict it, an output not to be overwritten.
-        ShapeError: The network cannot take the fixed batch or size.
+        ShapeError: The network cannot take the batch or size, or a size of their ranges.
         UnavailableError: The target's library or instructions are missing here.
         EngineError: The library refuses the graph.
     """
@@ -76,7 +76,7 @@ def build_package(
     known = target.availability()
     _check_options(target, options, known, usable=known.can_build)
     options = target.resolve(imported, options)
-    model = fix_batch_and_size(imported, batch=options.batch, size=options.size)
+    model = apply_sizes(imported, batch=options.batch, size=options.size)
     lowered = [lower(model, lowering) for lowering in target.lowerings(model, options)]
 
     def fill(folder: Path) -> Callable[[dict[str, FileEntry]], Manifest]:

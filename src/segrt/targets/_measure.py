@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from segrt.graph.size_multiple import needed_multiple
+from segrt.graph.size_ranges import nearest_in_range, range_of
 from segrt.graph.specs import image_axes, input_specs
 from segrt.targets._base import Array, Session
 
@@ -61,6 +62,8 @@ def measure(sessions: Mapping[K, Session], feeds: Mapping[str, Array]) -> dict[K
 def sample_feeds(model: ir.Model, *, side: int = _SIDE, seed: int = 0) -> dict[str, Array]:
     """Make an input per graph input: batch 1 and about ``side`` pixels where sizes are free.
 
+    Where a range limits them, the size of it that comes nearest.
+
     Values are multiples of 1/255 in 0..1, like scaled 8-bit images; other types get small whole
     numbers.
     """
@@ -72,7 +75,10 @@ def sample_feeds(model: ir.Model, *, side: int = _SIDE, seed: int = 0) -> dict[s
     feeds: dict[str, Array] = {}
     for spec in specs:
         other = pixels if image_axes(spec) is not None else 1
-        shape = [size or (1 if axis == 0 else other) for axis, size in enumerate(spec.shape)]
+        shape = [
+            size or nearest_in_range(1 if axis == 0 else other, range_of(spec, axis))
+            for axis, size in enumerate(spec.shape)
+        ]
         values = generator.integers(0, 256, size=shape)
         dtype = np.dtype(spec.dtype)
         feeds[spec.name] = (values / 255 if dtype.kind == "f" else values % 2).astype(dtype)
