@@ -184,6 +184,8 @@ def build(
     size: tuple[Size, Size] | None = None,
     upsampling: str | None = None,
     via: str | None = None,
+    input: str | None = None,  # noqa: A002 - the word of the command line and the manifest
+    head: str | None = None,
     preprocess: Preprocess | None = None,
 ) -> Package:
     """Build a deployable package.
@@ -200,6 +202,8 @@ def build(
         size: Fixed (height, width), or two `ShapeProfile`; None keeps what the model says.
         upsampling: The form to use wherever it is exact; None lets the target choose.
         via: How TensorRT gets the graph: ``network`` (layer by layer, None) or ``onnx-parser``.
+        input: ``uint8``: take pixels, and prepare them inside the engine. None: floats, prepared.
+        head: ``mask`` (or ``mask:0.35``, for another threshold than 0.5): put out uint8 masks.
         preprocess: How pixels become network input; None: divide by 255, or leave them as they
             are where the network itself rescales.
 
@@ -229,6 +233,8 @@ def build(
         size=size,
         upsampling=upsampling,
         via=via,
+        input=input,
+        head=head,
         preprocess=preprocess,
     )
 
@@ -325,7 +331,7 @@ def predict(
         output: Folder for the results; made if missing.
         threads: Threads of the engine; None takes what the package was built with.
         options: Tiles, overlap, threshold, what to save. The sizes the network can take and
-            whether it puts out probabilities or logits are found from the graph.
+            whether it puts out probabilities, logits or masks are found from the graph.
         progress: Called with (finished, all, result) after each image.
 
     Returns:

@@ -143,7 +143,10 @@ class BuildOptions:
         size: Fixed (height, width), or their ranges; None keeps what the model says.
         upsampling: Name of the form to use wherever it is exact; None lets the planner choose.
         via: How TensorRT gets the graph: ``network`` or ``onnx-parser``; None is the former.
-        preprocess: Written to the manifest, used by ``predict``.
+        input: ``uint8``: take pixels, and prepare them inside the engine; None: take what the
+            network takes.
+        head: ``mask`` or ``mask:0.35``: put out masks; None: put out what the network does.
+        preprocess: Written to the manifest; used by ``predict``, or inside the engine.
     """
 
     precision: Precision = Precision.FP32
@@ -152,4 +155,6 @@ class BuildOptions:
     size: tuple[Size, Size] | None = None
     upsampling: str | None = None
     via: str | None = None
+    input: str | None = None
+    head: str | None = None
     preprocess: Preprocess = field(default_factory=Preprocess)

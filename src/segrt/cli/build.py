@@ -24,6 +24,7 @@ Examples:
   segrt build unet.h5 -o unet.segrt --target openvino --precision bf16 --threads 4
   segrt build unet.h5 -o unet.segrt --batch 1 --size 512x512
   segrt build unet.h5 -o unet.segrt --target tensorrt-rtx --batch 1:4:16 --size 128:256:512
+  segrt build unet.h5 -o unet.segrt --input uint8 --head mask
   segrt build unet.h5 -o unet.segrt --scale 1/255 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
 """,
 )
@@ -73,6 +74,19 @@ Examples:
     "[default: network]",
 )
 @click.option(
+    "--input",
+    "pixels",
+    type=click.Choice(["uint8"]),
+    help="Take 8-bit pixels; --scale, --mean, --std and --channel-order are applied inside the "
+    "engine.  [default: prepared floats]",
+)
+@click.option(
+    "--head",
+    metavar="mask[:N]",
+    help="Put out 8-bit masks: over the threshold N (0.5) for one channel, else the largest "
+    "channel.  [default: what the network puts out]",
+)
+@click.option(
     "--upsampling",
     metavar="FORM",
     help="Form of upsampling to use wherever it is exact (see: segrt inspect --upsampling).  "
@@ -91,7 +105,9 @@ def command(
     size: tuple[Size, Size] | None,
     via: str | None,
     upsampling: str | None,
-    **pixels: Unpack[_options.Pixels],
+    pixels: str | None,
+    head: str | None,
+    **preprocess: Unpack[_options.Pixels],
 ) -> None:
     """Build a package from a trained model: the engine, its proof and how to feed it.
 
@@ -111,7 +127,9 @@ def command(
         size=size,
         via=via,
         upsampling=upsampling,
-        preprocess=Preprocess(**pixels),
+        input=pixels,
+        head=head,
+        preprocess=Preprocess(**preprocess),
     )
     show(package)
 

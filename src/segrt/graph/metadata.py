@@ -20,16 +20,16 @@ On a node: ``segrt.layer`` (Keras value name) and ``segrt.class`` (Keras class n
 
 On the model: ``segrt.source`` (JSON of `Source`), ``segrt.stage`` (``imported`` or ``lowered``),
 ``segrt.remarks`` (JSON list of strings), ``segrt.fused`` (JSON object: Keras value that a rewrite
-dissolved -> why).
+dissolved -> why), ``segrt.ends`` (JSON object, see `segrt.graph.ends`).
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,7 @@ SOURCE = "segrt.source"
 STAGE = "segrt.stage"
 REMARKS = "segrt.remarks"
 FUSED = "segrt.fused"
+ENDS = "segrt.ends"
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -281,6 +282,17 @@ def add_fused(model: ir.Model, keras: str, reason: str) -> None:
 def fused(model: ir.Model) -> dict[str, str]:
     """Return the Keras values that rewrites dissolved: name -> why."""
     found: dict[str, str] = json.loads(model.metadata_props.get(FUSED, "{}"))
+    return found
+
+
+def set_ends(model: ir.Model, entries: Mapping[str, Any]) -> None:
+    """Write what is done at the model's ends, as JSON values; see `segrt.graph.ends`."""
+    model.metadata_props[ENDS] = json.dumps(entries, sort_keys=True)
+
+
+def ends(model: ir.Model) -> dict[str, Any]:
+    """Return what is done at the model's ends, as JSON values."""
+    found: dict[str, Any] = json.loads(model.metadata_props.get(ENDS, "{}"))
     return found
 
 

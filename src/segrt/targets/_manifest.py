@@ -52,7 +52,7 @@ class Manifest:
         source: The file the network came from, None for graphs made otherwise.
         target: Name of the target it was built for.
         engine: The target's own notes (library, version, measured times ...), JSON values.
-        options: What `build` was asked for; its ``preprocess`` is the package's.
+        options: What `build` was asked for; its ``preprocess`` is the network's.
         inputs: What a session wants.
         outputs: What a session returns.
         files: Every file but the manifest itself, by path relative to the package.
@@ -73,8 +73,8 @@ class Manifest:
 
     @property
     def preprocess(self) -> Preprocess:
-        """How pixels become network input."""
-        return self.options.preprocess
+        """How pixels become the session's input: as they are, where the engine prepares them."""
+        return self.options.preprocess if self.options.input is None else Preprocess(scale=1.0)
 
     def to_json(self) -> str:
         """Write it as JSON, keys sorted."""
@@ -205,7 +205,8 @@ def _read_sides(value: object) -> tuple[Size, Size] | None:
 
 def _read_options(value: dict[str, Any]) -> BuildOptions:
     upsampling = value["upsampling"]
-    via = value.get("via")  # absent in packages of 0.1
+    # Absent in packages of 0.1.
+    via, pixels, head = (value.get(key) for key in ("via", "input", "head"))
     return BuildOptions(
         precision=Precision(_is(str, value["precision"])),
         threads=_optional_count(value["threads"]),
@@ -213,6 +214,8 @@ def _read_options(value: dict[str, Any]) -> BuildOptions:
         size=_read_sides(value["size"]),
         upsampling=None if upsampling is None else _is(str, upsampling),
         via=None if via is None else _is(str, via),
+        input=None if pixels is None else _is(str, pixels),
+        head=None if head is None else _is(str, head),
     )
 
 

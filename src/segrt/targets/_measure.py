@@ -64,8 +64,8 @@ def sample_feeds(model: ir.Model, *, side: int = _SIDE, seed: int = 0) -> dict[s
 
     Where a range limits them, the size of it that comes nearest.
 
-    Values are multiples of 1/255 in 0..1, like scaled 8-bit images; other types get small whole
-    numbers.
+    Values are multiples of 1/255 in 0..1, like scaled 8-bit images, or 8-bit images themselves;
+    other types get small whole numbers.
     """
     generator = np.random.default_rng(seed)
     specs = input_specs(model)
@@ -81,5 +81,7 @@ def sample_feeds(model: ir.Model, *, side: int = _SIDE, seed: int = 0) -> dict[s
         ]
         values = generator.integers(0, 256, size=shape)
         dtype = np.dtype(spec.dtype)
-        feeds[spec.name] = (values / 255 if dtype.kind == "f" else values % 2).astype(dtype)
+        pixels = dtype == np.uint8 and image_axes(spec) is not None
+        whole = values if pixels else values % 2
+        feeds[spec.name] = (values / 255 if dtype.kind == "f" else whole).astype(dtype)
     return feeds

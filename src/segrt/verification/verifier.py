@@ -12,6 +12,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from segrt.errors import UsageError
+from segrt.graph.ends import read_ends
 from segrt.graph.size_ranges import nearest_in_range, range_of
 from segrt.graph.specs import input_specs
 from segrt.verification._inner import DEFAULT_BUDGET_BYTES
@@ -20,7 +21,8 @@ from segrt.verification._outputs import compare_outputs
 from segrt.verification._plan import Plan
 from segrt.verification._rows import Names, layer_row
 from segrt.verification.candidate import locate
-from segrt.verification.reference import Reference, choose_reference
+from segrt.verification.ends import WithEnds
+from segrt.verification.reference import ImportedGraph, Reference, choose_reference
 from segrt.verification.report import Report
 from segrt.verification.subject import Subject
 from segrt.verification.tolerance import Tolerance, tolerance_of
@@ -86,6 +88,9 @@ def verify_package(
         budget_bytes=options.budget_bytes,
     )
     try:
+        ends = read_ends(subject.imported)
+        if ends and not isinstance(reference, ImportedGraph):
+            return _compare(subject, WithEnds(reference, ends), tolerance, options, remarks)
         return _compare(subject, reference, tolerance, options, remarks)
     finally:
         reference.close()
