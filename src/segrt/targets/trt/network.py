@@ -104,9 +104,12 @@ def write_network(flavour: Flavour, model: ir.Model, precision: Precision) -> Ne
         converter = REGISTRY.find(node.op_type)
         assert converter is not None
         writer.node = node
-        tensor = converter(writer, node)
-        tensor.name = node.outputs[0].name
-        writer.tensors[node.outputs[0]] = tensor
+        written = converter(writer, node)
+        tensors = written if isinstance(written, tuple) else (written,)
+        # Statistics and masks of training are outputs that nobody reads.
+        for output, tensor in zip(node.outputs, tensors, strict=False):
+            tensor.name = output.name
+            writer.tensors[output] = tensor
     for value in model.graph.outputs:
         _write_output(writer, value)
     network.log.check("the network")

@@ -14,6 +14,8 @@ _ELEMENTWISE = {
     "SUB": "Sub", "SUM": "Add", "XOR": "Xor",
 }  # fmt: skip
 _UNARY = {
+    "ACOS": "Acos", "ACOSH": "Acosh", "ASIN": "Asin", "ASINH": "Asinh", "ATAN": "Atan",
+    "ATANH": "Atanh", "COSH": "Cosh", "ISNAN": "IsNaN", "SINH": "Sinh", "TAN": "Tan",
     "ABS": "Abs", "CEIL": "Ceil", "COS": "Cos", "ERF": "Erf", "EXP": "Exp", "FLOOR": "Floor",
     "LOG": "Log", "NEG": "Neg", "NOT": "Not", "RECIP": "Reciprocal", "ROUND": "Round",
     "SIGN": "Sign", "SIN": "Sin", "SQRT": "Sqrt",

@@ -146,10 +146,16 @@ def shape(reader: Reader, _layer: Any) -> ir.Value:
 @reads("GATHER")
 def gather(reader: Reader, layer: Any) -> ir.Value:
     """Read a choice of entries along an axis."""
-    mode = reader.enum(layer.mode)
-    if mode != "DEFAULT" or layer.num_elementwise_dims:
-        raise reader.refuse(f"gather mode {mode}", "DEFAULT")
-    return reader.op("Gather", [reader.input(0), reader.input(1)], axis=layer.axis)
+    mode, inputs = reader.enum(layer.mode), [reader.input(0), reader.input(1)]
+    shared = layer.num_elementwise_dims
+    if mode == "ND":
+        wide = reader.op("Cast", [inputs[1]], to=int(ir.DataType.INT64))
+        return reader.op("GatherND", [inputs[0], wide], batch_dims=shared)
+    if shared:
+        raise reader.refuse(f"{shared} shared axes with gather mode {mode}", "none")
+    if mode not in ("DEFAULT", "ELEMENT"):
+        raise reader.refuse(f"gather mode {mode}", "DEFAULT, ELEMENT or ND")
+    return reader.op("Gather" if mode == "DEFAULT" else "GatherElements", inputs, axis=layer.axis)
 
 
 @reads("SQUEEZE", "UNSQUEEZE")
