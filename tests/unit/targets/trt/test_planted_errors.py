@@ -195,9 +195,8 @@ PLANTED: dict[str, tuple[Any, Callable[[Any], None], str]] = {
         field("sample_mode", trt.SampleMode.REFLECT), "IGridSampleLayer",
     ),
     "entries of another axis": (
-        lambda b, x: b.op("Gather", [x, array(b, "i", np.arange(16))], name="y", axis=2),
-        lambda layer: (layer.set_input(1, layer.get_input(1)), setattr(layer, "axis", 3)),
-        "IGatherLayer",
+        lambda b, x: b.op("Gather", [x, array(b, "i", np.arange(16)[::-1])], name="y", axis=2),
+        field("axis", 3), "IGatherLayer",
     ),
     "elements of another axis": (
         lambda b, x: b.op("GatherElements", [x, array(b, "i", np.arange(16).repeat(64)
@@ -257,7 +256,7 @@ PLANTED: dict[str, tuple[Any, Callable[[Any], None], str]] = {
         lambda b, x: b.op("HardSigmoid", [x], name="y", alpha=1 / 6, beta=0.5),
         field("alpha", 0.2), "IActivationLayer",
     ),
-    "a leaner product": (
+    "a factor transposed": (
         lambda b, x: b.op("MatMul", [x, array(b, "w", weights(16, 16))], name="y"),
         field("op1", trt.MatrixOperation.TRANSPOSE), "IMatrixMultiplyLayer",
     ),
