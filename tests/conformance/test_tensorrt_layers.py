@@ -109,6 +109,11 @@ case("resize cubic", op("Resize", None, f32(1, 1, 2, 2), mode="cubic", cubic_coe
 case("resize nearest, free batch", op("Resize", None, f32(1, 1, 2, 2), **NEAREST),
      (None, 4, 8, 8))  # fmt: skip
 
+# What a decoder of odd sizes does: up to the size of its skip.
+case("resize to another's size", lambda b, x: b.op("Resize", [b.op("MaxPool", [x], name="p",
+     kernel_shape=[2, 2], strides=[2, 2]), None, None, b.op("Shape", [x], name="s")], name="y",
+     **NEAREST), (1, 4, 17, 15))  # fmt: skip
+
 # Pools and reductions
 for kind in ("MaxPool", "AveragePool"):
     case(f"{kind} 2x2", op(kind, kernel_shape=[2, 2], strides=[2, 2]))
@@ -333,7 +338,42 @@ case("Gemm with a tensor added", lambda b, x: b.op("Gemm", [x, b.constant("w", w
      name="y", beta=0.5), (8, 8))  # fmt: skip
 case("MatMul of sequences", op("MatMul", weights(16, 10)), (2, 3, 16))
 
+# What Keras networks are made of, and the cases that build it. GELU and GroupNormalization came
+# with later versions of ONNX and have tests of their own.
+FAMILIES = {
+    "Conv2D": ("conv 3x3", "conv grouped", "conv dilated", "conv valid"),
+    "even kernels, same": ("conv 2x2 padded behind", "conv 4x4 padded unevenly"),
+    "stride 2, same": ("conv same, stride 2, even", "conv same, stride 2, odd"),
+    "kernel shorter than its stride": ("conv shorter than its stride",),
+    "DepthwiseConv2D": ("conv depthwise", "conv depthwise, two each"),
+    "Conv2DTranspose": ("deconv 2x2", "deconv 3x3 cut behind", "deconv lengthened"),
+    "UpSampling2D": ("resize nearest 2", "resize linear half_pixel", "resize cubic"),
+    "Resizing": ("resize nearest to a size", "resize linear down"),
+    "resize to another tensor's size": ("resize to another's size",),
+    "pooling": ("MaxPool same", "AveragePool same", "GlobalAveragePool", "GlobalMaxPool"),
+    "normalization": ("batch norm", "layer norm of channels", "instance norm"),
+    "merging": ("Concat", "Add a tensor", "Sub a tensor", "Mul a tensor", "Max a tensor",
+                "Min a tensor", "Mean of three"),
+    "activation": ("Relu", "Clip", "LeakyRelu 0.3", "PRelu by channel", "PRelu by pixel", "Elu",
+                   "Selu", "Softplus", "Softsign", "Tanh", "Sigmoid", "x * sigmoid", "Mish",
+                   "HardSigmoid 1/6", "HardSwish", "Softmax of channels"),
+    "heads": ("argmax head", "threshold head"),
+    "padding and cropping": ("Pad zeros", "Pad edge", "Pad reflect", "Slice"),
+    "Reshape, Flatten, Permute": ("Reshape", "Flatten", "Transpose"),
+    "Dense": ("Gemm", "MatMul of maps"),
+    "space and depth": ("DepthToSpace DCR", "DepthToSpace CRD", "SpaceToDepth"),
+    "attention": ("attention", "Einsum of two"),
+    "sampling and gathering": ("GridSample", "Gather", "GatherElements", "GatherND"),
+    "3-D": ("conv 3-D", "deconv 3-D", "MaxPool 3-D", "AveragePool 3-D same",
+            "resize 3-D trilinear", "resize 3-D nearest"),
+    "1-D": ("conv 1-D", "deconv 1-D", "MaxPool 1-D"),
+}  # fmt: skip
+
 BOTH = pytest.mark.parametrize("name", CASES)
+
+
+def test_every_family_is_built():
+    assert {name for names in FAMILIES.values() for name in names} <= set(CASES)
 
 
 def image(shape: tuple[int | None, ...]) -> np.ndarray:

@@ -199,3 +199,42 @@ def test_ends_are_only_added_where_they_are_asked_for():
     assert set(read_ends(both).pixels) == {"image"}
     assert set(read_ends(both).masks) == {"mask:mask"}
     assert not read_ends(model)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(("channels", "act"), [(5, "Softmax"), (5, None), (1, "Sigmoid")])
+def test_heads_in_a_tensorrt_engine(channels, act, precision):
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+    from segrt.targets.trt._flavour import RTX
+    from segrt.targets.trt.decompile import decompile
+    from segrt.targets.trt.engine import build_engine
+    from segrt.targets.trt.network import write_network
+
+    made = put_out_masks(head(channels, act=act))
+    plain = head(channels, act=act)
+    feeds = {"x": np.random.default_rng(1).normal(0, 1, (2, 12, 10, 2)).astype("f4")}
+    network = write_network(RTX, made, precision)
+    found, wanted = run(decompile(network, made), feeds)["y:mask"], run(made, feeds)["y:mask"]
+    assert found.dtype == np.uint8
+    assert (found != wanted).mean() <= (0 if precision == "fp32" else 0.01)
+    engine = build_engine(network, precision)
+    assert engine.layers[-1].outputs[0].type == "UInt8"
+    assert len(engine.layers) <= len(build_engine(write_network(RTX, plain, precision), precision)
+                                     .layers) + 2  # fmt: skip
+
+
+def test_both_ends_cost_no_kernel():
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+    from segrt.targets.trt._flavour import RTX
+    from segrt.targets.trt.engine import build_engine
+    from segrt.targets.trt.network import write_network
+
+    plain = unet((4, 8), side=16)
+    options = BuildOptions(input="uint8", head="mask", preprocess=Preprocess(scale=1 / 255))
+    engines = [
+        build_engine(write_network(RTX, model, "fp16"), "fp16")
+        for model in (plain, deploy_ends(plain, options))
+    ]
+    assert len(engines[1].layers) <= len(engines[0].layers)
+    assert engines[1].layers[0].inputs[0].type == "UInt8"
+    assert engines[1].layers[-1].outputs[0].type == "UInt8"
