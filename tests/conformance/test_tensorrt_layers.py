@@ -287,6 +287,10 @@ for kind in ("And", "Or", "Xor"):
 case("IsNaN", lambda b, x: b.op("Cast", [b.op("IsNaN", [b.op("Log", [x], name="l")], name="n")],
      name="y", to=FLAG))  # fmt: skip
 
+case("IsInf", lambda b, x: b.op("Cast", [b.op("IsInf", [b.op("Div", [x, b.op("Floor", [
+     b.op("Abs", [x], name="s")], name="f")], name="d")], name="n")], name="y",
+     to=FLAG))  # fmt: skip
+
 # Functions of one element
 for kind in ("Tan", "Atan", "Sinh", "Cosh", "Asinh", "Round"):
     case(kind, op(kind))
@@ -445,6 +449,10 @@ PARSED = (
     "PRelu by channel",
     "Softmax of channels", "Mean of three", "Concat", "DepthToSpace CRD", "Slice", "Pad a constant",
     "ReduceMean", "ArgMax", "Gemm", "Unsqueeze", "Expand", "Where",
+    "argmax head", "threshold head", "attention", "Einsum", "conv 3-D", "deconv 3-D",
+    "resize 3-D trilinear", "conv 1-D", "layer norm of channels", "GridSample", "GatherND",
+    "CumSum", "Split", "TopK", "Tile", "OneHot", "ReduceL2", "Slice with steps",
+    "Slice forwards with steps", "resize to another's size",
 )  # fmt: skip
 
 

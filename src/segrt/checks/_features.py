@@ -50,7 +50,7 @@ FEATURES = (
     Feature("gelu", (10, 0), "headers of TensorRT 10.0: ActivationType GELU_ERF, GELU_TANH"),
     Feature("elementwise", (5, 1), f"{_V5}: IElementWiseLayer; support matrix 5.1.5: broadcasts"),
     Feature("unary", (5, 1), f"{_V5}: IUnaryLayer"),
-    Feature("unary-logic", (8, 2, 0), f"{_CHANGES} 8.2 EA: IsNaN, Sign, Round"),
+    Feature("unary-logic", (8, 2, 0), f"{_CHANGES} 8.2 EA: IsNaN, Sign, Round; 8.6: IsInf"),
     Feature("erf", (7, 0), "operator lists of onnx-tensorrt: Erf N for 6.0, Y for 7.0"),
     Feature("compare", (7, 0), "operator lists of onnx-tensorrt: Greater N for 6.0, Y for 7.0"),
     Feature("broadcast-slice", (7, 0), "operator lists of onnx-tensorrt: Expand from 7.0"),

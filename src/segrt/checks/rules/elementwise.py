@@ -39,7 +39,7 @@ def mean(_place: Place, release: Release) -> Ruling:
     return rewritten("TRT-MEAN", text, release, "elementwise", "sum, divided")
 
 
-@rule("Sign", "Round", "IsNaN")
+@rule("Sign", "Round", "IsNaN", "IsInf")
 def late_unary(place: Place, release: Release) -> Ruling:
     """Answer for the functions that came later."""
     kind = place.node.op_type

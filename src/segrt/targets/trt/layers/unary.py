@@ -21,6 +21,7 @@ _KINDS = {
     "Erf": "ERF",
     "Exp": "EXP",
     "Floor": "FLOOR",
+    "IsInf": "ISINF",
     "IsNaN": "ISNAN",
     "Log": "LOG",
     "Neg": "NEG",
