@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
+from segrt.graph import metadata
 from segrt.graph.builder import static_shape
 from segrt.types import TensorSpec
 
@@ -45,7 +46,13 @@ def spatial_axes(spec: TensorSpec) -> tuple[int, ...] | None:
 def _spec(value: ir.Value, channel_axis: int | None) -> TensorSpec:
     if value.dtype is None or value.name is None:
         raise ValueError(f"graph value {value.name!r} has no type or name")
-    return TensorSpec(value.name, static_shape(value), value.dtype.numpy().name, channel_axis)
+    return TensorSpec(
+        value.name,
+        static_shape(value),
+        value.dtype.numpy().name,
+        channel_axis,
+        metadata.ranges(value),
+    )
 
 
 def _walk(start: ir.Value, *, forward: bool) -> int | None:
