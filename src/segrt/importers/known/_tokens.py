@@ -78,7 +78,7 @@ def tokens(call: Call, x: Tensor) -> tuple[int, int]:
 def grid(call: Call, x: Tensor) -> tuple[int, int, int]:
     """Return rows, columns and width of tokens that lie on a grid of ``num_patch``."""
     count, width = tokens(call, x)
-    rows, columns = _config.pair(call, "num_patch")
+    rows, columns = _config.sizes(call, "num_patch", 2)
     if rows * columns != count:
         raise wrong_input(call, f"{count} tokens", f"{rows} x {columns} tokens")
     return rows, columns, width

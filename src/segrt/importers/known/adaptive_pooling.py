@@ -23,7 +23,7 @@ from segrt.importers.layers._inputs import image, wrong_input
 def adaptive_pooling(call: Call, x: Tensor) -> Tensor:
     """Convert to AveragePool or MaxPool whose windows are the parts."""
     x = image(call, x)
-    size = _config.pair(call, "output_size")
+    size = _config.sizes(call, "output_size", 2)
     known = x.shape[1:3] if call.channels_last else x.shape[2:4]
     if any(have is None or have % wanted for have, wanted in zip(known, size, strict=True)):
         raise wrong_input(call, f"an image of {known}", f"a known size, a multiple of {size}")

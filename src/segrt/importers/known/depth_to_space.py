@@ -22,7 +22,7 @@ _DOWN = ("SpaceToDepth", "Space2Depth", "PixelUnshuffle")
 
 def _block(call: Call) -> int:
     key = next(key for key in _KEYS if key in call.config)
-    sizes = _config.pair(call, key)
+    sizes = _config.sizes(call, key, 2)
     if sizes[0] != sizes[1]:
         raise call.unsupported(key, call.config[key], "one number")
     return sizes[0]

@@ -31,7 +31,7 @@ def pooling_with_argmax(call: Call, x: Tensor) -> list[Tensor]:
     x = image(call, x)
     value = call.channels_first(x)
     _, depth, height, width = static_shape(value)
-    kernel, strides = _config.pair(call, "pool_size"), _config.pair(call, "strides")
+    kernel, strides = _config.sizes(call, "pool_size", 2), _config.sizes(call, "strides", 2)
     same = _config.choice(call, "padding", ("same", "valid")) == "same"
     if depth is None or height is None or width is None:
         raise wrong_input(call, f"an image of shape {x.shape}", "a known size")
@@ -63,10 +63,10 @@ def pooling_with_argmax(call: Call, x: Tensor) -> list[Tensor]:
 @known_layer("MaxUnpooling2D", origin="SegNet", required=("size",), optional=("data_format",))
 def unpooling_by_size(call: Call, xs: list[Tensor]) -> Tensor:
     """Convert to a scatter into zeros of the size times ``size``."""
-    return _unpool(call, xs, _config.pair(call, "size"))
+    return _unpool(call, xs, _config.sizes(call, "size", 2))
 
 
-def _unpool(call: Call, xs: list[Tensor], factor: tuple[int, int]) -> Tensor:
+def _unpool(call: Call, xs: list[Tensor], factor: tuple[int, ...]) -> Tensor:
     updates, places = several(call, xs, exactly=2)
     value, indices = call.channels_first(image(call, updates)), call.channels_first(places)
     _, depth, height, width = static_shape(value)

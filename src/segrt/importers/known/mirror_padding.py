@@ -23,7 +23,7 @@ _SYMMETRIC = ("SymmetricPadding2D", "SymmetricPad2D")
 def mirror_padding(call: Call, x: Tensor) -> Tensor:
     """Convert to Pad, or to what mirrors with the edge."""
     x = image(call, x)
-    borders = _config.borders(call, "padding", _config.REQUIRED)
+    borders = _config.borders(call, "padding", 2, _config.REQUIRED)
     found = call.config["padding"]
     nested = isinstance(found, list | tuple) and isinstance(found[0], list | tuple)
     if not nested and borders[0] != borders[1]:

@@ -27,9 +27,9 @@ def bilinear_upsampling(call: Call, x: Tensor) -> Tensor:
     if not call.channels_last:
         raise call.unsupported("data_format", "channels_first", "channels_last")
     if call.config.get("output_size") is not None:
-        size = _config.pair(call, "output_size")
+        size = _config.sizes(call, "output_size", 2)
     else:
-        factor = _config.pair(call, "upsampling")
+        factor = _config.sizes(call, "upsampling", 2)
         if None in x.shape[1:3]:
             raise wrong_input(call, f"an image of {x.shape[1:3]}", "a known size")
         size = ((x.shape[1] or 0) * factor[0], (x.shape[2] or 0) * factor[1])
@@ -39,9 +39,9 @@ def bilinear_upsampling(call: Call, x: Tensor) -> Tensor:
 @known_layer("Interp", origin="PSPNet-Keras-tensorflow", required=("new_size",))
 def interp(call: Call, x: Tensor) -> Tensor:
     """Convert to Resize."""
-    return _aligned(call, image(call, x), _config.pair(call, "new_size"))
+    return _aligned(call, image(call, x), _config.sizes(call, "new_size", 2))
 
 
-def _aligned(call: Call, x: Tensor, size: tuple[int, int]) -> Tensor:
+def _aligned(call: Call, x: Tensor, size: tuple[int, ...]) -> Tensor:
     value = call.channels_first(x)
-    return call.wrap(resize(call, value, "bilinear", "align_corners", size=size))
+    return call.wrap(resize(call, value, "bilinear", "align_corners", size=(size[0], size[1])))

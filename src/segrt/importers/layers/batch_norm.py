@@ -15,6 +15,8 @@ from segrt.importers.layers._inputs import refuse_training, single, weight, wron
 _FUSED_EPSILON = 1.001e-5
 _FUSED_SINCE = (2, 1)
 _FUSED_UNCLAMPED = (2, 12)
+# Volumes were fused too, by the sources of TensorFlow, since 2.6.
+_FUSED_VOLUMES_SINCE = (2, 6)
 
 
 def _batch_norm_weights(config: JsonObject, /) -> list[WeightSpec]:
@@ -75,9 +77,10 @@ def _epsilon(call: Call, x: Tensor) -> float:
     epsilon = _config.number(call, "epsilon", 1e-3)
     if epsilon < 0:
         raise call.unsupported("epsilon", epsilon, "zero or more")
-    images = x.rank == 4 and _config.axis(call) in (3, -1)
+    since = {4: _FUSED_SINCE, 5: _FUSED_VOLUMES_SINCE}.get(x.rank, _FUSED_UNCLAMPED)
+    last = _config.axis(call) in (x.rank - 1, -1)
     plain = not call.config.get("renorm") and call.config.get("virtual_batch_size") is None
-    fused = images and plain and call.config.get("fused") is not False
-    if fused and _FUSED_SINCE <= call.keras_version < _FUSED_UNCLAMPED:
+    fused = last and plain and call.config.get("fused") is not False
+    if fused and since <= call.keras_version < _FUSED_UNCLAMPED:
         return max(epsilon, _FUSED_EPSILON)
     return epsilon

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from segrt.importers.layers._base import Call, Layout, Tensor, channels_first_axes
+from segrt.importers.layers._base import Call, Layout, Tensor
+from segrt.importers.layers._tensor import channels_first_axes
 from segrt.importers.operations._base import Operand
 from segrt.importers.operations._values import INT, cast, contents
 

@@ -17,8 +17,8 @@ from segrt.importers.layers._base import (
     Call,
     Layout,
     Tensor,
-    channels_first_axes,
 )
+from segrt.importers.layers._tensor import channels_first_axes
 from segrt.importers.operations._base import Array, Operand
 
 FLOAT, INT, BOOL = ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL
