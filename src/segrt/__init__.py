@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         verify,
     )
     from segrt.errors import SegrtError
+    from segrt.graph.custom_ops import CustomOp, custom_op
+    from segrt.importers.layers._base import keras_layer
     from segrt.prediction.options import PredictOptions
     from segrt.prediction.report import PredictReport
     from segrt.targets._base import Session
@@ -44,6 +46,8 @@ _HOMES = {
         "plan_upsampling", "predict", "record", "verify",
     ),
     "segrt.errors": ("SegrtError",),
+    "segrt.graph.custom_ops": ("CustomOp", "custom_op"),
+    "segrt.importers.layers._base": ("keras_layer",),
     "segrt.prediction.options": ("PredictOptions",),
     "segrt.prediction.report": ("PredictReport",),
     "segrt.targets._base": ("Session",),
@@ -55,6 +59,7 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "CustomOp",
     "Package",
     "Precision",
     "PredictOptions",
@@ -70,6 +75,8 @@ __all__ = [
     "build",
     "check",
     "convert",
+    "custom_op",
+    "keras_layer",
     "list_weights",
     "load",
     "lower",

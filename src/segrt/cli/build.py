@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from segrt.cli import _options
+from segrt.cli import _ops, _options
 
 if TYPE_CHECKING:
     from segrt.targets._package import Package
@@ -73,6 +73,7 @@ Examples:
     "[default: the target's favourite]",
 )
 @_options.preprocess
+@_ops.ops
 def command(
     *,
     model: Path,

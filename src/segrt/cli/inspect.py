@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segrt.cli import _options
+from segrt.cli import _ops, _options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,6 +46,7 @@ Examples:
     help="List groups, arrays, shapes and axes as they lie in the file; no layer need be known.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_ops.ops
 def command(
     *,
     model: Path,

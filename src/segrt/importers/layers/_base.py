@@ -27,6 +27,7 @@ import onnx_ir as ir
 from segrt._registry import Registry
 from segrt.errors import ModelFileError, UnsupportedConfigError
 from segrt.graph.builder import AttributeValue, GraphBuilder, static_shape
+from segrt.graph.custom_ops import CustomOp
 from segrt.importers._layer_graph import Array, JsonObject, KerasVersion
 
 
@@ -140,13 +141,15 @@ class Call:
 
     def op(
         self,
-        op_type: str,
+        op_type: str | CustomOp,
         inputs: Sequence[ir.Value | None],
         *,
         role: str = "",
         **attributes: AttributeValue,
     ) -> ir.Value:
         """Append a node; its name is the layer's, with ``:role`` behind it where one is given.
+
+        ``op_type`` is an ONNX operator, or what `segrt.custom_op` made.
 
         The emitter gives the value a converter returns the layer's plain name, so roles matter
         only to tell inner nodes apart.
@@ -155,7 +158,7 @@ class Call:
 
     def ops(
         self,
-        op_type: str,
+        op_type: str | CustomOp,
         inputs: Sequence[ir.Value | None],
         *,
         outputs: int,
@@ -167,7 +170,8 @@ class Call:
         Raises:
             ModelFileError: The inputs do not fit the operator.
         """
-        name = f"{self.name}:{role}" if role else f"{self.name}:{op_type.lower()}"
+        kind = op_type if isinstance(op_type, str) else op_type.name
+        name = f"{self.name}:{role or kind.lower()}"
         try:
             return self._builder.ops(op_type, inputs, name=name, outputs=outputs, **attributes)
         except onnx.shape_inference.InferenceError as error:
