@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import sys
 from pathlib import Path
 
 from segrt.errors import SegrtError, UsageError
@@ -22,11 +23,15 @@ def import_file(path: Path) -> None:
     if spec is None or spec.loader is None:
         raise UsageError(f"{path} is no Python file", wanted="a file that ends with .py")
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses and the like look their own module up there.
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except SegrtError:
+        del sys.modules[name]
         raise
     except Exception as error:
+        del sys.modules[name]
         raise UsageError(
             f"{path} cannot be imported", found=f"{type(error).__name__}: {error}"
         ) from error

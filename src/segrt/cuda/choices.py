@@ -15,6 +15,7 @@ from segrt.cuda.fuse import is_head
 from segrt.cuda.kernels import head, narrow_convolution
 from segrt.cuda.kernels._base import REGISTRY, Spec
 from segrt.cuda.kernels.bilinear import BilinearSpec
+from segrt.cuda.kernels.custom import CustomSpec
 from segrt.cuda.kernels.head import HeadSpec
 from segrt.cuda.kernels.layout import LayoutSpec
 from segrt.cuda.kernels.nearest import NearestSpec
@@ -24,6 +25,7 @@ from segrt.cuda.kernels.pooling import PoolingSpec
 from segrt.cuda.operations import (
     Chain,
     Convolution,
+    Custom,
     Export,
     Import,
     Operation,
@@ -264,6 +266,13 @@ def _kernel_spec(job: Job) -> tuple[Any, ...]:  # noqa: PLR0911 - one per operat
     if isinstance(operation, Chain):
         vectors = (np.stack(operation.vectors),) if operation.vectors else ()
         return "pointwise", PointwiseSpec(job.views, target, operation.steps), *vectors
+    if isinstance(operation, Custom):
+        fixed = tuple((index, array.shape) for index, array in operation.constants.items())
+        custom = CustomSpec(
+            operation.op, tuple(operation.attributes.items()), job.views, target, fixed
+        )
+        arrays = [array.astype(np.float32) for array in operation.constants.values()]
+        return "custom", custom, *arrays
     raise EngineError(f"no kernel computes a {type(operation).__name__}")
 
 
@@ -273,7 +282,7 @@ def signature(job: Job) -> str:
     parts += [
         f"{name}={value}"
         for name, value in sorted(vars(job.operation).items())
-        if name not in ("layer", "inputs", "output", "kernel", "bias", "vectors")
+        if name not in ("layer", "inputs", "output", "kernel", "bias", "vectors", "constants")
     ]
     if isinstance(job.operation, (Convolution, TransposedConvolution)):
         parts.append(f"kernel={job.operation.kernel.shape}")

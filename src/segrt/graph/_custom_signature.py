@@ -16,7 +16,7 @@ _VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _TEXT = re.compile(r"\w*", re.ASCII)
 # Known in the kernel, or parameters of what nodes and plugins are made with.
 _TAKEN = frozenset(
-    {"i", "out", "thread", "outputs", "stream", "tactic", "name", "role", "inputs", "op", "domain"}
+    {"i", "out", "outputs", "stream", "tactic", "name", "role", "inputs", "op", "domain"}
 )
 # Words of C++ that are no words of Python but might be chosen as a name.
 _CPP = frozenset(
@@ -52,7 +52,8 @@ def read(
     for name, parameter in inspect.signature(reference).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise _error(operation, name, f"*{name}", "inputs and attributes by their names")
-        if not _VARIABLE.fullmatch(name) or name in _CPP | _TAKEN:
+        taken = name in _CPP | _TAKEN or name.startswith("segrt")
+        if taken or not _VARIABLE.fullmatch(name):
             raise _error(operation, name, name, "a name that is free in the kernel")
         if parameter.kind is not parameter.KEYWORD_ONLY:
             inputs.append(name)

@@ -34,6 +34,7 @@ class Flavour:
         magic: First four bytes of its plans.
         bf16_deconvolution: Whether a bf16 transposed convolution can be compiled.
         builds_without_gpu: Whether an engine can be built on a machine without a GPU.
+        plugins: Whether there are any; custom operations become plugins.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Flavour:
     magic: bytes
     bf16_deconvolution: bool
     builds_without_gpu: bool
+    plugins: bool
 
     def load(self) -> Any:
         """Import the library.
@@ -106,6 +108,7 @@ RTX = Flavour(
     magic=b"vtrt",
     bf16_deconvolution=False,
     builds_without_gpu=True,
+    plugins=False,
 )
 
 FULL = Flavour(
@@ -117,6 +120,7 @@ FULL = Flavour(
     magic=b"ftrt",
     bf16_deconvolution=True,
     builds_without_gpu=False,
+    plugins=True,
 )
 
 
