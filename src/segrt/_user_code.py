@@ -11,14 +11,17 @@ from segrt.errors import SegrtError, UsageError
 
 
 def import_file(path: Path) -> None:
-    """Import a Python file of the user's; what it registers is there from then on.
+    """Import a Python file of the user's, once; what it registers is there from then on.
 
     Only ever to be called with what the user named himself: this runs the file.
 
     Raises:
         UsageError: It cannot be imported.
     """
+    # The same file once more, named by another option, defines nothing new.
     name = f"segrt_user_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{path} is no Python file", wanted="a file that ends with .py")

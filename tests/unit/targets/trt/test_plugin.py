@@ -2,13 +2,16 @@
 
 import re
 
+import onnx_ir as ir
 import pytest
 
 from helpers.tensorrt_plugins import IDimensionExpr, lean, plugin_layer, stand_in
 from segrt.errors import UnavailableError, UsageError
+from segrt.graph.builder import OPSET, GraphBuilder
 from segrt.graph.custom.upsample_bilinear import upsample_bilinear
 from segrt.graph.custom.upsample_nearest import upsample_nearest
 from segrt.graph.custom_ops import custom_op
+from segrt.targets.trt.layers._base import REGISTRY, kind_of
 from segrt.targets.trt.plugin import plugin_of
 
 pytest.importorskip("cuda.core", reason="cuda-core is not installed")
@@ -171,10 +174,11 @@ def test_the_real_registry_makes_the_plugin():
     library = lean()
     with plugin_layer(library):
         attributes = {"gain": 0.25, "mode": "fast"}
-        for op, given, count in (
-            (upsample_nearest, {"rows": 2, "columns": 3}, 1),
-            (halve, attributes, 2),
+        for op, given, ranks in (
+            (upsample_nearest, {"rows": 2, "columns": 3}, [4]),
+            (halve, attributes, [3, 1]),
         ):
+            count = len(ranks)
             maker = plugin_of(library, op)(*[library.ITensor()] * count, **given)
             registry = library.get_plugin_registry()
             creator = registry.get_creator(op.name, "1", "segrt")
@@ -184,8 +188,42 @@ def test_the_real_registry_makes_the_plugin():
             assert plugin.plugin_name == op.name
             assert plugin.attrs == given
             assert {key: type(value) for key, value in plugin.attrs.items()} == dict(op.attributes)
-            assert plugin.get_output_data_types([library.float16] * count, [3] * count) == [
-                library.float16
-            ]
+            types = plugin.get_output_data_types([library.float16] * count, ranks)
+            assert types == [library.float16]
             with pytest.raises(ValueError, match="JIT implementation requested"):
                 maker(library.QuickPluginCreationRequest.STRICT_JIT)
+
+
+class RecordingWriter:
+    """What a converter writes with, as far as a plugin needs it."""
+
+    def __init__(self, library):
+        self.trt, self.network, self.added = library, self, []
+
+    def tensor(self, value):
+        found = self.trt.ITensor()
+        found.name = value.name
+        return found
+
+    def add_plugin(self, plugin, *, aot):
+        self.added.append((plugin, aot))
+        return "the layer"
+
+    def layer(self, layer):
+        return layer, "its output"
+
+
+def test_a_node_becomes_a_plugin_layer(library):
+    graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="net")
+    builder = GraphBuilder(graph)
+    x = builder.input("x", [1, 2, 3, 4], ir.DataType.FLOAT)
+    value = builder.op(upsample_nearest, [x], name="up", rows=2, columns=3)
+    node = value.producer()
+    converter = REGISTRY.find(kind_of(node))
+    writer = RecordingWriter(library)
+    assert converter(writer, node) == ("the layer", "its output")
+    ((maker, aot),) = writer.added
+    assert aot is True
+    tensors, _, plugin = maker(library.QuickPluginCreationRequest.STRICT_AOT)
+    assert [tensor.name for tensor in tensors] == ["x"]
+    assert plugin.attrs == {"rows": 2, "columns": 3}
