@@ -1,4 +1,6 @@
-"""Make data/own_layer.keras and its recording: `PYTHONPATH=src python tests/examples/make_own_layer.py`.
+"""Make data/own_layer.keras and its recording.
+
+    PYTHONPATH=src python tests/examples/make_own_layer.py
 
 Needs Keras 3 and TensorFlow; was run with Keras 3.15 and TensorFlow 2.21.
 """

@@ -6,7 +6,7 @@ There are as few of them as the order of the nodes allows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,11 +58,14 @@ def split(model: ir.Model, takes: Callable[[ir.Node], bool]) -> tuple[Piece, ...
         model: Not changed; the pieces share its weights.
         takes: Says of which kind a node is.
     """
-    levels = _levels(model.graph, takes)
+    kinds = {node: takes(node) for node in model.graph}
+    # Either kind may come first; a node that could be in two pieces then finds the fewer.
+    orders = [_levels(model.graph, kinds, first=first) for first in (True, False)]
+    levels = min(orders, key=lambda order: len(set(order.values())))
     pieces = []
     for level in sorted(set(levels.values())):
         nodes = [node for node in model.graph if levels[node] == level]
-        pieces.append(Piece(_extract(model, nodes), level % 2 == 0))
+        pieces.append(Piece(_extract(model, nodes), kinds[nodes[0]]))
     return tuple(pieces)
 
 
@@ -126,15 +129,15 @@ def open_pieces(
         raise
 
 
-def _levels(graph: ir.Graph, takes: Callable[[ir.Node], bool]) -> dict[ir.Node, int]:
-    """Count for each node how often the kind changes on the way to it: even means taken.
+def _levels(graph: ir.Graph, kinds: Mapping[ir.Node, bool], *, first: bool) -> dict[ir.Node, int]:
+    """Count for each node how often the kind changes on the way to it: even is kind ``first``.
 
     Levels never fall along an edge, so the nodes of one level are convex; and a way with n
-    changes needs n pieces more than one, so there cannot be fewer.
+    changes needs n pieces more than one, so that none begins with ``first`` and has fewer.
     """
     levels: dict[ir.Node, int] = {}
     for node in graph:
-        level = kind = 0 if takes(node) else 1
+        level = kind = 0 if kinds[node] == first else 1
         for value in node.inputs:
             producer = value.producer() if value is not None else None
             if producer is not None:

@@ -314,6 +314,9 @@ def keras_layer(
     Args:
         class_names: Keras class names, older spellings included.
         weights: Which arrays the layer owns, in Keras' order.
+
+    Raises:
+        RegistryError: A name is taken.
     """
 
     def decorate(convert: Converter) -> Converter:

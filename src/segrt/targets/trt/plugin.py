@@ -111,7 +111,7 @@ def _register(library: Any, plugins: Any, op: CustomOp) -> None:
 
     def compile_it(*given: Any) -> Any:
         values = dict(zip(op.attributes, given[count:], strict=False))
-        return _kernel(library, plugins, op, given[:count], values, given[-2][0])
+        return _kernel(library, plugins, op, [*given[:count], given[-2][0]], values)
 
     describe = _signed(describe, [*inputs, *attributes], tensor)
     plugins.register(plugin)(describe)
@@ -122,15 +122,10 @@ def _register(library: Any, plugins: Any, op: CustomOp) -> None:
 
 
 def _kernel(
-    library: Any,
-    plugins: Any,
-    op: CustomOp,
-    inputs: Sequence[Any],
-    attributes: Attributes,
-    output: Any,
+    library: Any, plugins: Any, op: CustomOp, tensors: Sequence[Any], attributes: Attributes
 ) -> tuple[str, bytes, Any, Any]:
     """Return entry, PTX, launch geometry and the sizes that the kernel is given."""
-    tensors = [*inputs, output]
+    inputs, output = tensors[:-1], tensors[-1]
     types = {library.float32: "fp32", library.float16: "fp16", library.bfloat16: "bf16"}
     ranks = [len(tensor.shape_expr) for tensor in tensors]
     source = plugin_source(op, attributes, types[inputs[0].dtype], ranks)
