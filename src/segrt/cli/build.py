@@ -23,6 +23,7 @@ Examples:
   segrt build unet.h5 -o unet.segrt
   segrt build unet.h5 -o unet.segrt --target openvino --precision bf16 --threads 4
   segrt build unet.h5 -o unet.segrt --batch 1 --size 512x512
+  segrt build unet.h5 -o unet.segrt --ops my_layers.py           operations and layers of your own
   segrt build unet.h5 -o unet.segrt --scale 1/255 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
 """,
 )

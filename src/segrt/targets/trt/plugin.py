@@ -96,7 +96,7 @@ def plugin_of(library: Any, op: CustomOp) -> Callable[..., Any]:
 def _register(library: Any, plugins: Any, op: CustomOp) -> None:
     """Tell TensorRT of an operation; the signatures are what its own decorators read."""
     tensor, plugin = plugins.TensorDesc, f"{NAMESPACE}::{op.name}"
-    inputs, last = [(name, tensor) for name in op.inputs], ("outputs", tuple[tensor])
+    inputs, last = [(name, tensor) for name in op.inputs], ("outputs", tuple[plugins.TensorDesc])
     attributes = list(op.attributes.items())
     count = len(op.inputs)
 
