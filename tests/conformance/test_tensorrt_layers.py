@@ -274,6 +274,8 @@ def test_every_converter_has_a_case():
     # Logic and shapes are met inside nets; Constant and Dropout do not leave the passes.
     rest = {"And", "Or", "Xor", "Not", "Equal", "Less", "Shape", "Constant", "Dropout", "Round"}
     # These two came with later versions of ONNX and have tests of their own.
+    # Custom operations need plugins, which this flavour has none of (unit tests).
+    rest |= {"segrt.custom"}
     assert set(REGISTRY.names()) - used - rest == {"Gelu", "GroupNormalization"}
 
 

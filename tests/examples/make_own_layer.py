@@ -33,10 +33,10 @@ class SteepLeak(keras.layers.Layer):
 def network():
     keras.utils.set_random_seed(7)
     image = keras.Input((12, 8, 1), name="image")
-    x = keras.layers.Conv2D(4, 3, padding="same", name="low")(image)
+    x = keras.layers.Conv2D(8, 3, padding="same", name="low")(image)
     skip = SteepLeak(0.125, name="leak_low")(x)
     x = keras.layers.MaxPooling2D(name="pool")(skip)
-    x = keras.layers.Conv2D(4, 3, padding="same", name="deep")(x)
+    x = keras.layers.Conv2D(8, 3, padding="same", name="deep")(x)
     x = SteepLeak(name="leak_deep")(x)
     x = keras.layers.UpSampling2D(name="up")(x)
     x = keras.layers.Concatenate(name="join")([skip, x])
@@ -48,7 +48,7 @@ def network():
 if __name__ == "__main__":
     DATA.mkdir(exist_ok=True)
     network().save(DATA / "own_layer.keras")
-    images = np.random.default_rng(8).random((2, 12, 8, 1), dtype=np.float32)
+    images = np.random.default_rng(8).random((1, 12, 8, 1), dtype=np.float32)
     record(
         DATA / "own_layer.keras",
         inputs={"image": images},

@@ -188,7 +188,7 @@ def test_the_cuda_engine_runs_it(guide, precision, upsampling):
         target="cuda",
         output=folder / "net.segrt",
         precision=precision,
-        batch=2,
+        batch=1,
         upsampling=upsampling,
     )
     assert_holds(package)

@@ -117,7 +117,7 @@ class Chooser:
         elif isinstance(job.operation, TransposedConvolution):
             found = list(self._library_convolution(job, job.operation))
         else:
-            found = [self._kernel(job, *_kernel_spec(job))]
+            found = [self._kernel(job, *kernel_spec(job))]
         if not found:
             layer, kind = job.operation.layer, type(job.operation).__name__
             raise UnsupportedLayerError(
@@ -242,7 +242,7 @@ class Chooser:
         return lambda: self._gpu.put(config, compiled, pointers)
 
 
-def _kernel_spec(job: Job) -> tuple[Any, ...]:  # noqa: PLR0911 - one per operation
+def kernel_spec(job: Job) -> tuple[Any, ...]:  # noqa: PLR0911 - one per operation
     """Return kernel, spec and parameters of an operation that has one kernel only."""
     operation, source, target = job.operation, job.views[0], job.target
     if isinstance(operation, Import):

@@ -9,12 +9,15 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from segrt.cuda.choices import Job, kernel_spec, signature
 from segrt.cuda.custom_source import plugin_source
 from segrt.cuda.driver import compile_source
+from segrt.cuda.fuse import fuse
 from segrt.cuda.kernels._base import REGISTRY
 from segrt.cuda.kernels.custom import CustomSpec
 from segrt.cuda.operations import Custom
 from segrt.cuda.partition import partition
+from segrt.cuda.plan import make_plan
 from segrt.cuda.views import View
 from segrt.errors import EngineError, UnsupportedLayerError
 from segrt.graph.builder import IR_VERSION, OPSET, GraphBuilder
@@ -259,3 +262,32 @@ def test_too_many_elements_are_refused():
     )
     with pytest.raises(EngineError, match="too large for one launch"):
         REGISTRY.find("custom").launch(spec)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+def test_the_engine_plans_a_launch_for_every_custom_node(dtype):
+    pytest.importorskip("cuda.core", reason="cuda-core is not installed")
+    builder, graph, shape = network((2, 3, 4, 6))
+    x = builder.input("x", shape, ir.DataType.FLOAT)
+    scales = builder.constant("scales", np.array([1.0, 2.0, 3.0], np.float32))
+    gated = builder.op(gate_by, [x, builder.op("Relu", [x], name="r"), scales], name="g", mode="a")
+    up = builder.op(upsample_nearest, [gated], name="up", rows=2, columns=2)
+    again = builder.op(upsample_bilinear, [gated], name="again", rows=2, columns=2)
+    graph.outputs.append(builder.op("Concat", [up, again], name="out", axis=1))
+    plan = make_plan(fuse(partition(ir.Model(graph, ir_version=IR_VERSION))), dtype)
+    seen = []
+    for operation, sources, target in plan.steps:
+        if not isinstance(operation, Custom):
+            continue
+        views = tuple(place.view for place in sources)
+        job = Job(operation, views, (0,) * len(views), target.view, 0)
+        assert operation.op.name in signature(job)
+        name, spec, *parameters = kernel_spec(job)
+        launch = REGISTRY.find(name).launch(spec)
+        assert compile_source(launch.source, "sm_90", launch.entry)[:4] == b"\x7fELF"
+        assert {view.dtype for view in views} <= {dtype, "fp32"}
+        seen.append((operation.op.name, len(parameters), launch.blocks * launch.threads))
+    wanted = 2 * 3 * 8 * 12
+    assert [name for name, _, _ in seen] == ["test_gate", "upsample_nearest", "upsample_bilinear"]
+    assert [count for _, count, _ in seen] == [1, 0, 0]
+    assert all(threads >= wanted for _, _, threads in seen[1:])
