@@ -106,10 +106,12 @@ def network(layers: Layers, side: int) -> ir.Model:
     return ir.Model(graph, ir_version=IR_VERSION)
 
 
-def segrt_sessions(model: ir.Model, batch: int, precision: str) -> dict[str, CudaSession]:
-    """Return a session a lowering."""
+def segrt_sessions(
+    model: ir.Model, batch: int, precision: str, most: int
+) -> dict[str, CudaSession]:
+    """Return a session for each of the first ``most`` lowerings."""
     sessions = {}
-    for lowering in LOWERINGS:
+    for lowering in LOWERINGS[:most]:
         forms = lowering.upsampling_forms
         lowered, _ = lower(model, PassContext(upsampling_forms=forms))
         fixed = fix_batch_and_size(lowered, batch=batch, size=None)
@@ -283,6 +285,7 @@ def main() -> None:
     parser.add_argument("--precisions", default="fp16")
     parser.add_argument("--peers", default="torch,compile,jax")
     parser.add_argument("--compile-mode", default="max-autotune")
+    parser.add_argument("--lowerings", type=int, default=len(LOWERINGS))
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -295,7 +298,7 @@ def main() -> None:
         wanted = reference(layers, image)
         results: dict[str, Any] = {}
         for precision in options.precisions.split(","):
-            for name, session in segrt_sessions(model, batch, precision).items():
+            for name, session in segrt_sessions(model, batch, precision, options.lowerings).items():
                 with session:
                     engine = session.engine([shape])
                     output = session.run({"image": image})["output"]

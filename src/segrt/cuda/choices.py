@@ -12,29 +12,25 @@ import numpy.typing as npt
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.driver import Gpu
 from segrt.cuda.fuse import is_head
-from segrt.cuda.kernels import head, narrow_convolution
-from segrt.cuda.kernels._base import REGISTRY, Spec
-from segrt.cuda.kernels.bilinear import BilinearSpec
-from segrt.cuda.kernels.custom import CustomSpec
+from segrt.cuda.kernel_specs import kernel_spec
+from segrt.cuda.kernels import (
+    head,
+    narrow_convolution,
+    phase_convolution,
+    resident_convolution,
+)
+from segrt.cuda.kernels._base import REGISTRY, Kernel, Spec
 from segrt.cuda.kernels.head import HeadSpec
-from segrt.cuda.kernels.layout import LayoutSpec
-from segrt.cuda.kernels.nearest import NearestSpec
 from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
 from segrt.cuda.kernels.pointwise import PointwiseSpec, Step
-from segrt.cuda.kernels.pooling import PoolingSpec
+from segrt.cuda.memory import ALIGNMENT_BYTES
 from segrt.cuda.operations import (
-    Chain,
     Convolution,
-    Custom,
-    Export,
-    Import,
+    MergedUpsampling,
     Operation,
-    Pool,
-    Shuffle,
     TransposedConvolution,
-    Upsample,
 )
-from segrt.cuda.plan import first_spec, narrow_spec
+from segrt.cuda.plan import first_spec, narrow_spec, phase_spec, resident_spec
 from segrt.cuda.views import View, encode
 from segrt.errors import EngineError, UnsupportedLayerError
 from segrt.types import Precision
@@ -42,6 +38,7 @@ from segrt.types import Precision
 # The heuristics' order is good: the best of 40 plans was among the first 8 on every layer.
 _MOST_PLANS = 8
 _ALL_PLANS = 64
+_HOPPER = (9, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +73,8 @@ class Job:
         views: Of what it reads.
         pointers: Device addresses of what it reads; the slices' offsets are in them.
         target: View of what it writes.
-        output: Device address of what it writes.
+        output: Device address of what it writes; 0 for the beginning of the scratch memory.
+        reserved_bytes: Of the scratch memory, for the output.
     """
 
     operation: Operation
@@ -84,6 +82,7 @@ class Job:
     pointers: tuple[int, ...]
     target: View
     output: int
+    reserved_bytes: int = 0
 
 
 class Chooser:
@@ -114,6 +113,8 @@ class Chooser:
         """
         if isinstance(job.operation, Convolution):
             found = list(self._convolution(job, job.operation))
+        elif isinstance(job.operation, MergedUpsampling):
+            found = list(self._merged(job, job.operation))
         elif isinstance(job.operation, TransposedConvolution):
             found = list(self._library_convolution(job, job.operation))
         else:
@@ -128,14 +129,15 @@ class Chooser:
         return found
 
     def _kernel(self, job: Job, name: str, spec: Spec, *parameters: npt.NDArray[Any]) -> Proposal:
-        kernel = REGISTRY.find(name)
-        if kernel is None:
-            raise EngineError(f"there is no kernel {name!r}")
-        launch = kernel.launch(spec)
+        launch = find_kernel(name).launch(spec)
 
         def make() -> Choice:
             compiled = self._gpu.kernel(launch)
-            values = [self._upload(array) for array in parameters]
+            maps = [
+                self._gpu.tensor_map(job.views[m.source], job.pointers[m.source], m)
+                for m in launch.maps
+            ]
+            values = [self._upload(array) for array in (*maps, *parameters)]
             pointers = [*job.pointers, *values, job.output]
             config = self._gpu.configuration(launch)
             return Choice(name, 0, lambda _: self._gpu.put(config, compiled, pointers))
@@ -164,8 +166,46 @@ class Chooser:
         if narrow is not None and self._gpu.capability >= (8, 0):
             arranged = narrow_convolution.arrange(taps, source.dtype)
             yield self._kernel(job, "narrow_convolution", narrow, arranged, operation.bias)
-        own = first is not None or narrow is not None
+        resident = resident_spec(operation, source, target)
+        if resident is not None and self._gpu.capability == _HOPPER:
+            arranged = resident_convolution.arrange(taps, source.dtype)
+            bias = np.zeros(resident.outputs, np.float32)
+            bias[: target.c] = operation.bias
+            yield self._kernel(job, "resident_convolution", resident, arranged, bias)
+        own = first is not None or narrow is not None or resident is not None
         yield from self._library_convolution(job, operation, last_resort=not own)
+
+    def _merged(self, job: Job, operation: MergedUpsampling) -> Iterator[Proposal]:
+        """Propose the own kernel, and cuDNN's convolutions with a pixel shuffle behind them."""
+        inner = operation.convolution
+        spec = phase_spec(operation, job.views[0], job.target)
+        if spec is not None and self._gpu.capability == _HOPPER:
+            arranged = phase_convolution.arrange(inner.kernel, spec.uses, job.target.dtype)
+            bias = inner.bias[: job.target.c]
+            yield self._kernel(job, "phase_convolution", spec, arranged, bias)
+        n, h, w = job.views[0].n, job.target.h // 2, job.target.w // 2
+        phases = View(n, h, w, len(inner.bias), job.target.dtype)
+        reserved = -(-phases.span_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+        part = Job(inner, job.views, job.pointers, phases, 0, reserved)
+        for proposal in self._library_convolution(part, inner, last_resort=spec is None):
+            yield self._with_shuffle(job, phases, proposal)
+
+    def _with_shuffle(self, job: Job, phases: View, proposal: Proposal) -> Proposal:
+        """Return a proposal of phases in scratch memory with their shuffle behind it."""
+
+        def make() -> Choice:
+            first = proposal.make()
+            kernel = find_kernel("pixel_shuffle")
+            launch = kernel.launch(PixelShuffleSpec(phases, job.target, 2, phase_first=True))
+            compiled, config = self._gpu.kernel(launch), self._gpu.configuration(launch)
+
+            def run(scratch: int) -> None:
+                first.run(scratch)
+                self._gpu.put(config, compiled, [scratch, job.output])
+
+            return Choice(proposal.name, first.workspace, run)
+
+        return Proposal(proposal.name, make)
 
     def _library_convolution(
         self,
@@ -213,79 +253,56 @@ class Chooser:
                 ordered = encode(operation.kernel.transpose(0, 2, 3, 1), job.views[0].dtype)
                 shared.append(self._upload(ordered))
             bias = self._upload(encode(operation.bias, graph.bias_type or "fp32"))
-            pointers = (job.pointers[0], shared[0], bias, job.output)
             after = None if graph.bias_type else self._finish(job, operation, bias)
 
             def run(scratch: int) -> None:
-                graph.run(index, pointers, scratch)
+                output = job.output or scratch
+                pointers = (job.pointers[0], shared[0], bias, output)
+                graph.run(index, pointers, scratch + job.reserved_bytes)
                 if after is not None:
-                    after()
+                    after(output)
 
-            return Choice(name, workspace, run)
+            return Choice(name, job.reserved_bytes + workspace, run)
 
         return Proposal(name, make)
 
     def _finish(
         self, job: Job, operation: Convolution | TransposedConvolution, bias: int
-    ) -> Callable[[], None]:
-        """Return what adds bias and ReLU, in place, where cuDNN could not."""
+    ) -> Callable[[int], None]:
+        """Return what adds bias and ReLU at an address, in place, where cuDNN could not."""
         steps = [Step("add", "channel")]
         if isinstance(operation, Convolution) and operation.activation == "relu":
             steps.append(Step("relu"))
         spec = PointwiseSpec((job.target,), job.target, tuple(steps))
-        kernel = REGISTRY.find("pointwise")
-        if kernel is None:
-            raise EngineError("there is no pointwise kernel")
-        launch = kernel.launch(spec)
+        launch = find_kernel("pointwise").launch(spec)
         compiled, config = self._gpu.kernel(launch), self._gpu.configuration(launch)
-        pointers = [job.output, bias, job.output]
-        return lambda: self._gpu.put(config, compiled, pointers)
+        return lambda output: self._gpu.put(config, compiled, [output, bias, output])
 
 
-def kernel_spec(job: Job) -> tuple[Any, ...]:  # noqa: PLR0911 - one per operation
-    """Return kernel, spec and parameters of an operation that has one kernel only."""
-    operation, source, target = job.operation, job.views[0], job.target
-    if isinstance(operation, Import):
-        return "layout", LayoutSpec(source, target, source_first=operation.channels_first)
-    if isinstance(operation, Export):
-        return "layout", LayoutSpec(source, target, target_first=operation.channels_first)
-    if isinstance(operation, Upsample):
-        if operation.mode == "nearest":
-            return "nearest", NearestSpec(source, target, operation.factors)
-        return "bilinear", BilinearSpec(source, target, operation.factors)
-    if isinstance(operation, Pool):
-        window, stride = operation.window, operation.stride
-        spec = PoolingSpec(
-            source, target, window, stride, operation.before, operation.maximum,
-            operation.count_padding,
-        )  # fmt: skip
-        return "pooling", spec
-    if isinstance(operation, Shuffle):
-        shuffle = PixelShuffleSpec(source, target, operation.block, operation.phase_first)
-        return "pixel_shuffle", shuffle
-    if isinstance(operation, Chain):
-        vectors = (np.stack(operation.vectors),) if operation.vectors else ()
-        return "pointwise", PointwiseSpec(job.views, target, operation.steps), *vectors
-    if isinstance(operation, Custom):
-        fixed = tuple((index, array.shape) for index, array in operation.constants.items())
-        custom = CustomSpec(
-            operation.op, tuple(operation.attributes.items()), job.views, target, fixed
-        )
-        arrays = [array.astype(np.float32) for array in operation.constants.values()]
-        return "custom", custom, *arrays
-    raise EngineError(f"no kernel computes a {type(operation).__name__}")
+def find_kernel(name: str) -> Kernel:
+    """Return a kernel.
+
+    Raises:
+        EngineError: There is none of this name.
+    """
+    kernel = REGISTRY.find(name)
+    if kernel is None:
+        raise EngineError(f"there is no kernel {name!r}")
+    return kernel
 
 
 def signature(job: Job) -> str:
     """Return what a choice depends on: the operation's geometry and the views, as text."""
-    parts = [type(job.operation).__name__]
+    operation, parts = job.operation, [type(job.operation).__name__]
+    if isinstance(operation, MergedUpsampling):
+        operation = operation.convolution
     parts += [
         f"{name}={value}"
-        for name, value in sorted(vars(job.operation).items())
+        for name, value in sorted(vars(operation).items())
         if name not in ("layer", "inputs", "output", "kernel", "bias", "vectors", "constants")
     ]
-    if isinstance(job.operation, (Convolution, TransposedConvolution)):
-        parts.append(f"kernel={job.operation.kernel.shape}")
+    if isinstance(operation, (Convolution, TransposedConvolution)):
+        parts.append(f"kernel={operation.kernel.shape}")
     parts += [
         f"{v.n}x{v.h}x{v.w}x{v.c}/{v.pitch}+{v.offset % 8} {v.dtype}"
         for v in (*job.views, job.target)

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from segrt._optional import is_installed, require
-from segrt.cuda.kernels._base import Launch
+from segrt.cuda.kernels._base import Launch, Map
+from segrt.cuda.views import View
 from segrt.errors import EngineError, UnavailableError
 
 INSTALL = "pip install 'segrt[cuda]'"
+_MAP_BYTES = 128
 
 
 def core() -> ModuleType:
@@ -25,6 +27,27 @@ def core() -> ModuleType:
         UnavailableError: It is not installed.
     """
     return require("cuda.core", purpose="the CUDA engine", install=INSTALL)
+
+
+def bindings() -> ModuleType:
+    """Import the driver's functions that cuda-core has no words for.
+
+    Raises:
+        UnavailableError: They are not installed.
+    """
+    return require("cuda.bindings.driver", purpose="the CUDA engine", install=INSTALL)
+
+
+def _checked(answer: tuple[Any, ...]) -> Any:
+    """Return what a driver function gave.
+
+    Raises:
+        EngineError: It failed.
+    """
+    status, *results = answer
+    if int(status) != 0:
+        raise EngineError("the CUDA driver refuses a call", found=str(status))
+    return results[0] if results else None
 
 
 def missing() -> str | None:
@@ -87,7 +110,7 @@ class Gpu:
             ) from error
         capability = self.device.compute_capability
         self.capability: tuple[int, int] = (capability.major, capability.minor)
-        # Hopper's and later GPUs' own instructions need the architecture-specific target.
+        self.multiprocessors: int = self.device.properties.multiprocessor_count
         self.architecture = f"sm_{capability.major}{capability.minor}"
         self.name: str = self.device.name
         self.driver: str = driver_version()
@@ -140,14 +163,61 @@ class Gpu:
         """Return the compiled kernel of ``launch``; compiled once."""
         key = (launch.source, launch.entry)
         if key not in self._kernels:
-            cubin = compile_source(launch.source, self.architecture, launch.entry)
+            # Instructions of one architecture alone need the target that names it so.
+            architecture = self.architecture + ("a" if launch.specific else "")
+            cubin = compile_source(launch.source, architecture, launch.entry)
             module = self._core.ObjectCode.from_cubin(cubin)
-            self._kernels[key] = module.get_kernel(launch.entry)
+            kernel = module.get_kernel(launch.entry)
+            if launch.shared_bytes:
+                self._allow_shared(kernel, launch.shared_bytes)
+            self._kernels[key] = kernel
         return self._kernels[key]
+
+    def _allow_shared(self, kernel: Any, size: int) -> None:
+        """Let a kernel have more dynamic shared memory than the 48 KiB that are always there."""
+        driver = bindings()
+        attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        handle = driver.CUkernel(int(kernel.handle))
+        _checked(driver.cuKernelSetAttribute(attribute, size, handle, self.device.device_id))
+
+    def tensor_map(self, view: View, address: int, box: Map) -> npt.NDArray[np.uint8]:
+        """Return the 128 bytes that tell the copy engine how ``view`` at ``address`` lies.
+
+        Boxes may reach over the image's edges: there they are zero.
+        """
+        driver = bindings()
+        kinds = driver.CUtensorMapDataType
+        kind = kinds.CU_TENSOR_MAP_DATA_TYPE_FLOAT16
+        if view.dtype == "bf16":
+            kind = kinds.CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
+        pixel = view.pitch * view.item_bytes
+        sizes = (view.c, view.w, view.h, view.n)
+        strides = (pixel, pixel * view.w, pixel * view.w * view.h)
+        made = _checked(
+            driver.cuTensorMapEncodeTiled(
+                kind,
+                4,
+                address,
+                [driver.cuuint64_t(size) for size in sizes],
+                [driver.cuuint64_t(stride) for stride in strides],
+                [driver.cuuint32_t(size) for size in (*box.box, 1)],
+                [driver.cuuint32_t(1)] * 4,
+                driver.CUtensorMapInterleave.CU_TENSOR_MAP_INTERLEAVE_NONE,
+                driver.CUtensorMapSwizzle.CU_TENSOR_MAP_SWIZZLE_128B,
+                driver.CUtensorMapL2promotion.CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                driver.CUtensorMapFloatOOBfill.CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+            )
+        )
+        return np.frombuffer(ctypes.string_at(made.getPtr(), _MAP_BYTES), np.uint8).copy()
 
     def configuration(self, launch: Launch) -> Any:
         """Return cuda-core's words for a launch's geometry."""
-        return self._core.LaunchConfig(grid=launch.blocks, block=launch.threads)
+        blocks = launch.blocks
+        if launch.persistent:
+            blocks = min(blocks, self.multiprocessors)
+        return self._core.LaunchConfig(
+            grid=blocks, block=launch.threads, shmem_size=launch.shared_bytes
+        )
 
     def put(self, configuration: Any, kernel: Any, pointers: Sequence[int]) -> None:
         """Put a kernel on the stream."""

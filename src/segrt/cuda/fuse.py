@@ -8,13 +8,20 @@ from dataclasses import replace
 import numpy as np
 
 from segrt.cuda.kernels.pointwise import Step
-from segrt.cuda.operations import Chain, Convolution, Operation, Program, Shuffle
+from segrt.cuda.operations import (
+    Chain,
+    Convolution,
+    MergedUpsampling,
+    Operation,
+    Program,
+    Shuffle,
+)
 from segrt.errors import UnsupportedLayerError
 
 
 def fuse(program: Program) -> Program:
     """Return a program that computes the same with fewer passes over memory."""
-    for rule in (_activations, _chains, _phases):
+    for rule in (_activations, _chains, _phases, _merged):
         program = _merge(program, rule)
     _refuse_lone_softmax(program)
     return program
@@ -113,3 +120,13 @@ def _phases(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None
         replace(maker, kernel=maker.kernel[order], bias=maker.bias[order]),
         replace(reader, phase_first=True),
     )
+
+
+def _merged(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None:
+    """Join a convolution to phases with their shuffle: the phases need not be stored."""
+    if not isinstance(maker, Convolution) or not isinstance(reader, Shuffle):
+        return None
+    plain = maker.stride == maker.dilation == (1, 1) and maker.groups == 1
+    if not plain or not reader.phase_first or reader.block != 2:
+        return None
+    return (MergedUpsampling(reader.layer, maker.inputs, reader.output, maker),)

@@ -86,6 +86,17 @@ class TransposedConvolution(Operation):
 
 
 @dataclass(frozen=True, eq=False)
+class MergedUpsampling(Operation):
+    """A convolution to the four phases of an image twice as large, and their shuffle.
+
+    Attributes:
+        convolution: To the phases (0, 0), (0, 1), (1, 0), (1, 1), one behind the other.
+    """
+
+    convolution: Convolution
+
+
+@dataclass(frozen=True, eq=False)
 class Upsample(Operation):
     """Upsampling by whole factors (y, x)."""
 

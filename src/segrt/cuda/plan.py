@@ -9,8 +9,21 @@ from segrt.cuda.kernels.first_convolution import FirstConvolutionSpec
 from segrt.cuda.kernels.first_convolution import fits as first_fits
 from segrt.cuda.kernels.narrow_convolution import NarrowConvolutionSpec
 from segrt.cuda.kernels.narrow_convolution import fits as narrow_fits
+from segrt.cuda.kernels.phase_convolution import PhaseConvolutionSpec, used
+from segrt.cuda.kernels.phase_convolution import fits as phase_fits
 from segrt.cuda.kernels.pointwise import Step
-from segrt.cuda.operations import Chain, Convolution, Export, Import, Join, Operation, Program
+from segrt.cuda.kernels.resident_convolution import ResidentConvolutionSpec
+from segrt.cuda.kernels.resident_convolution import fits as resident_fits
+from segrt.cuda.operations import (
+    Chain,
+    Convolution,
+    Export,
+    Import,
+    Join,
+    MergedUpsampling,
+    Operation,
+    Program,
+)
 from segrt.cuda.views import View
 
 # Slices begin at multiples of 16 bytes: what the tensor cores' loads want.
@@ -204,6 +217,32 @@ def narrow_spec(operation: Convolution, source: View, target: View) -> NarrowCon
     spec = NarrowConvolutionSpec(source, target, window, operation.before, relu)
     usual = operation.activation in ("none", "relu")
     return spec if plain and usual and narrow_fits(spec) else None
+
+
+def resident_spec(
+    operation: Convolution, source: View, target: View
+) -> ResidentConvolutionSpec | None:
+    """Return what the kernel with resident weights would be launched with; None: does not fit."""
+    plain = operation.stride == operation.dilation == (1, 1) and operation.groups == 1
+    window = (operation.kernel.shape[2], operation.kernel.shape[3])
+    relu = operation.activation == "relu"
+    spec = ResidentConvolutionSpec(source, target, window, operation.before, relu)
+    usual = operation.activation in ("none", "relu")
+    return spec if plain and usual and resident_fits(spec) else None
+
+
+def phase_spec(
+    operation: MergedUpsampling, source: View, target: View
+) -> PhaseConvolutionSpec | None:
+    """Return what the kernel for merged upsampling would be launched with; None: does not fit."""
+    inner = operation.convolution
+    window = (inner.kernel.shape[2], inner.kernel.shape[3])
+    uses, relu = used(inner.kernel), inner.activation == "relu"
+    spec = PhaseConvolutionSpec(source, target, window, inner.before, uses, relu)
+    # One bias a channel: the phases are of one image.
+    biases = inner.bias.reshape(4, -1)
+    same = bool((biases == biases[0]).all()) and inner.activation in ("none", "relu")
+    return spec if same and phase_fits(spec) else None
 
 
 def first_spec(operation: Convolution, source: View, target: View) -> FirstConvolutionSpec | None:

@@ -25,9 +25,10 @@ def test_compiles(name: str, architecture: str):
     capability = (int(digits[:-1]), int(digits[-1]))
     for spec in kernel.cases[:4]:
         launch = kernel.launch(spec)
-        if capability < kernel.capability:
+        if capability < kernel.capability or (launch.specific and capability != kernel.capability):
             continue
-        cubin = compile_source(launch.source, architecture, launch.entry)
+        target = architecture + ("a" if launch.specific else "")
+        cubin = compile_source(launch.source, target, launch.entry)
         assert cubin[:4] == b"\x7fELF"
         assert launch.entry.encode() in cubin
 

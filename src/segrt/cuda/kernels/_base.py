@@ -16,6 +16,21 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
+class Map:
+    """A tensor map: how the bulk copy engine takes boxes out of a source.
+
+    The kernel gets its address as a pointer behind the sources'.
+
+    Attributes:
+        source: Which of the spec's sources.
+        box: Channels, width and height of a box; channels are 128 bytes, which are swizzled.
+    """
+
+    source: int
+    box: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """One kernel, ready to be compiled and launched.
 
@@ -24,12 +39,21 @@ class Launch:
         entry: Name of the function.
         blocks: Number of thread blocks (one axis).
         threads: Threads of a block.
+        shared_bytes: Dynamic shared memory of a block.
+        maps: Tensor maps it wants.
+        persistent: Blocks take more than one piece of work each: no more of them are launched
+            than there are multiprocessors.
+        specific: Uses instructions of one architecture only (``sm_90a``).
     """
 
     source: str
     entry: str
     blocks: int
     threads: int
+    shared_bytes: int = 0
+    maps: tuple[Map, ...] = ()
+    persistent: bool = False
+    specific: bool = False
 
 
 class Spec(Protocol):
@@ -49,11 +73,12 @@ class Spec(Protocol):
 class Kernel(Protocol):
     """One kernel; stateless.
 
-    The pointers of a launch are the sources', then the parameters', then the target's.
+    The pointers of a launch are the sources', its tensor maps', the parameters', the target's.
     """
 
     name: str
-    # The oldest compute capability that has the instructions it uses, such as (7, 5).
+    # The oldest compute capability that has the instructions it uses, such as (7, 5); the only
+    # one where its launches are `Launch.specific`.
     capability: tuple[int, int]
     cases: tuple[Any, ...]
 

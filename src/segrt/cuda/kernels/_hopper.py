@@ -1,0 +1,175 @@
+"""What the kernels on Hopper's tensor cores share: barriers, products, tiles, the way out.
+
+They are implicit matrix products: an image tile lies in shared memory with its halo, 64 channels
+(128 bytes, swizzled) a pixel, and every tap of the window is a product with the same tile begun
+at another pixel. That works because the swizzle follows from the address alone: a descriptor may
+begin at any pixel, with a base offset of 0, and rows may be any number of pixels apart (measured,
+docs/lab/LOG.md). One thread fetches tiles by bulk tensor copies, whose boxes are zero outside the
+image; warpgroups of 128 threads compute.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segrt.cuda.kernels._prelude import PRELUDE
+from segrt.cuda.views import View, encode
+
+# A block of the sm_90 may have 227 KiB of shared memory; 1 KiB of it goes into alignment.
+MOST_SHARED_BYTES = 227 * 1024
+ALIGNMENT_BYTES = 1024
+CHANNELS = 64
+PIXEL_BYTES = 128
+# One tap's weights for 64 channels in and 64 out.
+BLOCK_BYTES = 64 * PIXEL_BYTES
+# What a warpgroup needs to turn its results round before they are stored.
+STAGING_BYTES = 8192
+THREADS = 384
+WARPGROUPS = 2
+
+HELPERS = (
+    PRELUDE
+    + r"""
+__device__ __forceinline__ u32 shared_at(const void* p) { return (u32)__cvta_generic_to_shared(p); }
+__device__ __forceinline__ void init(u32 barrier, u32 count) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" :: "r"(barrier), "r"(count));
+}
+__device__ __forceinline__ void wait(u32 barrier, u32 parity) {
+    asm volatile("{ .reg .pred p;\nAGAIN: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
+        "@p bra DONE;\nbra AGAIN;\nDONE: }" :: "r"(barrier), "r"(parity) : "memory");
+}
+__device__ __forceinline__ void arrive(u32 barrier) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" :: "r"(barrier) : "memory");
+}
+__device__ __forceinline__ void expect(u32 barrier, u32 bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;"
+        :: "r"(barrier), "r"(bytes) : "memory");
+}
+__device__ __forceinline__ void fetch(u32 to, const void* from, u32 bytes, u32 barrier) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
+        "[%0], [%1], %2, [%3];" :: "r"(to), "l"(from), "r"(bytes), "r"(barrier) : "memory");
+}
+__device__ __forceinline__ void fetch_box(
+        u32 to, const void* map, int c, int x, int y, int n, u32 barrier) {
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+        "[%0], [%1, {%2, %3, %4, %5}], [%6];"
+        :: "r"(to), "l"(map), "r"(c), "r"(x), "r"(y), "r"(n), "r"(barrier) : "memory");
+}
+// The map was written by another proxy than the one that reads it here.
+__device__ __forceinline__ void acquire(const void* map) {
+    asm volatile("fence.proxy.tensormap::generic.acquire.gpu [%0], 128;" :: "l"(map) : "memory");
+}
+__device__ __forceinline__ void products_begin() {
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+__device__ __forceinline__ void products_commit() {
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+template <int PENDING> __device__ __forceinline__ void products_wait() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" :: "n"(PENDING) : "memory");
+}
+template <int SIZE> __device__ __forceinline__ void settle(float (&sums)[SIZE]) {
+#pragma unroll
+    for (int i = 0; i < SIZE; ++i) asm volatile("" : "+f"(sums[i]) :: "memory");
+}
+// Descriptor of a swizzled tile: `rows` is the distance of its groups of 8 rows in bytes.
+__device__ __forceinline__ constexpr u64 tile_of(u64 rows) {
+    return ((u64)1 << 62) | (rows >> 4 << 32) | ((u64)1 << 16);
+}
+__device__ __forceinline__ u64 at(u64 tile, u32 address) {
+    return tile | (u64)((address & 0x3FFFF) >> 4);
+}
+"""
+)
+
+# Results to where whole pixels can be stored: a warp's 16 pixels x 64 channels through shared
+# memory. Stored as they come, 64 bytes a pixel at a time, they cost a third of the whole time.
+STORE = r"""
+// `sums` + 32 * SLOT holds rows lane / 4 (+ 8), columns 8 j + 2 (lane % 4) + {0, 1}.
+template <int SLOT, int SIZE> __device__ __forceinline__ void to_staging(
+        const float (&sums)[SIZE], const float* bias, u32 staging, int lane) {
+#pragma unroll
+    for (int j = 0; j < 8; j += 2) {
+        u32 packed[4];
+#pragma unroll
+        for (int k = 0; k < 4; ++k) {
+            int first = SLOT * 32 + (j + k / 2) * 4 + k % 2 * 2;
+            float2 b = *(const float2*)(bias + (j + k / 2) * 8 + lane % 4 * 2);
+            float f = sums[first] + b.x, g = sums[first + 1] + b.y;
+            if (RELU) { f = fmaxf(f, 0.0f); g = fmaxf(g, 0.0f); }
+            asm("cvt.rn." KIND "x2.f32 %0, %1, %2;" : "=r"(packed[k]) : "f"(g), "f"(f));
+        }
+        u32 row = lane % 16, block = j + lane / 16;
+        asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};"
+            :: "r"(staging + row * 128 + ((block ^ (row & 7)) << 4)), "r"(packed[0]),
+               "r"(packed[1]), "r"(packed[2]), "r"(packed[3]) : "memory");
+    }
+    __syncwarp();
+}
+__device__ __forceinline__ uint4 from_staging(u32 staging, u32 row, u32 part) {
+    uint4 v;
+    asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];"
+        : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+        : "r"(staging + row * 128 + ((part ^ (row & 7)) << 4)) : "memory");
+    return v;
+}
+"""
+
+
+def product(slot: int, width: int, kind: str) -> str:
+    """Return the function ``product_<slot>``: 64 pixels x ``width`` outputs x 16 channels.
+
+    ``sums`` holds ``width / 2`` numbers a thread and slot.
+    """
+    each = width // 2
+    registers = ", ".join(f"%{i}" for i in range(each))
+    sums = ", ".join(f'"+f"(sums[{each * slot + i}])' for i in range(each))
+    return (
+        f"template <int SIZE> __device__ __forceinline__ void product_{slot}"
+        "(float (&sums)[SIZE], u64 image, u64 weights) {\n"
+        '    asm volatile("{ .reg .pred p; setp.ne.b32 p, 1, 0; wgmma.mma_async.sync.aligned'
+        f'.m64n{width}k16.f32.{kind}.{kind} "\n'
+        f'        "{{{registers}}}, %{each}, %{each + 1}, p, 1, 1, 0, 0; }}"\n'
+        f'        : {sums} : "l"(image), "l"(weights));\n}}\n'
+    )
+
+
+def arrange(blocks: npt.NDArray[np.float64], dtype: str) -> npt.NDArray[Any]:
+    """Order weights (..., rows, 64 channels in) as a swizzled tile has them in memory.
+
+    Of each row of eight 16-byte pieces, piece ``p`` lies where ``p xor (row % 8)`` would.
+    """
+    return encode(_swizzled(blocks), dtype)
+
+
+def restore(arranged: npt.NDArray[Any], dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Return what `arrange` was given, rounded to ``dtype``, as float64."""
+    if dtype == "bf16":
+        values = (arranged.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    else:
+        values = arranged.astype(np.float64)
+    # Swapping the pieces twice brings each back.
+    return _swizzled(values.reshape(shape))
+
+
+def _swizzled(blocks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    rows = np.arange(blocks.shape[-2])[:, None]
+    pieces = blocks.reshape(*blocks.shape[:-1], 8, 8)
+    moved = pieces[..., rows, np.arange(8)[None] ^ (rows % 8), :]
+    result: npt.NDArray[np.float64] = moved.reshape(blocks.shape)
+    return result
+
+
+def fits_copy_engine(source: View) -> bool:
+    """Say whether an image is half precision, in whole 64s of channels, aligned for bulk copies."""
+    aligned = source.pitch % 8 == 0 and source.offset % 8 == 0
+    half = source.dtype in ("fp16", "bf16")
+    return half and aligned and source.c % CHANNELS == 0
+
+
+def rounded(size: int) -> int:
+    """Return ``size`` bytes rounded up to where a swizzled tile may begin."""
+    return -(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
