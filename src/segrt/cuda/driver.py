@@ -68,6 +68,19 @@ def driver_version() -> str:
     return ".".join(map(str, system.get_user_mode_driver_version()))
 
 
+def newest_ptx() -> tuple[int, int]:
+    """Return the CUDA version up to which the driver reads PTX; needs a driver."""
+    system = require("cuda.core.system", purpose="the CUDA engine", install=INSTALL)
+    major, minor = system.get_user_mode_driver_version()[:2]
+    return major, minor
+
+
+def first_architecture() -> str:
+    """Return the architecture of the first GPU, such as ``sm_90``; needs a driver."""
+    capability = core().Device(0).compute_capability
+    return f"sm_{capability.major}{capability.minor}"
+
+
 @functools.lru_cache(maxsize=1024)
 def compile_source(source: str, architecture: str, name: str) -> bytes:
     """Compile CUDA C++ to machine code; needs NVRTC, no GPU.

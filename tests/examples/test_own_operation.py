@@ -24,7 +24,7 @@ def guide(tmp_path, monkeypatch):
     for registry in (layers.REGISTRY, custom_ops.REGISTRY):
         registry.load()
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
-    code = blocks("own_layer.md")
+    code = blocks("own_operation.md")
     (tmp_path / "steep_leak.py").write_text(code[DEFINITION], "utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "steep_leak", raising=False)
