@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from segrt.prediction.report import PredictReport
     from segrt.targets._base import Session
     from segrt.targets._package import Package
-    from segrt.types import Precision, Preprocess, TensorSpec, Verdict
+    from segrt.types import Precision, Preprocess, ShapeProfile, TensorSpec, Verdict
     from segrt.verification.report import Report
     from segrt.verification.verifier import VerifyOptions
 
@@ -52,7 +52,7 @@ _HOMES = {
     "segrt.prediction.report": ("PredictReport",),
     "segrt.targets._base": ("Session",),
     "segrt.targets._package": ("Package",),
-    "segrt.types": ("Precision", "Preprocess", "TensorSpec", "Verdict"),
+    "segrt.types": ("Precision", "Preprocess", "ShapeProfile", "TensorSpec", "Verdict"),
     "segrt.verification.report": ("Report",),
     "segrt.verification.verifier": ("VerifyOptions",),
 }  # fmt: skip
@@ -68,6 +68,7 @@ __all__ = [
     "Report",
     "SegrtError",
     "Session",
+    "ShapeProfile",
     "TensorSpec",
     "Verdict",
     "VerifyOptions",

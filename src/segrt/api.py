@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy.typing as npt
 
 from segrt.errors import UsageError
-from segrt.types import BuildOptions, LoadOptions, Precision, Preprocess, Verdict
+from segrt.types import BuildOptions, LoadOptions, Precision, Preprocess, Size, Verdict
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -180,10 +180,12 @@ def build(
     output: StrPath | None = None,
     precision: Precision | str = Precision.FP32,
     threads: int | None = None,
-    batch: int | None = None,
-    size: tuple[int, int] | None = None,
+    batch: Size | None = None,
+    size: tuple[Size, Size] | None = None,
     upsampling: str | None = None,
     via: str | None = None,
+    input: str | None = None,  # noqa: A002 - the word of the command line and the manifest
+    head: str | None = None,
     preprocess: Preprocess | None = None,
 ) -> Package:
     """Build a deployable package.
@@ -195,16 +197,19 @@ def build(
         output: The package directory to write; None makes one among the temporary files.
         precision: The type the engine computes in; which there are depends on the target.
         threads: Threads of the engine; None leaves it to the library.
-        batch: Fixed batch size; None keeps it free, where the target can.
-        size: Fixed (height, width); None keeps what the model says.
+        batch: Fixed batch size, or a `ShapeProfile`: the range it is chosen from at each run.
+            None keeps it free, where the target can.
+        size: Fixed (height, width), or two `ShapeProfile`; None keeps what the model says.
         upsampling: The form to use wherever it is exact; None lets the target choose.
         via: How TensorRT gets the graph: ``network`` (layer by layer, None) or ``onnx-parser``.
+        input: ``uint8``: take pixels, and prepare them inside the engine. None: floats, prepared.
+        head: ``mask`` (or ``mask:0.35``, for another threshold than 0.5): put out uint8 masks.
         preprocess: How pixels become network input; None: divide by 255, or leave them as they
             are where the network itself rescales.
 
     Raises:
         UsageError: Options that are unknown, contradict each other or do not fit the network.
-        ShapeError: The network cannot take the fixed batch or size.
+        ShapeError: The network cannot take the batch or size, or a size of their ranges.
         UnavailableError: The target's library or instructions are missing here.
         EngineError: The engine refuses the graph.
     """
@@ -228,6 +233,8 @@ def build(
         size=size,
         upsampling=upsampling,
         via=via,
+        input=input,
+        head=head,
         preprocess=preprocess,
     )
 
@@ -324,7 +331,7 @@ def predict(
         output: Folder for the results; made if missing.
         threads: Threads of the engine; None takes what the package was built with.
         options: Tiles, overlap, threshold, what to save. The sizes the network can take and
-            whether it puts out probabilities or logits are found from the graph.
+            whether it puts out probabilities, logits or masks are found from the graph.
         progress: Called with (finished, all, result) after each image.
 
     Returns:

@@ -23,6 +23,19 @@ class Precision(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ShapeProfile:
+    """Smallest, usual and largest value of one free size, such as the batch."""
+
+    minimum: int
+    usual: int
+    maximum: int
+
+
+# One size, or the range that it may be chosen from at each run.
+Size = int | ShapeProfile
+
+
+@dataclass(frozen=True, slots=True)
 class TensorSpec:
     """An input or output of a network.
 
@@ -31,21 +44,15 @@ class TensorSpec:
         shape: In the source's axis order, batch first; None is an unknown size.
         dtype: NumPy's name of the type, such as ``float32``.
         channel_axis: Which axis holds channels (1 or -1), None where there is none.
+        ranges: What free sizes are limited to, one entry an axis (None: not limited); empty where
+            nothing is.
     """
 
     name: str
     shape: Shape
     dtype: str
     channel_axis: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ShapeProfile:
-    """Smallest, usual and largest value of one free size, such as the batch."""
-
-    minimum: int
-    usual: int
-    maximum: int
+    ranges: tuple[ShapeProfile | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +139,22 @@ class BuildOptions:
     Attributes:
         precision: Type the engine computes in.
         threads: Threads of a CPU engine; None leaves it to the library (all cores).
-        batch: Fixed batch size; None keeps the batch free.
-        size: Fixed (height, width); None keeps what the model says.
+        batch: Fixed batch size, or its range; None keeps the batch free.
+        size: Fixed (height, width), or their ranges; None keeps what the model says.
         upsampling: Name of the form to use wherever it is exact; None lets the planner choose.
         via: How TensorRT gets the graph: ``network`` or ``onnx-parser``; None is the former.
-        preprocess: Written to the manifest, used by ``predict``.
+        input: ``uint8``: take pixels, and prepare them inside the engine; None: take what the
+            network takes.
+        head: ``mask`` or ``mask:0.35``: put out masks; None: put out what the network does.
+        preprocess: Written to the manifest; used by ``predict``, or inside the engine.
     """
 
     precision: Precision = Precision.FP32
     threads: int | None = None
-    batch: int | None = None
-    size: tuple[int, int] | None = None
+    batch: Size | None = None
+    size: tuple[Size, Size] | None = None
     upsampling: str | None = None
     via: str | None = None
+    input: str | None = None
+    head: str | None = None
     preprocess: Preprocess = field(default_factory=Preprocess)

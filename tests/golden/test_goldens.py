@@ -20,9 +20,14 @@ from segrt.graph import metadata
 
 # These move or pick numbers and never compute new ones.
 MOVERS = {
-    "ZeroPadding2D", "Cropping2D", "MaxPooling2D", "GlobalMaxPooling2D", "Reshape", "Permute",
-    "Flatten", "Concatenate", "Maximum", "Minimum", "Dropout", "SpatialDropout2D",
-    "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization",
+    *(
+        f"{name}{rank}D"
+        for name in ("ZeroPadding", "Cropping", "MaxPooling", "GlobalMaxPooling", "SpatialDropout")
+        for rank in (1, 2, 3)
+    ),
+    "Reshape", "Permute", "Flatten", "Concatenate", "Maximum", "Minimum", "Dropout",
+    "UpSampling1D", "UpSampling3D", "GaussianNoise", "GaussianDropout", "AlphaDropout",
+    "ActivityRegularization",
 }  # fmt: skip
 
 

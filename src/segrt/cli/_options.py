@@ -19,17 +19,6 @@ ANY = click.Path(path_type=Path)
 COUNT = click.IntRange(min=1)
 
 
-def size(text: str) -> tuple[int, int]:
-    """Parse height and width in pixels, written ``256x320``; ``256`` is a square."""
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isascii() and part.isdigit() for part in parts):
-        raise click.BadParameter(f"{text!r} is not of the form HEIGHTxWIDTH, such as 256x320")
-    height, width = int(parts[0]), int(parts[-1])
-    if min(height, width) < 1:
-        raise click.BadParameter(f"{text!r}: sizes must be at least 1")
-    return height, width
-
-
 def number(text: str) -> float:
     """Parse a number or a fraction such as ``1/255``."""
     above, slash, below = text.partition("/")

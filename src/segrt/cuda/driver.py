@@ -75,12 +75,6 @@ def newest_ptx() -> tuple[int, int]:
     return major, minor
 
 
-def first_architecture() -> str:
-    """Return the architecture of the first GPU, such as ``sm_90``; needs a driver."""
-    capability = core().Device(0).compute_capability
-    return f"sm_{capability.major}{capability.minor}"
-
-
 @functools.lru_cache(maxsize=1024)
 def compile_source(source: str, architecture: str, name: str) -> bytes:
     """Compile CUDA C++ to machine code; needs NVRTC, no GPU.
@@ -171,6 +165,10 @@ class Gpu:
         """Copy a device buffer to a device address, on the stream."""
         target = self._core.Buffer.from_handle(address, source.size)
         target.copy_from(source, stream=self.stream)
+
+    def copy_bytes(self, target: int, source: int, size: int) -> None:
+        """Copy between two addresses, device memory or pinned, on the stream."""
+        self.copy(target, self._core.Buffer.from_handle(source, size))
 
     def kernel(self, launch: Launch) -> Any:
         """Return the compiled kernel of ``launch``; compiled once."""

@@ -34,6 +34,7 @@ from segrt.importers._layer_graph import (
     walk_layers,
 )
 from segrt.importers._layer_graph import LayerCall as KerasCall
+from segrt.importers._match_weights import in_order
 from segrt.importers._model_input import input_dtype, input_shape
 from segrt.importers.layers._base import Call, Layout, Tensor
 
@@ -237,17 +238,17 @@ class _Emitter:
         if id(layer) in self._arrays:
             return self._arrays[id(layer)]
         wanted = [spec.name for spec in specs.weight_specs(layer)]
-        stored = [entry.name for entry in layer.weights]
-        if len(wanted) != len(stored):
+        entries = in_order(wanted, layer.weights)
+        if entries is None:
+            stored = [entry.name for entry in layer.weights]
             raise ModelFileError(
                 f"layer {name!r} ({layer.class_name}) has the wrong number of weights",
                 found=f"{len(stored)}: {', '.join(stored) or 'none'}",
                 wanted=f"{len(wanted)}: {', '.join(wanted) or 'none'}",
             )
-        named = set(wanted) == set(stored)
         arrays = {
-            (entry.name if named else wanted[index]): _numbers(entry.load(), entry.path)
-            for index, entry in enumerate(layer.weights)
+            name: _numbers(entry.load(), entry.path)
+            for name, entry in zip(wanted, entries, strict=True)
         }
         if len(layer.calls) > 1:
             self._arrays[id(layer)] = arrays

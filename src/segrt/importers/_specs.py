@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from segrt.errors import ModelFileError, UnsupportedLayerError
 from segrt.importers._layer_graph import KerasLayer, LayerGraph, walk_layers
 from segrt.importers.layers._base import REGISTRY, LayerConverter, WeightSpec
+from segrt.importers.layers._left_out import reasons
+from segrt.importers.layers._wrapped import wrapped
 
 # Shorter runs of numbered names are spelled out.
 _SHORTEST_RUN = 20
@@ -53,9 +55,10 @@ def refuse_unknown_layers(graph: LayerGraph, file: str) -> None:
         UnsupportedLayerError: There is at least one.
     """
     unknown = [
-        (path, f"{layer.package}>{layer.class_name}" if layer.package else layer.class_name)
+        (path, key)
         for path, layer in walk_layers(graph)
-        if layer.model is None and layer.class_name != "InputLayer" and converter_of(layer) is None
+        if layer.model is None and layer.class_name != "InputLayer"
+        for key in _without_converter(layer)
     ]
     if not unknown:
         return
@@ -78,11 +81,20 @@ def refuse_unknown_layers(graph: LayerGraph, file: str) -> None:
             "`x + 1`, `tf.concat(...)` and the like are operations, not layers: use Keras layers "
             "(Add, Concatenate, Rescaling, ...) in their place"
         )
+    hints += reasons(class_name for _, class_name in unknown)
     raise UnsupportedLayerError(
         f"{file}: {len(unknown)} layer(s) have no converter:\n{listing}",
         unknown,
         hint="; ".join(hints),
     )
+
+
+def _without_converter(layer: KerasLayer) -> list[str]:
+    """Return the class of a layer, or of the one it wraps, where that has no converter."""
+    if converter_of(layer) is None:
+        return [f"{layer.package}>{layer.class_name}" if layer.package else layer.class_name]
+    inner = wrapped(layer.config)
+    return [inner.key] if inner is not None and inner.converter is None else []
 
 
 def _shorten(names: Sequence[str]) -> list[str]:

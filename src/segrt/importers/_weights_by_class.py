@@ -20,6 +20,8 @@ from segrt.importers._specs import owns_arrays
 from segrt.importers._weights_by_name import make_entry
 
 _CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
+# Groups are called after the Python class, configurations after the public name.
+_PYTHON_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
 
 
 def holds_this_layout(root: h5py.Group) -> bool:
@@ -48,7 +50,7 @@ def bind(graph: LayerGraph, root: h5py.Group, file: str) -> list[str]:
     owners: dict[str, list[KerasLayer]] = {}
     for layer in graph.layers.values():
         if owns_arrays(layer):
-            owners.setdefault(snake_case(layer.class_name), []).append(layer)
+            owners.setdefault(_group_stem(layer), []).append(layer)
     remarks: list[str] = []
     for stem, layers in owners.items():
         names = by_class.get(stem, [])
@@ -76,6 +78,10 @@ def snake_case(class_name: str) -> str:
     name = re.sub(r"\W+", "", class_name)
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _group_stem(layer: KerasLayer) -> str:
+    return snake_case(_PYTHON_NAMES.get(layer.class_name, layer.class_name))
 
 
 def _in_file_order(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from segrt.errors import ShapeError, UsageError
+from segrt.graph.size_ranges import nearest_in_range, range_of
 from segrt.prediction.image_io import read_image
 from segrt.prediction.picture import MAX_PIXELS, Picture, Pixels
 from segrt.prediction.preprocess import Normaliser, fit_channels
@@ -53,15 +54,17 @@ def sample_batch(
     if not images:
         raise UsageError("no images were given")
     axis = 1 if spec.channel_axis == 1 else -1
-    fixed = spec.shape[2:] if axis == 1 else spec.shape[1:3]
-    count = spec.shape[0] or min(len(images), limit)
+    first = 2 if axis == 1 else 1
+    fixed = spec.shape[first : first + 2]
+    count = spec.shape[0] or min(len(images), nearest_in_range(limit, range_of(spec, 0)))
     pictures = [read_image(path, 0, max_pixels=MAX_PIXELS) for path in images[:count]]
     tile = tuple(
-        side or -(-min(_FREE_SIDE_PX, max(lengths)) // step) * step
-        for side, step, lengths in zip(
+        side or nearest_in_range(-(-min(_FREE_SIDE_PX, max(lengths)) // step) * step, allowed)
+        for side, step, lengths, allowed in zip(
             fixed,
             multiple,
             ([p.height for p in pictures], [p.width for p in pictures]),
+            (range_of(spec, first), range_of(spec, first + 1)),
             strict=True,
         )
     )

@@ -239,17 +239,33 @@ class Call:
 
         return _activations.apply(self, x, spec)
 
-    def part(self, class_name: str, config: JsonObject) -> Call:
-        """Return a call under the same name for a layer that is a part of this one."""
+    def part(
+        self,
+        class_name: str,
+        config: JsonObject,
+        *,
+        role: str = "",
+        weights: Mapping[str, Array] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Call:
+        """Return the call of a layer that is a part of this one.
+
+        Args:
+            class_name: Its Keras class.
+            config: Its settings.
+            role: Set behind this call's name; a part with weights of its own needs one.
+            weights: Its arrays.
+            kwargs: Further arguments of its call.
+        """
         return Call(
             self._builder,
-            name=self.name,
-            layer_name=self._layer_name,
+            name=f"{self.name}:{role}" if role else self.name,
+            layer_name=f"{self._layer_name}/{role}" if role else self._layer_name,
             class_name=class_name,
             config=config,
             keras_version=self.keras_version,
-            weights={},
-            kwargs={},
+            weights=weights or {},
+            kwargs=kwargs or {},
             remark=self._remark,
             constants=self._constants,
         )

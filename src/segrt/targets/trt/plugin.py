@@ -26,7 +26,8 @@ from segrt.errors import UnavailableError, UnsupportedLayerError, UsageError
 from segrt.graph import custom_nodes, metadata
 from segrt.graph.custom_ops import Attributes, CustomOp
 from segrt.graph.dims import Dim, Size, leaves
-from segrt.targets.trt._flavour import Flavour, has_driver
+from segrt.targets.trt._flavour import Flavour
+from segrt.targets.trt.device import compute_capability
 
 NAMESPACE = "segrt"
 # Turing, the oldest generation that TensorRT 10 knows; a driver compiles it for its own GPU.
@@ -104,9 +105,10 @@ def kernel_code(source: str, name: str) -> bytes:
         UnavailableError: NVRTC is not installed.
         EngineError: The compiler refuses the source.
     """
-    if not has_driver() or driver.newest_ptx() >= compiler_version():
+    capability = compute_capability()
+    if capability is None or driver.newest_ptx() >= compiler_version():
         return compile_ptx(source, ARCHITECTURE, name)
-    return driver.compile_source(source, driver.first_architecture(), name)
+    return driver.compile_source(source, f"sm_{capability[0]}{capability[1]}", name)
 
 
 def _register(library: Any, plugins: Any, op: CustomOp) -> None:

@@ -235,8 +235,7 @@ def test_a_node_becomes_a_plugin_layer(library):
 
 def test_a_driver_older_than_the_compiler_gets_machine_code(monkeypatch):
     source = plugin_source(halve, {"gain": 1.0, "mode": "a"}, "fp32", [3, 1, 3])
-    monkeypatch.setattr(plugin, "has_driver", lambda: True)
-    monkeypatch.setattr(driver, "first_architecture", lambda: "sm_90")
+    monkeypatch.setattr(plugin, "compute_capability", lambda: (9, 0))
     major, minor = compiler_version()
     for version, head in (((major, minor), b"//"), ((major - 1, 9), b"\x7fELF")):
         monkeypatch.setattr(driver, "newest_ptx", lambda version=version: version)
