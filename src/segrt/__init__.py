@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         verify,
     )
     from segrt.errors import SegrtError
+    from segrt.graph.custom_ops import CustomOp, custom_op
     from segrt.importers._own_code import keras_layer
     from segrt.importers.layers._base import Call, WeightSpec
     from segrt.importers.layers._tensor import Layout, Tensor
@@ -47,6 +48,7 @@ _HOMES = {
         "plan_upsampling", "predict", "record", "verify",
     ),
     "segrt.errors": ("SegrtError",),
+    "segrt.graph.custom_ops": ("CustomOp", "custom_op"),
     "segrt.importers._own_code": ("keras_layer",),
     "segrt.importers.layers._base": ("Call", "WeightSpec"),
     "segrt.importers.layers._tensor": ("Layout", "Tensor"),
@@ -62,6 +64,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Call",
+    "CustomOp",
     "Layout",
     "Package",
     "Precision",
@@ -81,6 +84,7 @@ __all__ = [
     "build",
     "check",
     "convert",
+    "custom_op",
     "keras_layer",
     "list_weights",
     "load",

@@ -471,6 +471,8 @@ def test_every_converter_has_a_case():
     # Shapes are met inside nets; Constant and Dropout do not leave the passes.
     rest = {"Shape", "Constant", "Dropout"}
     # These two came with later versions of ONNX and have tests of their own.
+    # Custom operations need plugins, which this flavour has none of (unit tests).
+    rest |= {"segrt.custom"}
     assert set(REGISTRY.names()) - used - rest == {"Gelu", "GroupNormalization"}
 
 

@@ -11,6 +11,7 @@ from segrt._registry import Registry, RegistryError
 REGISTRIES = {
     "segrt.checks._base": "segrt/checks/rules",
     "segrt.cuda.kernels._base": "segrt/cuda/kernels",
+    "segrt.graph.custom_ops": "segrt/graph/custom",
     "segrt.importers._base": "segrt/importers",
     "segrt.importers.known._base": "segrt/importers/known",
     "segrt.importers.lambdas._base": "segrt/importers/lambdas",

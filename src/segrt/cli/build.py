@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from segrt.cli import _options, _sizes
+from segrt.cli import _ops, _options, _sizes
 
 if TYPE_CHECKING:
     from segrt.targets._package import Package
@@ -23,6 +23,7 @@ Examples:
   segrt build unet.h5 -o unet.segrt
   segrt build unet.h5 -o unet.segrt --target openvino --precision bf16 --threads 4
   segrt build unet.h5 -o unet.segrt --batch 1 --size 512x512
+  segrt build unet.h5 -o unet.segrt --ops my_layers.py           operations and layers of your own
   segrt build unet.h5 -o unet.segrt --target tensorrt-rtx --batch 1:4:16 --size 128:256:512
   segrt build unet.h5 -o unet.segrt --input uint8 --head mask
   segrt build unet.h5 -o unet.segrt --scale 1/255 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
@@ -93,6 +94,7 @@ Examples:
     "[default: the target's favourite]",
 )
 @_options.preprocess
+@_ops.ops
 def command(
     *,
     model: Path,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segrt.cli import _options
+from segrt.cli import _ops, _options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,6 +58,7 @@ Examples:
     help="MODEL is a package: show the kernels of each layer, their types, and needless copies.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_ops.ops
 def command(
     *,
     model: Path,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.driver import Gpu
 from segrt.cuda.fuse import is_head
+from segrt.cuda.kernel_specs import kernel_spec
 from segrt.cuda.kernels import (
     head,
     narrow_convolution,
@@ -19,25 +20,15 @@ from segrt.cuda.kernels import (
     resident_convolution,
 )
 from segrt.cuda.kernels._base import REGISTRY, Kernel, Spec
-from segrt.cuda.kernels.bilinear import BilinearSpec
 from segrt.cuda.kernels.head import HeadSpec
-from segrt.cuda.kernels.layout import LayoutSpec
-from segrt.cuda.kernels.nearest import NearestSpec
 from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
 from segrt.cuda.kernels.pointwise import PointwiseSpec, Step
-from segrt.cuda.kernels.pooling import PoolingSpec
 from segrt.cuda.memory import ALIGNMENT_BYTES
 from segrt.cuda.operations import (
-    Chain,
     Convolution,
-    Export,
-    Import,
     MergedUpsampling,
     Operation,
-    Pool,
-    Shuffle,
     TransposedConvolution,
-    Upsample,
 )
 from segrt.cuda.plan import first_spec, narrow_spec, phase_spec, resident_spec
 from segrt.cuda.views import View, encode
@@ -127,7 +118,7 @@ class Chooser:
         elif isinstance(job.operation, TransposedConvolution):
             found = list(self._library_convolution(job, job.operation))
         else:
-            found = [self._kernel(job, *_kernel_spec(job))]
+            found = [self._kernel(job, *kernel_spec(job))]
         if not found:
             layer, kind = job.operation.layer, type(job.operation).__name__
             raise UnsupportedLayerError(
@@ -300,33 +291,6 @@ def find_kernel(name: str) -> Kernel:
     return kernel
 
 
-def _kernel_spec(job: Job) -> tuple[Any, ...]:  # noqa: PLR0911 - one per operation
-    """Return kernel, spec and parameters of an operation that has one kernel only."""
-    operation, source, target = job.operation, job.views[0], job.target
-    if isinstance(operation, Import):
-        return "layout", LayoutSpec(source, target, source_first=operation.channels_first)
-    if isinstance(operation, Export):
-        return "layout", LayoutSpec(source, target, target_first=operation.channels_first)
-    if isinstance(operation, Upsample):
-        if operation.mode == "nearest":
-            return "nearest", NearestSpec(source, target, operation.factors)
-        return "bilinear", BilinearSpec(source, target, operation.factors)
-    if isinstance(operation, Pool):
-        window, stride = operation.window, operation.stride
-        spec = PoolingSpec(
-            source, target, window, stride, operation.before, operation.maximum,
-            operation.count_padding,
-        )  # fmt: skip
-        return "pooling", spec
-    if isinstance(operation, Shuffle):
-        shuffle = PixelShuffleSpec(source, target, operation.block, operation.phase_first)
-        return "pixel_shuffle", shuffle
-    if isinstance(operation, Chain):
-        vectors = (np.stack(operation.vectors),) if operation.vectors else ()
-        return "pointwise", PointwiseSpec(job.views, target, operation.steps), *vectors
-    raise EngineError(f"no kernel computes a {type(operation).__name__}")
-
-
 def signature(job: Job) -> str:
     """Return what a choice depends on: the operation's geometry and the views, as text."""
     operation, parts = job.operation, [type(job.operation).__name__]
@@ -335,7 +299,7 @@ def signature(job: Job) -> str:
     parts += [
         f"{name}={value}"
         for name, value in sorted(vars(operation).items())
-        if name not in ("layer", "inputs", "output", "kernel", "bias", "vectors")
+        if name not in ("layer", "inputs", "output", "kernel", "bias", "vectors", "constants")
     ]
     if isinstance(operation, (Convolution, TransposedConvolution)):
         parts.append(f"kernel={operation.kernel.shape}")

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import CheckerPass, RemoveUnusedNodesPass, ShapeInferencePass
 
 from segrt.errors import PassError, UsageError
-from segrt.graph import metadata
+from segrt.graph import custom_nodes, metadata
 from segrt.passes._base import REGISTRY, Pass, PassContext
 from segrt.passes.upsampling import _planner
 from segrt.passes.upsampling._base import SitePlan
@@ -118,8 +118,10 @@ def _drop_unused(model: ir.Model) -> None:
 
 def _infer_shapes(model: ir.Model) -> None:
     for node in model.graph:
-        for output in node.outputs:
-            output.shape = None if not output.is_graph_output() else output.shape
+        # What ONNX has no rule for keeps the shape that its own rule gave it.
+        if not custom_nodes.is_custom(node):
+            for output in node.outputs:
+                output.shape = None if not output.is_graph_output() else output.shape
     ShapeInferencePass(check_type=True, strict_mode=True, data_prop=True)(model)
     try:
         CheckerPass(full_check=True)(model)

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from segrt.errors import EngineError, PackageError, UnavailableError, UsageError
-from segrt.graph import metadata
+from segrt.graph import custom_nodes, metadata
 from segrt.graph.deploy_ends import deploy_ends
 from segrt.graph.size_ranges import apply_sizes
 from segrt.graph.specs import input_specs, output_specs
@@ -97,7 +97,9 @@ def build_package(
             layer_table(model, chosen, built.layers), encoding="utf-8"
         )
         _write_selftest(model, folder / "selftest.npz")
-        return lambda files: _manifest(model, target, options, built, verdicts, files)
+        custom = custom_nodes.hashes(model) | custom_nodes.hashes(chosen)
+        manifest = _manifest(model, target, options, built, verdicts)
+        return lambda files: replace(manifest, files=files, custom_ops=custom)
 
     if output is None:
         output = Path(tempfile.mkdtemp(prefix="segrt-")) / "model.segrt"
@@ -119,7 +121,8 @@ def open_package(
         selftest: Run the package's own input and compare with the recorded output.
 
     Raises:
-        PackageError: The package is damaged or was changed.
+        PackageError: The package is damaged or was changed, or needs a custom operation that is
+            not defined here.
         UnavailableError: The engine's library or instructions are missing here.
         EngineError: The engine fails, or the self-test does.
     """
@@ -132,6 +135,7 @@ def open_package(
             wanted=", ".join(REGISTRY.names()),
             hint="upgrade segrt",
         )
+    custom_nodes.check_defined(manifest.custom_ops)
     options = manifest.options
     if threads is not None:
         options = replace(options, threads=threads)
@@ -219,13 +223,12 @@ def _write_selftest(model: ir.Model, path: Path) -> None:
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
-def _manifest(  # noqa: PLR0917 - one value per field of the manifest
+def _manifest(
     model: ir.Model,
     target: Target,
     options: BuildOptions,
     built: Built,
     verdicts: tuple[Verdict, ...],
-    files: dict[str, FileEntry],
 ) -> Manifest:
     return Manifest(
         segrt_version=segrt_version(),
@@ -235,7 +238,7 @@ def _manifest(  # noqa: PLR0917 - one value per field of the manifest
         options=options,
         inputs=input_specs(model),
         outputs=output_specs(model),
-        files=files,
+        files={},
         verdicts=verdicts,
         remarks=tuple(metadata.remarks(model)),
     )

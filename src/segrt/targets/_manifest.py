@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata as distributions
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -58,6 +58,7 @@ class Manifest:
         files: Every file but the manifest itself, by path relative to the package.
         verdicts: What the passes did and refused.
         remarks: For people.
+        custom_ops: Operations of the user's own that it needs: name -> hash of the definition.
     """
 
     segrt_version: str
@@ -70,6 +71,7 @@ class Manifest:
     files: dict[str, FileEntry]
     verdicts: tuple[Verdict, ...] = ()
     remarks: tuple[str, ...] = ()
+    custom_ops: dict[str, str] = field(default_factory=dict)
 
     @property
     def preprocess(self) -> Preprocess:
@@ -159,6 +161,7 @@ def _read(value: dict[str, Any]) -> Manifest:
         files=_read_files(_is(dict, value["files"])),
         verdicts=_each(_read_verdict, value["verdicts"]),
         remarks=_each(lambda text: _is(str, text), value["remarks"]),
+        custom_ops=_texts(value.get("custom_ops", {})),  # absent in packages of 0.1
     )
     preprocess = _read_preprocess(_is(dict, value["preprocess"]))
     return replace(manifest, options=replace(manifest.options, preprocess=preprocess))

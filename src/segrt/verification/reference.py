@@ -16,7 +16,7 @@ from segrt.errors import ModelFileError, UnavailableError, UsageError
 from segrt.graph import metadata
 from segrt.graph.ends import read_ends
 from segrt.verification._inner import DEFAULT_BUDGET_BYTES, InnerValues, Opener, value_bytes
-from segrt.verification._ort import PlainRunner
+from segrt.verification._ort import open_plain
 from segrt.verification.candidate import Locations, locate, to_source
 from segrt.verification.recording import Recording, is_recording
 
@@ -82,7 +82,7 @@ class ImportedGraph:
         inputs: Mapping[str, Array],
         *,
         budget_bytes: int = DEFAULT_BUDGET_BYTES,
-        opener: Opener = PlainRunner,
+        opener: Opener = open_plain,
     ) -> None:
         self._inputs = dict(inputs)
         self._inner = InnerValues(model, opener, budget_bytes)

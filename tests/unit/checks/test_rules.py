@@ -1,11 +1,14 @@
 """Rulings, layer by layer."""
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from helpers.goldens import GOLDENS
 from segrt import api
 from segrt.checks._base import Support, worst
+from segrt.graph.builder import IR_VERSION, OPSET, GraphBuilder
+from segrt.graph.custom.upsample_nearest import upsample_nearest
 
 
 def only(report, layer):
@@ -213,3 +216,22 @@ def test_running_sums_came_with_10_8(net):
     assert only(api.check(model, target="tensorrt:10.7"), "x").support is Support.PLUGIN
     assert only(api.check(model, target="tensorrt:10.8"), "x").support is Support.SUPPORTED
     assert only(api.check(model, target="rtx:1.7"), "x").support is Support.SUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("target", "support", "words"),
+    [
+        ("tensorrt:10.9", "plugin", "compiled ahead of time"),
+        ("tensorrt:8.6", "plugin", "for TensorRT 10.9 and later"),
+        ("rtx:1.7", "blocked", "takes no plugins"),
+    ],
+)
+def test_a_custom_operation_needs_a_plugin(target, support, words):
+    graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="net")
+    builder = GraphBuilder(graph)
+    x = builder.input("x", [1, 2, 3, 4], ir.DataType.FLOAT)
+    value = builder.op(upsample_nearest, [x], name="mine", rows=2, columns=2)
+    graph.outputs.append(value)
+    found = ruling(api.check(ir.Model(graph, ir_version=IR_VERSION), target=target), "mine")
+    assert (found.rule, found.support) == ("TRT-CUSTOM-OP", support)
+    assert words in found.text

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from segrt.cuda.views import View
 
-_TYPES = {"fp32": "F32", "fp16": "F16", "bf16": "BF16", "uint8": "U8"}
+# Names of element types -> their C++ types below.
+ELEMENTS = {"fp32": "F32", "fp16": "F16", "bf16": "BF16", "uint8": "U8"}
 
 PRELUDE = r"""
 typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32;
@@ -65,7 +66,7 @@ def constants(prefix: str, view: View) -> str:
             ("PITCH", view.pitch),
         )
     ]
-    kind = _TYPES[view.dtype]
+    kind = ELEMENTS[view.dtype]
     return "\n".join([*lines, f"typedef {kind} {prefix}_T; typedef {kind}::S {prefix}_S;", ""])
 
 

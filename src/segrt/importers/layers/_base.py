@@ -26,6 +26,7 @@ import onnx_ir as ir
 from segrt._registry import Registry
 from segrt.errors import ModelFileError, UnsupportedConfigError
 from segrt.graph.builder import AttributeValue, GraphBuilder
+from segrt.graph.custom_ops import CustomOp
 from segrt.importers._layer_graph import Array, JsonObject, KerasVersion
 from segrt.importers.layers._tensor import Layout as Layout  # noqa: PLC0414 - passed on
 from segrt.importers.layers._tensor import Tensor as Tensor  # noqa: PLC0414 - passed on
@@ -97,13 +98,15 @@ class Call:
 
     def op(
         self,
-        op_type: str,
+        op_type: str | CustomOp,
         inputs: Sequence[ir.Value | None],
         *,
         role: str = "",
         **attributes: AttributeValue,
     ) -> ir.Value:
         """Append a node; its name is the layer's, with ``:role`` behind it where one is given.
+
+        ``op_type`` is an ONNX operator, or what `segrt.custom_op` made.
 
         The emitter gives the value a converter returns the layer's plain name, so roles matter
         only to tell inner nodes apart.
@@ -112,7 +115,7 @@ class Call:
 
     def ops(
         self,
-        op_type: str,
+        op_type: str | CustomOp,
         inputs: Sequence[ir.Value | None],
         *,
         outputs: int,
@@ -124,7 +127,8 @@ class Call:
         Raises:
             ModelFileError: The inputs do not fit the operator.
         """
-        name = f"{self.name}:{role}" if role else f"{self.name}:{op_type.lower()}"
+        kind = op_type if isinstance(op_type, str) else op_type.name
+        name = f"{self.name}:{role or kind.lower()}"
         try:
             return self._builder.ops(op_type, inputs, name=name, outputs=outputs, **attributes)
         except onnx.shape_inference.InferenceError as error:
@@ -327,6 +331,9 @@ def keras_layer(
     Args:
         class_names: Keras class names, older spellings included.
         weights: Which arrays the layer owns, in Keras' order.
+
+    Raises:
+        RegistryError: A name is taken.
     """
 
     def decorate(convert: Converter) -> Converter:

@@ -21,6 +21,7 @@ from segrt.targets.trt.engine import Engine, build_engine, check_sizes
 from segrt.targets.trt.network import Network, write_network
 from segrt.targets.trt.parser import parse_network
 from segrt.targets.trt.plan_header import check_plan
+from segrt.targets.trt.plugin import check_plugins
 from segrt.types import BuildOptions
 
 NETWORK, ONNX_PARSER = "network", "onnx-parser"
@@ -212,6 +213,7 @@ def make_network(flavour: Flavour, model: ir.Model, options: BuildOptions) -> Ne
     via = options.via or NETWORK
     if via not in routes:
         raise UsageError(f"unknown route {via!r}", found=via, wanted=", ".join(routes))
+    check_plugins(flavour, model, by_parser=via == ONNX_PARSER)
     return routes[via](flavour, model, options.precision)
 
 

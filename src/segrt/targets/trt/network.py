@@ -17,7 +17,7 @@ from segrt.graph import metadata
 from segrt.graph.specs import input_specs
 from segrt.targets.trt._flavour import Flavour
 from segrt.targets.trt._writer import Writer
-from segrt.targets.trt.layers._base import REGISTRY
+from segrt.targets.trt.layers._base import REGISTRY, kind_of
 from segrt.targets.trt.logger import Log
 from segrt.types import Precision, TensorSpec
 
@@ -101,7 +101,7 @@ def write_network(flavour: Flavour, model: ir.Model, precision: Precision) -> Ne
     for value in model.graph.inputs:
         _write_input(writer, value)
     for node in model.graph:
-        converter = REGISTRY.find(node.op_type)
+        converter = REGISTRY.find(kind_of(node))
         assert converter is not None
         writer.node = node
         written = converter(writer, node)
@@ -125,7 +125,7 @@ def check_operators(model: ir.Model) -> None:
     unknown = [
         (metadata.layer_of(node) or str(node.name), f"{node.domain}::{node.op_type}".strip(":"))
         for node in model.graph
-        if node.domain not in ("", "ai.onnx") or REGISTRY.find(node.op_type) is None
+        if REGISTRY.find(kind_of(node)) is None
     ]
     if unknown:
         rows = "".join(f"\n  {layer}: {kind}" for layer, kind in unknown)
