@@ -38,12 +38,21 @@ Images: TypeAlias = StrPath | Iterable[StrPath]
 Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 
-def load(path: StrPath, *, architecture: StrPath | None = None) -> ir.Model:
-    """Read a trained model file, without Keras or TensorFlow.
+def load(
+    path: StrPath,
+    *,
+    architecture: StrPath | None = None,
+    outputs: Iterable[str] = (),
+    inputs: Iterable[str] = (),
+) -> ir.Model:
+    """Read a trained model; Keras files and ONNX without Keras or TensorFlow.
 
     Args:
-        path: A full-model HDF5 (``.h5``), a ``.keras`` archive, or a file of weights.
+        path: A full-model HDF5 (``.h5``), a ``.keras`` archive, a file of weights, an ``.onnx``
+            file; with TensorFlow installed, a SavedModel folder or a frozen graph (``.pb``).
         architecture: What ``model.to_json()`` returned, for files that hold weights only.
+        outputs: Tensors that a frozen graph returns (``name:0``).
+        inputs: Tensors that it takes; none given: all its placeholders.
 
     Returns:
         The graph: NCHW inside, the source's layout, names and dtypes at inputs and outputs; every
@@ -53,12 +62,13 @@ def load(path: StrPath, *, architecture: StrPath | None = None) -> ir.Model:
         ModelFileError: The file is missing, damaged or of no known format.
         UnsupportedLayerError: Layers without a converter; all of them are listed.
         UnsupportedConfigError: A layer's settings cannot be converted exactly.
-        UsageError: The architecture is missing, or is one too many.
+        UsageError: The architecture or the outputs are missing, or are one too many.
+        UnavailableError: A TensorFlow format, and TensorFlow or tf2onnx is not installed.
     """
     from segrt.importers._base import import_model
 
-    options = LoadOptions(architecture=None if architecture is None else Path(architecture))
-    return import_model(Path(path), options)
+    described = None if architecture is None else Path(architecture)
+    return import_model(Path(path), LoadOptions(described, tuple(outputs), tuple(inputs)))
 
 
 def lower(

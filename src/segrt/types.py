@@ -120,9 +120,13 @@ class LoadOptions:
 
     Attributes:
         architecture: What ``model.to_json()`` returned, for files that hold weights only.
+        outputs: Tensors that a frozen graph returns, such as ``mask/Sigmoid:0``.
+        inputs: Tensors that it takes; () takes all its placeholders.
     """
 
     architecture: Path | None = None
+    outputs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,11 @@ def numbers(text: str) -> tuple[float, ...]:
     return tuple(number(part) for part in text.split(","))
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Parse names with commas between them; "" is none."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def some_of(*words: str) -> Callable[[str], tuple[str, ...]]:
     """Return a parser of some of ``words``, with commas between them."""
 
@@ -65,10 +70,28 @@ architecture = click.option(
 )
 
 
+outputs = click.option(
+    "--outputs",
+    type=names,
+    metavar="NAME:0[,...]",
+    default="",
+    help="Tensors that a frozen graph (.pb) returns.",
+)
+inputs = click.option(
+    "--inputs",
+    type=names,
+    metavar="NAME:0[,...]",
+    default="",
+    help="Tensors that a frozen graph (.pb) takes.  [default: its placeholders]",
+)
+
+
 class Loading(TypedDict):
     """What `loading` gives a command: the keyword arguments of `segrt.load`."""
 
     architecture: Path | None
+    outputs: tuple[str, ...]
+    inputs: tuple[str, ...]
 
 
 def loading(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,7 +102,7 @@ def loading(command: Callable[..., Any]) -> Callable[..., Any]:
     def gather(**given: Any) -> Any:
         return command(loading={name: given.pop(name) for name in names}, **given)
 
-    return architecture(gather)
+    return architecture(outputs(inputs(gather)))
 
 
 threads = click.option(

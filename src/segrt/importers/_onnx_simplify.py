@@ -127,6 +127,7 @@ class _Simplifier:
     def _plain_resize(self, node: ir.Node) -> None:
         """Leave out what has no effect: an empty region, settings at their defaults."""
         region = node.inputs[1]
+        self._usual_spelling(node)
         mode = node.attributes.get("coordinate_transformation_mode")
         if region is not None and (mode is None or mode.as_string() != "tf_crop_and_resize"):
             node.replace_input_with(1, None)
@@ -139,6 +140,21 @@ class _Simplifier:
             cubic = mode_name is not None and mode_name.as_string() == "cubic"
             if not (cubic and name == "cubic_coeff_a"):
                 node.attributes.pop(name, None)
+
+    def _usual_spelling(self, node: ir.Node) -> None:
+        """Spell TensorFlow's nearest by whole factors as ``asymmetric``.
+
+        ``floor((o + 1/2) / f) = floor(o / f)`` for whole ``f``; the other name is deprecated.
+        """
+        scales = self._shapes.content(node.inputs[2]) if len(node.inputs) > 2 else None
+        words = [
+            node.attributes[name].as_string() if name in node.attributes else ""
+            for name in ("mode", "coordinate_transformation_mode", "nearest_mode")
+        ]
+        whole = bool(scales) and all((scale.whole or 0) >= 1 for scale in scales or ())
+        if whole and words[0] in ("", "nearest") and words[1:] == ["tf_half_pixel_for_nn", "floor"]:
+            name = "coordinate_transformation_mode"
+            node.attributes[name] = ir.AttrString(name, "asymmetric")
 
     def _takes_all(self, node: ir.Node) -> bool:
         bounds, before = slice_bounds(self._shapes, node), self._shapes.shape(node.inputs[0])
