@@ -30,6 +30,7 @@ MOVERS = frozenset(
 )
 # Of these, the ones that make an image larger: repetition of pixels, spelled out.
 _REPEATING = ("Tile", "Expand", "Gather")
+_WRAPPINGS = ("StatefulPartitionedCall/", "PartitionedCall/")
 # What the inputs of an operator are called, from the second on.
 _ROLES = {
     "Conv": ("kernel", "bias"),
@@ -77,7 +78,7 @@ def _name_repetitions(graph: ir.Graph, live: set[ir.Value], taken: set[str]) -> 
         if end in done or end.shape is None or len(end.shape) != 4 or not _is_float(end):
             continue
         done.add(end)
-        shared = _shared_path([str(step.name) for step in chain]) or _layer_name(node)
+        shared = _plain(_shared_path([str(step.name) for step in chain])) or _layer_name(node)
         if shared in taken or end.is_graph_output():
             continue
         taken.add(shared)
@@ -123,7 +124,14 @@ def _readers(value: ir.Value) -> set[ir.Node]:
 
 def _layer_name(node: ir.Node) -> str:
     output = node.outputs[0]
-    return str(output.name) if output.is_graph_output() else str(node.name)
+    return _plain(str(output.name) if output.is_graph_output() else str(node.name))
+
+
+def _plain(name: str) -> str:
+    """Leave out the folders that TensorFlow puts around everything."""
+    while name.startswith(_WRAPPINGS):
+        name = name.partition("/")[2]
+    return name
 
 
 def _name_nodes(graph: ir.Graph) -> None:

@@ -34,6 +34,12 @@ class OnnxFile:
     def read(self, path: Path, options: LoadOptions) -> ir.Model:
         """Read the model; see `segrt.importers._base.Importer`."""
         refuse_unused(path, options)
+        if options.outputs or options.inputs:
+            raise UsageError(
+                f"{path.name} names its own inputs and outputs",
+                found=", ".join(options.outputs + options.inputs),
+                hint="leave --inputs and --outputs out: they are for frozen graphs",
+            )
         proto, files = read_proto(path)
         source = metadata.Source(
             file=path.name,
