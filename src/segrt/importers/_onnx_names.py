@@ -78,7 +78,7 @@ def _name_repetitions(graph: ir.Graph, live: set[ir.Value], taken: set[str]) -> 
         if end in done or end.shape is None or len(end.shape) != 4 or not _is_float(end):
             continue
         done.add(end)
-        shared = _plain(_shared_path([str(step.name) for step in chain])) or _layer_name(node)
+        shared = _plain(shared_path([str(step.name) for step in chain])) or _layer_name(node)
         if shared in taken or end.is_graph_output():
             continue
         taken.add(shared)
@@ -103,7 +103,7 @@ def _chain(node: ir.Node) -> list[ir.Node]:
     return chain
 
 
-def _shared_path(names: list[str]) -> str:
+def shared_path(names: list[str]) -> str:
     """Return the folders that all names with folders lie in: ``net/up`` of ``net/up/Tile`` ..."""
     shared: list[str] | None = None
     for name in names:

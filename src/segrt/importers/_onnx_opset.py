@@ -34,6 +34,7 @@ def to_opset(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         for node in proto.graph.node
         if node.op_type in ("Upsample", "Resize") and opset < _FIRST_WITH_COORDINATES
     }
+    _spell_last_axis(proto)
     try:
         converted = version_converter.convert_version(_only_own_domain(proto), OPSET)
     except Exception as error:
@@ -47,6 +48,26 @@ def to_opset(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         if node.op_type == "Resize" and node.output[0] in old:
             _as_before_coordinates(node)
     return converted
+
+
+def _spell_last_axis(proto: onnx.ModelProto) -> None:
+    """Say of every Softmax over the last axis that it is one: before opset 13 others flatten.
+
+    The converter wraps all that do not say -1 into Shape, Flatten and Reshape.
+    """
+    nodes = [n for n in proto.graph.node if n.op_type in ("Softmax", "LogSoftmax")]
+    if not nodes:
+        return
+    inferred = onnx.shape_inference.infer_shapes(proto).graph
+    values = [*inferred.value_info, *inferred.input, *inferred.output]
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
+    for node in nodes:
+        axis = next((a for a in node.attribute if a.name == "axis"), None)
+        rank = ranks.get(node.input[0]) or ranks.get(node.output[0])
+        if rank and (1 if axis is None else axis.i) == rank - 1:
+            kept = [a for a in node.attribute if a.name != "axis"]
+            del node.attribute[:]
+            node.attribute.extend([*kept, onnx.helper.make_attribute("axis", -1)])
 
 
 def _as_before_coordinates(node: onnx.NodeProto) -> None:

@@ -16,6 +16,7 @@ from onnx_ir.passes.common import (
 )
 
 from segrt.errors import ModelFileError
+from segrt.importers._onnx_names import shared_path
 from segrt.importers._onnx_shapes import InferenceError, Shapes, Sizes, slice_bounds
 from segrt.importers._onnx_symbols import number
 
@@ -110,6 +111,7 @@ class _Simplifier:
         if before is None or after is None or "axes" in node.attributes:
             return
         if sizes is not None and self._shapes.content(sizes):
+            node.name = _layer_name(node, sizes)
             scales = [a.over(b) for a, b in zip(after, before, strict=True)]
             numbers = [scale.number if scale is not None else None for scale in scales]
             if None in numbers:
@@ -213,6 +215,25 @@ class _Simplifier:
         )
         self._graph.register_initializer(value)
         return value
+
+
+def _layer_name(node: ir.Node, sizes: ir.Value) -> str | None:
+    """Return a Resize's name, or one after the layer whose shape arithmetic computes its sizes.
+
+    tf2onnx numbers the Resize but keeps TensorFlow's names on that arithmetic: ``net/up/mul``.
+    """
+    if "/" in (node.name or ""):
+        return node.name
+    names, stack, seen = [], [sizes.producer()], set()
+    while stack:
+        step = stack.pop()
+        if step is None or step in seen or step.op_type == "Shape":
+            continue
+        seen.add(step)
+        names.append(str(step.name))
+        stack += [value.producer() for value in step.inputs if value is not None]
+    folder = shared_path(names)
+    return f"{folder}/Resize" if folder else node.name
 
 
 def _root(node: ir.Node) -> ir.Value | None:
