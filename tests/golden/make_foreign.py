@@ -3,10 +3,10 @@
     k3/bin/python tests/golden/make_foreign.py keras
     torch/bin/python tests/golden/make_foreign.py torch
 
-The first environment is that of ``make_goldens.py`` (TensorFlow 2.21, Keras 3.15, tf_keras) and
-tf2onnx 1.17; the other one has PyTorch 2.13 or later, onnx and onnxscript. Each model lies there as Keras saved it (where it is one), as
-``<model>__<exporter>.onnx`` for every exporter, and with ``<model>.npz``: input and output by the
-library itself. Weights are drawn from a fixed seed.
+The first environment is that of ``make_goldens.py`` (TensorFlow 2.21, Keras 3.15, tf_keras) with
+tf2onnx 1.17; the other one has PyTorch 2.13 or later, onnx and onnxscript. Each model lies there
+as Keras saved it (where it is one), as ``<model>__<exporter>.onnx`` for every exporter, and with
+``<model>.npz``: input and output by the library itself. Weights are drawn from a fixed seed.
 """
 
 from __future__ import annotations

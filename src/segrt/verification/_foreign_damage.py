@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from segrt.graph import metadata
 from segrt.passes._operators import conv_pads
 from segrt.passes._resize_rule import read_rule
 from segrt.verification._pair_graphs import Pair
@@ -31,15 +32,12 @@ def damages(pair: Pair) -> list[str]:
 
 
 def _lost(pair: Pair) -> Iterator[str]:
-    """Name activations of Keras that have no partner."""
+    """Name what Keras' graph has and the foreign one lacks."""
     for node in pair.folded:
-        if node.op_type != "BatchNormalization" and node.op_type not in (
-            "Add",
-            "Mul",
-            "Sub",
-            "Div",
-        ):
+        if _CHECKS.get(node.op_type) is _activations:
             yield f"{_activation(node)} behind it is lost"
+        elif node.op_type == "Pad":
+            yield f"the padding of layer {metadata.layer_of(node)!r} is lost"
 
 
 def _resize(pair: Pair) -> Iterator[str]:

@@ -23,6 +23,8 @@ _FAMILIES = {
     "product": ("MatMul", "Gemm"),
 }  # fmt: skip
 _FAMILY_OF = {kind: family for family, kinds in _FAMILIES.items() for kind in kinds}
+# With a constant: a bias, a scale.
+_CONSTANT = ("Add", "Sub", "Mul", "Div")
 _MOVERS = frozenset(
     ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Cast", "Dropout")
 )
@@ -38,12 +40,15 @@ class Pair:
         meant: The value of Keras' graph that the foreign node's output ought to be.
         folded: Nodes of Keras' graph between ``keras`` and ``meant`` without a partner of their
             own: folded into the foreign node, or lost.
+        end: The foreign value that ought to be ``meant``: the node's output, or what constants
+            added or multiplied behind it make of it (a bias).
     """
 
     foreign: ir.Node
     keras: ir.Node | None
     meant: ir.Value
     folded: tuple[ir.Node, ...]
+    end: ir.Value
 
 
 @dataclass(slots=True)
@@ -61,13 +66,23 @@ class Pairing:
     strangers: list[tuple[str, str]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Two values to be compared next; see `Pair` for what the rest is."""
+
+    foreign: ir.Value
+    keras: ir.Value
+    meant: ir.Value
+    folded: tuple[ir.Node, ...] = ()
+    end: ir.Value | None = None
+
+
 def pair_graphs(foreign: ir.Graph, keras: ir.Graph) -> Pairing:
     """Pair the nodes of two graphs with as many outputs each, in the same order."""
     walk = Pairing()
-    stack = [(a, b, b, ()) for a, b in zip(foreign.outputs, keras.outputs, strict=True)]
-    work: list[tuple[ir.Value, ir.Value, ir.Value, tuple[ir.Node, ...]]] = list(stack)
+    work = [_Place(a, b, b) for a, b in zip(foreign.outputs, keras.outputs, strict=True)]
     while work:
-        work += _step(walk, *work.pop())
+        work += _step(walk, work.pop())
     return walk
 
 
@@ -86,13 +101,10 @@ def bare(value: ir.Value) -> ir.Value:
         value = node.inputs[0]
 
 
-def _step(
-    walk: Pairing, foreign: ir.Value, keras: ir.Value, meant: ir.Value, folded: tuple[ir.Node, ...]
-) -> list[tuple[ir.Value, ir.Value, ir.Value, tuple[ir.Node, ...]]]:
+def _step(walk: Pairing, place: _Place) -> list[_Place]:
     """Pair the nodes that make two values; return the values to go on with."""
-    foreign, keras = bare(foreign), bare(keras)
-    if not folded:
-        meant = keras
+    foreign, keras = bare(place.foreign), bare(place.keras)
+    meant = place.meant if place.folded or place.end else keras
     if foreign in walk.meant:
         return []
     a, b = foreign.producer(), keras.producer()
@@ -100,26 +112,38 @@ def _step(
         walk.meant[foreign] = keras
         return []
     if a is not None and b is not None and (_family(a) == _family(b) or _is_dense(a, b)):
-        return _partners(walk, a, b, meant, folded)
+        end = place.end or a.outputs[0]
+        walk.pairs[a] = Pair(a, b, meant, place.folded, end)
+        walk.meant[end] = meant
+        return _before(walk, a, b)
+    return _alone(walk, place, meant, (foreign, keras))
+
+
+def _alone(
+    walk: Pairing, place: _Place, meant: ir.Value, values: tuple[ir.Value, ir.Value]
+) -> list[_Place]:
+    """Pass over a node of one side that has no partner."""
+    foreign, keras = values
+    a, b = foreign.producer(), keras.producer()
     if b is not None and _is_passed_over(b, a):
-        return [(foreign, data_inputs(b)[0], meant, (b, *folded))]
+        before = data_inputs(b)[0]
+        return [_Place(foreign, before, meant, (b, *place.folded), place.end)]
+    if a is not None and a.op_type in _CONSTANT and len(data_inputs(a)) == 1:
+        end = place.end or a.outputs[0]
+        return [_Place(data_inputs(a)[0], keras, meant, place.folded, end)]
     if a is not None and _is_passed_over(a, b):
-        walk.pairs[a] = Pair(a, None, meant, folded)
-        walk.meant[a.outputs[0]] = meant
-        return [(data_inputs(a)[0], keras, meant, ())]
+        walk.pairs[a] = Pair(a, None, meant, place.folded, place.end or a.outputs[0])
+        walk.meant[place.end or a.outputs[0]] = meant
+        return [_Place(data_inputs(a)[0], keras, keras)]
     walk.strangers.append((_word(a), _word(b)))
     return []
 
 
-def _partners(
-    walk: Pairing, a: ir.Node, b: ir.Node, meant: ir.Value, folded: tuple[ir.Node, ...]
-) -> list[tuple[ir.Value, ir.Value, ir.Value, tuple[ir.Node, ...]]]:
-    walk.pairs[a] = Pair(a, b, meant, folded)
-    walk.meant[a.outputs[0]] = meant
+def _before(walk: Pairing, a: ir.Node, b: ir.Node) -> list[_Place]:
     ours, theirs = data_inputs(a), data_inputs(b)
     if len(ours) != len(theirs):
         walk.strangers.append((f"{_word(a)} of {len(ours)}", f"{_word(b)} of {len(theirs)}"))
-    return [(x, y, y, ()) for x, y in zip(ours, theirs, strict=False)]
+    return [_Place(x, y, y) for x, y in zip(ours, theirs, strict=False)]
 
 
 def _family(node: ir.Node) -> str:
@@ -143,7 +167,7 @@ def _is_passed_over(node: ir.Node, other: ir.Node | None) -> bool:
             or node.op_type == "BatchNormalization"
             or (other.op_type != "BatchNormalization")
         )
-    return node.op_type in ("Add", "Sub", "Mul", "Div", "Pad", "Slice")
+    return node.op_type in (*_CONSTANT, "Pad", "Slice")
 
 
 def _word(node: ir.Node | None) -> str:

@@ -220,7 +220,7 @@ def _row(
     walk: Pairing, pair: Pair, values: dict[ir.Value, Array], found: dict[ir.Value, Array]
 ) -> ForeignRow:
     reference = values[pair.meant]
-    whole = _closest(reference, found[pair.foreign.outputs[0]])
+    whole = _closest(reference, found[pair.end])
     alone = _alone(walk, pair, values, found)
     moved = None if alone is None else _in_layout(reference, alone)
     own, shift, damage = None, None, []
@@ -260,7 +260,7 @@ def _alone(
         if array is None:
             return None
         feeds[str(start.name)] = np.ascontiguousarray(array, dtype=found[start].dtype)
-    output = str(pair.foreign.outputs[0].name)
+    output = str(pair.end.name)
     graph = pair.foreign.graph
     if not isinstance(graph, ir.Graph):
         return None
