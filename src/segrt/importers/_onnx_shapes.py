@@ -130,6 +130,8 @@ def _window(shapes: Shapes, node: ir.Node) -> Sizes | None:
     pads, mode = ints(node, "pads", [0] * (2 * space)), text(node, "auto_pad", "NOTSET")
     if len(kernel) != space or _flag(node, "ceil_mode"):
         return None
+    if weight is not None:
+        _check_channels(node, before[1], weight[1])
     after = []
     for axis in range(space):
         stride = number(Fraction(1, strides[axis]))
@@ -141,6 +143,14 @@ def _window(shapes: Shapes, node: ir.Node) -> Sizes | None:
         after.append(((before[2 + axis] + reach) * stride).floor() + number(1))
     channels = weight[0] if weight is not None else before[1]
     return [before[0], channels, *after]
+
+
+def _check_channels(node: ir.Node, given: Formula, wanted: Formula) -> None:
+    """Refuse what ONNX' inference lets through: a kernel for another number of channels."""
+    groups = node.attributes["group"].as_int() if "group" in node.attributes else 1
+    found, needed = given.whole, (wanted * number(groups)).whole
+    if found is not None and needed is not None and found != needed:
+        raise ValueError(f"{found} channels come in, the kernel takes {needed}")
 
 
 def _deconvolution(shapes: Shapes, node: ir.Node) -> Sizes | None:
