@@ -150,7 +150,7 @@ def make_torch():
             c = self.drop(self.mid(self.pool(b)))
             u = self.d2(torch.cat([self.up2(c), b], 1))
             v = self.d1(torch.cat([self.up1(u), a], 1))
-            return torch.sigmoid(self.head(self.up0(v)))
+            return torch.sigmoid(self.head(self.up0(self.pool(v))))
 
     torch.manual_seed(3)
     model = UNet().eval()
