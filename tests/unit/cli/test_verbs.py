@@ -83,7 +83,7 @@ def test_build_hands_on_all_options(segrt, calls, model, tmp_path, monkeypatch):
         "upsampling": "subpixel",
         "preprocess": Preprocess(1 / 127.5, (1.0,), (0.5, 0.25, 1.0), "bgr"),
     }  # fmt: skip
-    assert read == [((model,), {"architecture": None})]
+    assert read == [((model,), {"architecture": None, "outputs": (), "inputs": ()})]
     assert made == [(("graph",), wanted)]
 
 
