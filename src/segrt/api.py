@@ -53,14 +53,19 @@ def load(
     architecture: StrPath | None = None,
     layers: OwnLayers | None = None,
     lambdas: OwnLayers | None = None,
+    outputs: Iterable[str] = (),
+    inputs: Iterable[str] = (),
 ) -> ir.Model:
-    """Read a trained model file, without Keras or TensorFlow.
+    """Read a trained model; Keras files and ONNX without Keras or TensorFlow.
 
     Args:
-        path: A full-model HDF5 (``.h5``), a ``.keras`` archive, or a file of weights.
+        path: A full-model HDF5 (``.h5``), a ``.keras`` archive, a file of weights, an ``.onnx``
+            file; with TensorFlow installed, a SavedModel folder or a frozen graph (``.pb``).
         architecture: What ``model.to_json()`` returned, for files that hold weights only.
         layers: Your converters by class name (docs/guides/own_layers.md).
         lambdas: What Lambda layers compute, by name or pattern (docs/reference/lambda_forms.md).
+        outputs: Tensors that a frozen graph returns (``name:0``).
+        inputs: Tensors that it takes; none given: all its placeholders.
 
     Returns:
         The graph: NCHW inside, the source's layout, names and dtypes at inputs and outputs; every
@@ -70,18 +75,16 @@ def load(
         ModelFileError: The file is missing, damaged or of no known format.
         UnsupportedLayerError: Layers without a converter; all of them are listed.
         UnsupportedConfigError: A layer's settings cannot be converted exactly.
-        UsageError: The architecture is missing or one too many; a converter fits no layer.
+        UsageError: The architecture or outputs are missing or superfluous; a converter is unused.
         ConverterError: A converter of yours fails.
+        UnavailableError: A TensorFlow format, and TensorFlow or tf2onnx is not installed.
     """
     from segrt.importers._base import import_model
     from segrt.importers._own_sources import own_sources
 
-    options = LoadOptions(
-        architecture=None if architecture is None else Path(architecture),
-        layers=own_sources(layers, "layer"),
-        lambdas=own_sources(lambdas, "lambda"),
-    )
-    return import_model(Path(path), options)
+    described = None if architecture is None else Path(architecture)
+    own = own_sources(layers, "layer"), own_sources(lambdas, "lambda")
+    return import_model(Path(path), LoadOptions(described, *own, tuple(outputs), tuple(inputs)))
 
 
 def lower(

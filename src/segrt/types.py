@@ -134,11 +134,15 @@ class LoadOptions:
             ``module:function`` or ``block.onnx``. The name "" stands for all that a file registers.
         lambdas: What Lambda layers compute: name or pattern to a form such as
             ``resize_bilinear:size=64x64``, a function or ``file.py:function``.
+        outputs: Tensors that a frozen graph returns, such as ``mask/Sigmoid:0``.
+        inputs: Tensors that it takes; () takes all its placeholders.
     """
 
     architecture: Path | None = None
     layers: tuple[tuple[str, LayerSource], ...] = ()
     lambdas: tuple[tuple[str, LayerSource], ...] = ()
+    outputs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,11 @@ def numbers(text: str) -> tuple[float, ...]:
     return tuple(number(part) for part in text.split(","))
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Parse names with commas between them; "" is none."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def some_of(*words: str) -> Callable[[str], tuple[str, ...]]:
     """Return a parser of some of ``words``, with commas between them."""
 
@@ -70,6 +75,20 @@ lambdas = click.option(
     help="What Lambda layers compute, by name or pattern: lambda_3=resize_bilinear:size=64x64, "
     "'lambda_*=slice:stop=4', lambda_1=FILE.py:FUNCTION. May be repeated.",
 )
+outputs = click.option(
+    "--outputs",
+    type=names,
+    metavar="NAME:0[,...]",
+    default="",
+    help="Tensors that a frozen graph (.pb) returns.",
+)
+inputs = click.option(
+    "--inputs",
+    type=names,
+    metavar="NAME:0[,...]",
+    default="",
+    help="Tensors that a frozen graph (.pb) takes.  [default: its placeholders]",
+)
 
 
 class Loading(TypedDict):
@@ -78,6 +97,8 @@ class Loading(TypedDict):
     architecture: Path | None
     layers: tuple[str, ...]
     lambdas: tuple[str, ...]
+    outputs: tuple[str, ...]
+    inputs: tuple[str, ...]
 
 
 def loading(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,7 +109,7 @@ def loading(command: Callable[..., Any]) -> Callable[..., Any]:
     def gather(**given: Any) -> Any:
         return command(loading={name: given.pop(name) for name in names}, **given)
 
-    return architecture(own_layers(lambdas(gather)))
+    return architecture(own_layers(lambdas(outputs(inputs(gather)))))
 
 
 threads = click.option(

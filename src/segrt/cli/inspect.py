@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from segrt.cli import _ops, _options
+from segrt.cli._foreign import comparison_table, comparison_text, suspects_text
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
     from rich.table import Table
 
     from segrt.graph.summary import ModelSummary
@@ -29,6 +31,7 @@ Examples:
   segrt inspect unet.weights.h5 --weights         what lies in the file, whatever the layers
   segrt inspect unet.segrt --engine               what each layer became in a built engine
   segrt inspect unet.h5 --json > unet.json
+  segrt inspect foreign.onnx --compare unet.h5    which node says something else than Keras
 """,
 )
 @click.argument("model", type=_options.MODEL)
@@ -57,6 +60,12 @@ Examples:
     is_flag=True,
     help="MODEL is a package: show the kernels of each layer, their types, and needless copies.",
 )
+@click.option(
+    "--compare",
+    type=_options.FILE,
+    metavar="KERAS",
+    help="Run MODEL and this Keras file on the same input and name the nodes that differ.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_ops.ops
 def command(
@@ -68,33 +77,44 @@ def command(
     weights: bool,
     stub: Path | None,
     engine: bool,
+    compare: Path | None,
     as_json: bool,
-) -> None:
-    """Show the layers, shapes and weights of a trained model file, without Keras."""
+) -> int:
+    """Show the layers, shapes and weights of a trained model file, without Keras.
+
+    With --compare the exit code is 1 when the models differ.
+    """
     from segrt import api
     from segrt.cli import _console, _engine_view
     from segrt.graph.summary import summarise
+    from segrt.passes._suspects import find_suspects
 
     if engine:
         _engine_view.show(model, as_json=as_json)
-        return
+        return 0
     if weights:
         show_weights(api.list_weights(model), as_json=as_json)
-        return
+        return 0
     if stub is not None:
         write_stub(model, loading, stub)
-        return
+        return 0
     loaded = api.load(model, **loading)
+    if compare is not None:
+        return show_comparison(loaded, api.load(compare), as_json=as_json)
     summary = summarise(loaded)
     plans = api.plan_upsampling(loaded, target=target) if upsampling else ()
+    foreign = summary.source is not None and not summary.source.keras_version
+    suspects = find_suspects(loaded) if foreign else []
     if as_json:
         described = {
             **asdict(summary), "parameters": summary.parameters, "classes": summary.classes,
         }  # fmt: skip
         if upsampling:
             described["upsampling"] = [asdict(plan) for plan in plans]
+        if foreign:
+            described["suspects"] = [asdict(finding) for finding in suspects]
         _console.write_json(described)
-        return
+        return 0
     console = _console.results()
     if upsampling:
         console.print(upsampling_table(plans))
@@ -103,6 +123,24 @@ def command(
     console.print(head_text(summary), markup=False)
     for remark in summary.remarks:
         _console.notes().print(f"remark: {remark}", style="yellow", markup=False)
+    if suspects:
+        console.print(suspects_text(suspects), style="yellow", markup=False)
+    return 0
+
+
+def show_comparison(foreign: ir.Model, keras: ir.Model, *, as_json: bool) -> int:
+    """Print how a foreign model differs from Keras'; return the exit code."""
+    from segrt.cli import _console
+    from segrt.verification.foreign import compare_foreign
+
+    report = compare_foreign(foreign, keras)
+    if as_json:
+        _console.write_json(report.to_dict())
+    else:
+        _console.results().print(comparison_table(report))
+        style = "bold green" if report.ok else "bold red"
+        _console.results().print(comparison_text(report), style=style, markup=False)
+    return 0 if report.ok else 1
 
 
 def write_stub(model: Path, loading: _options.Loading, output: Path) -> None:
@@ -139,7 +177,8 @@ def head_text(summary: ModelSummary) -> str:
     if source is not None:
         lines.append(
             f"{source.file}: {source.model_name!r}, {source.format}, "
-            f"Keras {source.keras_version} ({source.backend})"
+            + (f"Keras {source.keras_version} " if source.keras_version else "")
+            + f"({source.backend})"
         )
     lines += [f"input   {name}: {shape_text(shape)}" for name, shape in summary.inputs]
     lines += [f"output  {name}: {shape_text(shape)}" for name, shape in summary.outputs]

@@ -59,9 +59,10 @@ class Source:
     Attributes:
         file: File name without folders.
         sha256: Hash of the file, hexadecimal.
-        format: ``keras-h5``, ``keras-archive``, ``keras-weights-h5`` or ``keras-weights-json``.
-        keras_version: As the file says, or "unknown".
-        backend: As the file says, or "unknown".
+        format: ``keras-h5``, ``keras-archive``, ``keras-weights-h5``, ``onnx``, ``saved-model``
+            or ``frozen-graph``.
+        keras_version: As the file says, or "unknown"; "" for formats that are not Keras'.
+        backend: As the file says, or "unknown"; for other formats what wrote the file.
         model_name: The Keras model's name.
     """
 

@@ -114,6 +114,8 @@ class _Probe:
     def fits(self, sizes: list[int], axis: int) -> bool:
         assert self._input.shape is not None
         rest = list(self._input.shape)
+        # Any batch does; a known one lets shape arithmetic inside the graph be worked out.
+        rest[0] = rest[0] if isinstance(rest[0], int) else 1
         rest[self._first : self._first + 2] = sizes
         self._input.shape = ir.Shape(rest)
         if infer_shapes(self._graph) is not None:

@@ -20,6 +20,9 @@ from segrt.types import Verdict
 ORDER = (
     "fold_constants",
     "remove_noops",
+    # Upsampling that another exporter spelled otherwise, before its steps are moved about.
+    "restore_repeats",
+    "restore_ones",
     "cancel_transposes",
     "fold_padding",
     "fold_batch_norm",

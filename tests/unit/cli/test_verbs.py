@@ -84,7 +84,8 @@ def test_build_hands_on_all_options(segrt, calls, model, tmp_path, monkeypatch):
         "upsampling": "subpixel", "input": "uint8", "head": "mask:0.35",
         "preprocess": Preprocess(1 / 127.5, (1.0,), (0.5, 0.25, 1.0), "bgr"),
     }  # fmt: skip
-    assert read == [((model,), {"architecture": None, "layers": (), "lambdas": ()})]
+    nothing = dict.fromkeys(("layers", "lambdas", "outputs", "inputs"), ())
+    assert read == [((model,), {"architecture": None, **nothing})]
     assert made == [(("graph",), wanted)]
 
 
