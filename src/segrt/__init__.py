@@ -28,11 +28,15 @@ if TYPE_CHECKING:
         verify,
     )
     from segrt.errors import SegrtError
+    from segrt.graph.custom_ops import CustomOp, custom_op
+    from segrt.importers._own_code import keras_layer
+    from segrt.importers.layers._base import Call, WeightSpec
+    from segrt.importers.layers._tensor import Layout, Tensor
     from segrt.prediction.options import PredictOptions
     from segrt.prediction.report import PredictReport
     from segrt.targets._base import Session
     from segrt.targets._package import Package
-    from segrt.types import Precision, Preprocess, TensorSpec, Verdict
+    from segrt.types import Precision, Preprocess, ShapeProfile, TensorSpec, Verdict
     from segrt.verification.report import Report
     from segrt.verification.verifier import VerifyOptions
 
@@ -44,17 +48,24 @@ _HOMES = {
         "plan_upsampling", "predict", "record", "verify",
     ),
     "segrt.errors": ("SegrtError",),
+    "segrt.graph.custom_ops": ("CustomOp", "custom_op"),
+    "segrt.importers._own_code": ("keras_layer",),
+    "segrt.importers.layers._base": ("Call", "WeightSpec"),
+    "segrt.importers.layers._tensor": ("Layout", "Tensor"),
     "segrt.prediction.options": ("PredictOptions",),
     "segrt.prediction.report": ("PredictReport",),
     "segrt.targets._base": ("Session",),
     "segrt.targets._package": ("Package",),
-    "segrt.types": ("Precision", "Preprocess", "TensorSpec", "Verdict"),
+    "segrt.types": ("Precision", "Preprocess", "ShapeProfile", "TensorSpec", "Verdict"),
     "segrt.verification.report": ("Report",),
     "segrt.verification.verifier": ("VerifyOptions",),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Call",
+    "CustomOp",
+    "Layout",
     "Package",
     "Precision",
     "PredictOptions",
@@ -63,13 +74,18 @@ __all__ = [
     "Report",
     "SegrtError",
     "Session",
+    "ShapeProfile",
+    "Tensor",
     "TensorSpec",
     "Verdict",
     "VerifyOptions",
+    "WeightSpec",
     "__version__",
     "build",
     "check",
     "convert",
+    "custom_op",
+    "keras_layer",
     "list_weights",
     "load",
     "lower",

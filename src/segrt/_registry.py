@@ -25,11 +25,14 @@ class Registry(Generic[T]):
     Args:
         kind: What is registered, for messages (``Keras layer``).
         package: Dotted name of the folder whose plain modules register entries.
+
+    Attributes:
+        package: See above.
     """
 
     def __init__(self, kind: str, package: str) -> None:
         self._kind = kind
-        self._package = package
+        self.package = package
         self._entries: dict[str, T] = {}
         self._loaded = False
 
@@ -49,6 +52,10 @@ class Registry(Generic[T]):
 
         return decorate
 
+    def replace(self, name: str, entry: T) -> None:
+        """File another entry under a name; for what a user may define anew."""
+        self._entries[name] = entry
+
     def load(self) -> None:
         """Import the folder's plain modules once.
 
@@ -57,12 +64,12 @@ class Registry(Generic[T]):
         """
         if self._loaded:
             return
-        folder = importlib.import_module(self._package)
+        folder = importlib.import_module(self.package)
         for module in sorted(pkgutil.iter_modules(folder.__path__), key=lambda info: info.name):
             if module.name.startswith("_") or module.ispkg:
                 continue
             before = len(self._entries)
-            qualified = f"{self._package}.{module.name}"
+            qualified = f"{self.package}.{module.name}"
             imported_before = qualified in sys.modules
             importlib.import_module(qualified)
             if len(self._entries) == before and not imported_before:

@@ -11,8 +11,12 @@ from segrt._registry import Registry, RegistryError
 REGISTRIES = {
     "segrt.checks._base": "segrt/checks/rules",
     "segrt.cuda.kernels._base": "segrt/cuda/kernels",
+    "segrt.graph.custom_ops": "segrt/graph/custom",
     "segrt.importers._base": "segrt/importers",
+    "segrt.importers.known._base": "segrt/importers/known",
+    "segrt.importers.lambdas._base": "segrt/importers/lambdas",
     "segrt.importers.layers._base": "segrt/importers/layers",
+    "segrt.importers.operations._base": "segrt/importers/operations",
     "segrt.passes._base": "segrt/passes",
     "segrt.passes.upsampling._base": "segrt/passes/upsampling",
     "segrt.targets._base": "segrt/targets",

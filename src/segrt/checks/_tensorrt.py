@@ -20,6 +20,7 @@ from segrt.checks._confirm import confirm
 from segrt.checks._release import Release, first_with, source_of
 from segrt.graph import metadata
 from segrt.graph.builder import OPSET, static_shape
+from segrt.graph.custom_nodes import DOMAIN, is_custom
 from segrt.passes._base import PassContext
 from segrt.passes._pipeline import plan
 from segrt.passes.upsampling._base import SitePlan
@@ -54,7 +55,7 @@ def check_tensorrt(
 
 def judge(place: Place, release: Release) -> Ruling:
     """Return the ruling for one node; an operator without a rule is blocked."""
-    found = REGISTRY.find(place.node.op_type) if place.node.domain == "" else None
+    found = REGISTRY.find(_filed_under(place.node))
     if found is None:
         text = f"no rule knows the operator {place.node.op_type}: nothing can be said for it"
         return Ruling(UNKNOWN, Support.BLOCKED, text, "the rules of this program")
@@ -63,6 +64,12 @@ def judge(place: Place, release: Release) -> Ruling:
         text = f"{ruling.text}; but {release} takes no plugins"
         return replace(ruling, support=Support.BLOCKED, text=text)
     return ruling
+
+
+def _filed_under(node: ir.Node) -> str:
+    if node.domain == "":
+        return node.op_type
+    return DOMAIN if is_custom(node) else f"{node.domain}::{node.op_type}"
 
 
 def _needs_plans(model: ir.Model, release: Release) -> bool:

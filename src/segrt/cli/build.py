@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from segrt.cli import _options
+from segrt.cli import _ops, _options, _sizes
 
 if TYPE_CHECKING:
     from segrt.targets._package import Package
-    from segrt.types import Verdict
+    from segrt.types import Size, Verdict
 
 
 @click.command(
@@ -23,6 +23,9 @@ Examples:
   segrt build unet.h5 -o unet.segrt
   segrt build unet.h5 -o unet.segrt --target openvino --precision bf16 --threads 4
   segrt build unet.h5 -o unet.segrt --batch 1 --size 512x512
+  segrt build unet.h5 -o unet.segrt --ops my_layers.py           operations and layers of your own
+  segrt build unet.h5 -o unet.segrt --target tensorrt-rtx --batch 1:4:16 --size 128:256:512
+  segrt build unet.h5 -o unet.segrt --input uint8 --head mask
   segrt build unet.h5 -o unet.segrt --scale 1/255 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
 """,
 )
@@ -52,13 +55,18 @@ Examples:
 )
 @_options.threads
 @click.option(
-    "--batch", type=_options.COUNT, metavar="N", help="Fix the batch size.  [default: left free]"
+    "--batch",
+    type=_sizes.batch,
+    metavar="N[:N:N]",
+    help="Fix the batch size, or give its range: smallest:usual:largest.  [default: left free; 1 "
+    "for TensorRT]",
 )
 @click.option(
     "--size",
-    type=_options.size,
-    metavar="HxW",
-    help="Fix the image size.  [default: as the model says]",
+    type=_sizes.size,
+    metavar="HxW[:HxW:HxW]",
+    help="Fix the image size, or give its range: smallest:usual:largest.  "
+    "[default: as the model says]",
 )
 @click.option(
     "--via",
@@ -67,12 +75,26 @@ Examples:
     "[default: network]",
 )
 @click.option(
+    "--input",
+    "pixels",
+    type=click.Choice(["uint8"]),
+    help="Take 8-bit pixels; --scale, --mean, --std and --channel-order are applied inside the "
+    "engine.  [default: prepared floats]",
+)
+@click.option(
+    "--head",
+    metavar="mask[:N]",
+    help="Put out 8-bit masks: over the threshold N (0.5) for one channel, else the largest "
+    "channel.  [default: what the network puts out]",
+)
+@click.option(
     "--upsampling",
     metavar="FORM",
     help="Form of upsampling to use wherever it is exact (see: segrt inspect --upsampling).  "
     "[default: the target's favourite]",
 )
 @_options.preprocess
+@_ops.ops
 def command(
     *,
     model: Path,
@@ -81,11 +103,13 @@ def command(
     target: str,
     precision: str,
     threads: int | None,
-    batch: int | None,
-    size: tuple[int, int] | None,
+    batch: Size | None,
+    size: tuple[Size, Size] | None,
     via: str | None,
     upsampling: str | None,
-    **pixels: Unpack[_options.Pixels],
+    pixels: str | None,
+    head: str | None,
+    **preprocess: Unpack[_options.Pixels],
 ) -> None:
     """Build a package from a trained model: the engine, its proof and how to feed it.
 
@@ -105,7 +129,9 @@ def command(
         size=size,
         via=via,
         upsampling=upsampling,
-        preprocess=Preprocess(**pixels),
+        input=pixels,
+        head=head,
+        preprocess=Preprocess(**preprocess),
     )
     show(package)
 
@@ -123,7 +149,8 @@ def show(package: Package) -> None:
             table.add_row(key.replace("_", " "), str(value))
     table.add_row("precision", manifest.options.precision.value)
     for spec in manifest.inputs:
-        table.add_row("input", f"{spec.name}: {_console.shape_text(spec.shape)} {spec.dtype}")
+        sizes = _console.shape_text(spec.shape, spec.ranges)
+        table.add_row("input", f"{spec.name}: {sizes} {spec.dtype}")
     for spec in manifest.outputs:
         table.add_row("output", f"{spec.name}: {_console.shape_text(spec.shape)} {spec.dtype}")
     for name, text in _rewrites(manifest.verdicts).items():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segrt.cli import _options
+from segrt.cli import _ops, _options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,6 +47,7 @@ Examples:
 )
 @click.option("--all", "all_layers", is_flag=True, help="List the supported layers too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (always with all layers).")
+@_ops.ops
 def command(
     *,
     model: Path,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from segrt.cli import _options
+from segrt.cli import _ops, _options
 
 
 @click.command(
@@ -29,6 +29,7 @@ Examples:
     help="File to write: .onnx, or .safetensors or .h5 for the weights alone.",
 )
 @click.option("--optimize", is_flag=True, help="Write the graph after the exact rewrites.")
+@_ops.ops
 def command(model: Path, loading: _options.Loading, output: Path, optimize: bool) -> None:
     """Convert a trained Keras file to ONNX, without Keras.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from segrt.cli import _options
+from segrt.cli import _ops, _options
 
 
 @click.command(
@@ -21,6 +21,7 @@ Examples:
 )
 @click.argument("package", required=False, type=_options.MODEL)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_ops.ops
 def command(package: Path | None, as_json: bool) -> int:
     """Show versions, targets and processor features, and what is missing.
 

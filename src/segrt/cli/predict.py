@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from segrt.cli import _options
+from segrt.cli import _ops, _options
 
 if TYPE_CHECKING:
     from segrt.prediction.options import Product
@@ -76,6 +76,7 @@ Examples:
 )
 @_options.threads
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no list of images.")
+@_ops.ops
 def command(
     *,
     package: Path,

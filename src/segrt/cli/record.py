@@ -7,7 +7,7 @@ from typing import Unpack
 
 import click
 
-from segrt.cli import _options
+from segrt.cli import _ops, _options
 
 
 @click.command(
@@ -30,6 +30,7 @@ Example: record where Keras is, compare where it is not
     "-o", "--output", required=True, type=_options.OUTPUT_FILE, help="Recording to write (.npz)."
 )
 @_options.preprocess
+@_ops.ops
 def command(
     model: Path,
     architecture: Path | None,

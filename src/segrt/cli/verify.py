@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from segrt.cli import _options
+from segrt.cli import _ops, _options
 
 
 @click.command(
@@ -44,6 +44,7 @@ Examples:
     "--json", "json_file", type=_options.OUTPUT_FILE,
     help="Write the report as JSON as well; - writes only that, to stdout.",
 )  # fmt: skip
+@_ops.ops
 def command(
     *,
     package: Path,

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.driver import Gpu
 from segrt.cuda.fuse import is_head
-from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel, kernel_spec
+from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel
+from segrt.cuda.kernel_specs import kernel_spec
 from segrt.cuda.kernels import (
     head,
     narrow_convolution,

@@ -1,31 +1,16 @@
-"""An operation with its memory, a way to compute it, and the kernels that are the only one."""
+"""An operation with its memory, and ways to compute it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from segrt.cuda.kernels._base import REGISTRY, Kernel
-from segrt.cuda.kernels.bilinear import BilinearSpec
-from segrt.cuda.kernels.layout import LayoutSpec
-from segrt.cuda.kernels.nearest import NearestSpec
-from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
-from segrt.cuda.kernels.pointwise import PointwiseSpec
-from segrt.cuda.kernels.pooling import PoolingSpec
 from segrt.cuda.operations import (
-    Chain,
     Convolution,
-    Export,
-    Import,
     MergedUpsampling,
     Operation,
-    Pool,
-    Shuffle,
     TransposedConvolution,
-    Upsample,
 )
 from segrt.cuda.views import View
 from segrt.errors import EngineError
@@ -75,6 +60,10 @@ class Job:
     reserved_bytes: int = 0
 
 
+# What a choice does not depend on.
+_NUMBERS = ("layer", "inputs", "output", "kernel", "bias", "vectors", "scales", "constants")
+
+
 def find_kernel(name: str) -> Kernel:
     """Return a kernel.
 
@@ -87,42 +76,13 @@ def find_kernel(name: str) -> Kernel:
     return kernel
 
 
-def kernel_spec(job: Job) -> tuple[Any, ...]:  # noqa: PLR0911 - one per operation
-    """Return kernel, spec and parameters of an operation that has one kernel only."""
-    operation, source, target = job.operation, job.views[0], job.target
-    if isinstance(operation, Import):
-        return "layout", LayoutSpec(source, target, source_first=operation.channels_first)
-    if isinstance(operation, Export):
-        return "layout", LayoutSpec(source, target, target_first=operation.channels_first)
-    if isinstance(operation, Upsample):
-        if operation.mode == "nearest":
-            return "nearest", NearestSpec(source, target, operation.factors)
-        return "bilinear", BilinearSpec(source, target, operation.factors)
-    if isinstance(operation, Pool):
-        window, stride = operation.window, operation.stride
-        spec = PoolingSpec(
-            source, target, window, stride, operation.before, operation.maximum,
-            operation.count_padding,
-        )  # fmt: skip
-        return "pooling", spec
-    if isinstance(operation, Shuffle):
-        shuffle = PixelShuffleSpec(source, target, operation.block, operation.phase_first)
-        return "pixel_shuffle", shuffle
-    if isinstance(operation, Chain):
-        vectors = (np.stack(operation.vectors),) if operation.vectors else ()
-        return "pointwise", PointwiseSpec(job.views, target, operation.steps), *vectors
-    raise EngineError(f"no kernel computes a {type(operation).__name__}")
-
-
 def signature(job: Job) -> str:
     """Return what a choice depends on: the operation's geometry and the views, as text."""
     operation, parts = job.operation, [type(job.operation).__name__]
     if isinstance(operation, MergedUpsampling):
         operation = operation.convolution
     parts += [
-        f"{name}={value}"
-        for name, value in sorted(vars(operation).items())
-        if name not in ("layer", "inputs", "output", "kernel", "bias", "vectors", "scales")
+        f"{name}={value}" for name, value in sorted(vars(operation).items()) if name not in _NUMBERS
     ]
     if isinstance(operation, (Convolution, TransposedConvolution)):
         parts.append(f"kernel={operation.kernel.shape}")

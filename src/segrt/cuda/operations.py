@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 import numpy.typing as npt
 
 from segrt.cuda.kernels.pointwise import Step
+from segrt.graph.custom_ops import Attributes, CustomOp
 
 Pair: TypeAlias = tuple[int, int]
 Weights: TypeAlias = npt.NDArray[Any]
@@ -135,6 +136,22 @@ class Chain(Operation):
 
     steps: tuple[Step, ...]
     vectors: tuple[Weights, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Custom(Operation):
+    """An operation of the user's own.
+
+    Attributes:
+        op: The operation.
+        attributes: Of this node.
+        constants: Inputs that are constants, by their place among all inputs; ``inputs`` are the
+            others.
+    """
+
+    op: CustomOp
+    attributes: Attributes
+    constants: dict[int, Weights]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from segrt.cuda._steps import constant, read_chain
 from segrt.cuda.operations import (
     Convolution,
+    Custom,
     Export,
     Import,
     Join,
@@ -23,7 +24,7 @@ from segrt.cuda.operations import (
 )
 from segrt.cuda.quantisation import SCALE, WEIGHT_SCALES
 from segrt.errors import UnsupportedLayerError
-from segrt.graph import metadata
+from segrt.graph import custom_nodes, metadata
 
 _TO_FIRST, _TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 
@@ -94,6 +95,8 @@ def _rank(graph: ir.Graph, name: str) -> int:
 
 
 def _read(node: ir.Node, layer: str) -> Operation | None:
+    if custom_nodes.is_custom(node):
+        return _custom(node, layer)
     reader = _READERS.get(node.op_type)
     return reader(node, layer) if reader is not None else read_chain(node, layer)
 
@@ -257,6 +260,22 @@ def _join(node: ir.Node, layer: str) -> Operation | None:
     if any(constant(value) is not None for value in node.inputs):
         return None
     return Join(layer, names, node.outputs[0].name or "")
+
+
+def _custom(node: ir.Node, layer: str) -> Operation | None:
+    """Read a custom operation: each input an image or a constant, at least one an image."""
+    arrays = [constant(value) for value in node.inputs]
+    images = [value for value, array in zip(node.inputs, arrays, strict=True) if array is None]
+    if not images or any(value is None or len(value.shape or ()) != 4 for value in images):
+        return None
+    return Custom(
+        layer,
+        tuple(str(value.name) for value in images if value is not None),
+        node.outputs[0].name or "",
+        custom_nodes.operation_of(node),
+        custom_nodes.attributes_of(node),
+        {index: array for index, array in enumerate(arrays) if array is not None},
+    )
 
 
 _READERS: dict[str, Callable[[ir.Node, str], Operation | None]] = {

@@ -17,6 +17,7 @@ from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.operations import (
     Chain,
     Convolution,
+    Custom,
     Export,
     Import,
     Join,
@@ -102,6 +103,8 @@ class _Settler:
 
     def _around(self, operation: Operation) -> list[Operation]:
         """Return an operation with the conversions it needs before and behind it."""
+        if isinstance(operation, Custom):
+            return self._wrapped(operation)
         inner = operation.convolution if isinstance(operation, MergedUpsampling) else operation
         if not isinstance(inner, (Convolution, TransposedConvolution)):
             return [operation]
@@ -111,11 +114,19 @@ class _Settler:
                 return [operation]
             if source in self._scales and takes_integers(inner):
                 return [operation]
+        return self._wrapped(operation)
+
+    def _wrapped(self, operation: Operation) -> list[Operation]:
+        """Return an operation that knows no integers, with conversions on all sides."""
+        target = operation.output
         before: list[Operation] = []
         after: list[Operation] = []
-        if source in self._scales:
-            name, before = self._widened(operation.layer, source)
-            operation = replace(operation, inputs=(name,))
+        for source in dict.fromkeys(operation.inputs):
+            if source in self._scales:
+                wide, made = self._widened(operation.layer, source)
+                before += made
+                names = tuple(wide if name == source else name for name in operation.inputs)
+                operation = replace(operation, inputs=names)
         if target in self._scales:
             name = self._wide(target)
             operation = replace(operation, output=name)

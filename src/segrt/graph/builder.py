@@ -6,12 +6,17 @@ consumer will infer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx_ir as ir
+
+from segrt.errors import UsageError
+from segrt.graph import custom_nodes
+from segrt.graph.custom_ops import CustomOp
 
 OPSET = 18
 IR_VERSION = 10
@@ -73,7 +78,7 @@ class GraphBuilder:
 
     def op(
         self,
-        op_type: str,
+        op_type: str | CustomOp,
         inputs: Sequence[ir.Value | None],
         *,
         name: str,
@@ -82,7 +87,7 @@ class GraphBuilder:
         """Append a node with one output.
 
         Args:
-            op_type: ONNX operator of the default domain.
+            op_type: ONNX operator of the default domain, or a custom operation.
             inputs: Its inputs; None leaves an optional one out.
             name: Name of the node and of its output (made unique).
             attributes: ONNX attributes.
@@ -91,7 +96,7 @@ class GraphBuilder:
 
     def ops(
         self,
-        op_type: str,
+        op_type: str | CustomOp,
         inputs: Sequence[ir.Value | None],
         *,
         name: str,
@@ -99,10 +104,15 @@ class GraphBuilder:
         **attributes: AttributeValue,
     ) -> Sequence[ir.Value]:
         """Append a node with several outputs; see `op`."""
+        domain = ""
+        if isinstance(op_type, CustomOp):
+            attributes = {**op_type.bind(attributes)}
+            op_type, domain = op_type.name, custom_nodes.DOMAIN
+            self.graph.opset_imports.setdefault(domain, 1)
         unique = self.unique(name)
         names = [unique] + [self.unique(f"{name}#{index}") for index in range(1, outputs)]
         node = ir.Node(
-            "",
+            domain,
             op_type,
             inputs,
             [_attribute(key, value) for key, value in attributes.items()],
@@ -131,12 +141,29 @@ def _unique(name: str, taken: set[str | None]) -> str:
     return candidate
 
 
-def infer_node(node: ir.Node, *, opset: int = OPSET) -> None:
+def infer_node(
+    node: ir.Node,
+    *,
+    opset: int = OPSET,
+    known: Callable[[ir.Value], npt.NDArray[Any] | None] | None = None,
+) -> None:
     """Set the shapes and types of a node's outputs from its inputs.
+
+    Args:
+        node: Its inputs have types and shapes.
+        opset: Whose rules.
+        known: Tells what inputs hold that are no constants, where that is known.
 
     Raises:
         onnx.shape_inference.InferenceError: The inputs do not fit the operator.
+        UnsupportedLayerError: It is a custom operation that is not defined here.
     """
+    if custom_nodes.is_custom(node):
+        try:
+            custom_nodes.infer(node)
+        except UsageError as error:
+            raise onnx.shape_inference.InferenceError(str(error)) from error
+        return
     schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
     proto = onnx.NodeProto(op_type=node.op_type, domain=node.domain, name=node.name)
     types: dict[str, onnx.TypeProto] = {}
@@ -151,6 +178,10 @@ def infer_node(node: ir.Node, *, opset: int = OPSET) -> None:
         constant = value.const_value
         if constant is not None and constant.size <= SMALL:
             data[key] = ir.serde.serialize_tensor(constant)
+        elif known is not None and (array := known(value)) is not None and array.size <= SMALL:
+            data[key] = onnx.numpy_helper.from_array(
+                np.ascontiguousarray(array).reshape(array.shape)
+            )
     proto.output.extend(f"o{index}" for index in range(len(node.outputs)))
     proto.attribute.extend(
         ir.serde.serialize_attribute(attribute) for attribute in node.attributes.values()

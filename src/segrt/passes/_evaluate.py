@@ -15,6 +15,7 @@ import onnx
 import onnx_ir as ir
 
 from segrt.errors import PassError
+from segrt.graph import custom_nodes
 from segrt.graph.builder import OPSET
 from segrt.passes._operators import OPERATORS, Array
 
@@ -69,6 +70,8 @@ def run_node(node: ir.Node, inputs: list[Array | None], *, wide: bool) -> list[A
             return [result]
     if wide:
         inputs = [None if array is None else _widen(array) for array in inputs]
+    if custom_nodes.is_custom(node):
+        return [custom_nodes.run(node, inputs)]
     return _reference(node, inputs)
 
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import CheckerPass, RemoveUnusedNodesPass, ShapeInferencePass
 
 from segrt.errors import PassError, UsageError
-from segrt.graph import metadata
+from segrt.graph import custom_nodes, metadata
 from segrt.passes._base import REGISTRY, Pass, PassContext
 from segrt.passes.upsampling import _planner
 from segrt.passes.upsampling._base import SitePlan
@@ -20,20 +20,24 @@ from segrt.types import Verdict
 ORDER = (
     "fold_constants",
     "remove_noops",
+    # Upsampling that another exporter spelled otherwise, before its steps are moved about.
+    "restore_repeats",
+    "restore_ones",
     "cancel_transposes",
     "fold_padding",
     "fold_batch_norm",
     "upsampling",
     "hoist_activations",
-    # Trades that pay only in some engines; each runs where a target asks for it (``OPTIONAL``).
+    # What pays, or is needed, only in some engines; runs where a target asks for it (``OPTIONAL``).
     "winograd",
     "split_concat",
     "fold_pixels",
     "slice_pools",
+    "widen_sequences",
     # Neighbours that now work with channels last need no Transposes between them.
     "cancel_transposes",
 )
-OPTIONAL = ("winograd", "split_concat", "fold_pixels", "slice_pools")
+OPTIONAL = ("winograd", "split_concat", "fold_pixels", "slice_pools", "widen_sequences")
 
 
 def lower(model: ir.Model, context: PassContext) -> tuple[ir.Model, tuple[Verdict, ...]]:
@@ -117,8 +121,10 @@ def _drop_unused(model: ir.Model) -> None:
 
 def _infer_shapes(model: ir.Model) -> None:
     for node in model.graph:
-        for output in node.outputs:
-            output.shape = None if not output.is_graph_output() else output.shape
+        # What ONNX has no rule for keeps the shape that its own rule gave it.
+        if not custom_nodes.is_custom(node):
+            for output in node.outputs:
+                output.shape = None if not output.is_graph_output() else output.shape
     ShapeInferencePass(check_type=True, strict_mode=True, data_prop=True)(model)
     try:
         CheckerPass(full_check=True)(model)

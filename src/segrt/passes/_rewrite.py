@@ -13,6 +13,7 @@ import onnx_ir as ir
 from segrt.errors import PassError
 from segrt.graph import metadata
 from segrt.graph.builder import AttributeValue, GraphBuilder
+from segrt.graph.custom_ops import CustomOp
 
 
 class Rewriter(GraphBuilder):
@@ -43,7 +44,7 @@ class Rewriter(GraphBuilder):
 
     def ops(
         self,
-        op_type: str,
+        op_type: str | CustomOp,
         inputs: Sequence[ir.Value | None],
         *,
         name: str,

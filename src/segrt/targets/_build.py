@@ -13,8 +13,9 @@ import numpy as np
 import onnx_ir as ir
 
 from segrt.errors import EngineError, PackageError, UnavailableError, UsageError
-from segrt.graph import metadata
-from segrt.graph.fix_shapes import fix_batch_and_size
+from segrt.graph import custom_nodes, metadata
+from segrt.graph.deploy_ends import deploy_ends
+from segrt.graph.size_ranges import apply_sizes
 from segrt.graph.specs import input_specs, output_specs
 from segrt.targets._base import REGISTRY, Availability, Built, Lowering, Session, Target
 from segrt.targets._engine import save_model
@@ -35,6 +36,14 @@ _SELFTEST_BOUND = {
     Precision.FP16: 3e-2,
     Precision.BF16: 1e-1,
     Precision.INT8: 2e-1,
+}
+# The same for masks: the share of their pixels that may differ, as it does where a network that
+# was given noise is undecided.
+_SELFTEST_PIXELS = {
+    Precision.FP32: 1e-3,
+    Precision.TF32: 1e-2,
+    Precision.FP16: 3e-2,
+    Precision.BF16: 1e-1,
 }
 _SELFTEST_SIDE = 64
 
@@ -69,7 +78,7 @@ def build_package(
 
     Raises:
         UsageError: Unknown target, options that contradict it, an output not to be overwritten.
-        ShapeError: The network cannot take the fixed batch or size.
+        ShapeError: The network cannot take the batch or size, or a size of their ranges.
         UnavailableError: The target's library or instructions are missing here.
         EngineError: The library refuses the graph.
     """
@@ -77,7 +86,8 @@ def build_package(
     known = target.availability()
     _check_options(target, options, known, usable=known.can_build)
     options = target.resolve(imported, options)
-    model = fix_batch_and_size(imported, batch=options.batch, size=options.size)
+    model = apply_sizes(imported, batch=options.batch, size=options.size)
+    model = deploy_ends(model, options)
     lowered = [lower(model, lowering) for lowering in target.lowerings(model, options)]
 
     def fill(folder: Path) -> Callable[[dict[str, FileEntry]], Manifest]:
@@ -88,7 +98,9 @@ def build_package(
             layer_table(model, chosen, built.layers), encoding="utf-8"
         )
         _write_selftest(model, folder / "selftest.npz")
-        return lambda files: _manifest(model, target, options, built, verdicts, files)
+        custom = custom_nodes.hashes(model) | custom_nodes.hashes(chosen)
+        manifest = _manifest(model, target, options, built, verdicts)
+        return lambda files: replace(manifest, files=files, custom_ops=custom)
 
     if output is None:
         output = Path(tempfile.mkdtemp(prefix="segrt-")) / "model.segrt"
@@ -110,7 +122,8 @@ def open_package(
         selftest: Run the package's own input and compare with the recorded output.
 
     Raises:
-        PackageError: The package is damaged or was changed.
+        PackageError: The package is damaged or was changed, or needs a custom operation that is
+            not defined here.
         UnavailableError: The engine's library or instructions are missing here.
         EngineError: The engine fails, or the self-test does.
     """
@@ -123,6 +136,7 @@ def open_package(
             wanted=", ".join(REGISTRY.names()),
             hint="upgrade segrt",
         )
+    custom_nodes.check_defined(manifest.custom_ops)
     options = manifest.options
     if threads is not None:
         options = replace(options, threads=threads)
@@ -142,7 +156,7 @@ def run_selftest(package: Package, session: Session) -> float:
     """Compare a session with the outputs recorded at build.
 
     Returns:
-        The largest relative L2 difference of an output.
+        The largest relative L2 difference of an output; for masks, the share of differing pixels.
 
     Raises:
         EngineError: It is above what rounding explains.
@@ -156,17 +170,28 @@ def run_selftest(package: Package, session: Session) -> float:
     except (OSError, ValueError, KeyError) as error:
         raise PackageError("the package's self-test is damaged", found=str(error)) from error
     found = session.run(feeds)
-    worst = max(relative_l2(found[name], expected[name]) for name in expected)
-    bound = _SELFTEST_BOUND[package.manifest.options.precision]
-    # `not <=` instead of `>`: NaN must not pass.
-    if not worst <= bound:
-        raise EngineError(
-            "the engine does not reproduce the package's self-test",
-            found=f"relative L2 difference {worst:.3g}",
-            wanted=f"at most {bound:g}",
-            hint="reinstall the engine's library, or build the package again on this machine",
+    worst = 0.0
+    for name, wanted in expected.items():
+        masks = wanted.dtype == np.uint8
+        measure, bounds = (
+            (_differing, _SELFTEST_PIXELS) if masks else (relative_l2, _SELFTEST_BOUND)
         )
+        difference, bound = measure(found[name], wanted), bounds[package.manifest.options.precision]
+        # `not <=` instead of `>`: NaN must not pass.
+        if not difference <= bound:
+            what = "share of differing pixels" if masks else "relative L2 difference"
+            raise EngineError(
+                "the engine does not reproduce the package's self-test",
+                found=f"{what} {difference:.3g}",
+                wanted=f"at most {bound:g}",
+                hint="reinstall the engine's library, or build the package again on this machine",
+            )
+        worst = max(worst, difference)
     return worst
+
+
+def _differing(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.mean(found != expected)) if found.shape == expected.shape else 1.0
 
 
 def relative_l2(found: np.ndarray, expected: np.ndarray) -> float:
@@ -199,13 +224,12 @@ def _write_selftest(model: ir.Model, path: Path) -> None:
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
-def _manifest(  # noqa: PLR0917 - one value per field of the manifest
+def _manifest(
     model: ir.Model,
     target: Target,
     options: BuildOptions,
     built: Built,
     verdicts: tuple[Verdict, ...],
-    files: dict[str, FileEntry],
 ) -> Manifest:
     return Manifest(
         segrt_version=segrt_version(),
@@ -215,7 +239,7 @@ def _manifest(  # noqa: PLR0917 - one value per field of the manifest
         options=options,
         inputs=input_specs(model),
         outputs=output_specs(model),
-        files=files,
+        files={},
         verdicts=verdicts,
         remarks=tuple(metadata.remarks(model)),
     )

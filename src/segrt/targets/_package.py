@@ -14,6 +14,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from segrt.errors import PackageError, UsageError
+from segrt.graph import custom_nodes
 from segrt.targets._manifest import NAME, FileEntry, Manifest
 
 _LARGEST_MANIFEST = 32 * 2**20
@@ -34,11 +35,21 @@ class Package:
     manifest: Manifest
 
     def model(self) -> ir.Model:
-        """Read the lowered graph, the one the engine runs."""
+        """Read the lowered graph, the one the engine runs.
+
+        Raises:
+            PackageError: It is damaged, or needs a custom operation that is not defined here.
+        """
+        custom_nodes.check_defined(self.manifest.custom_ops)
         return _read_model(self.path / "model.onnx")
 
     def imported(self) -> ir.Model:
-        """Read the graph as it was before any pass."""
+        """Read the graph as it was before any pass.
+
+        Raises:
+            PackageError: See `model`.
+        """
+        custom_nodes.check_defined(self.manifest.custom_ops)
         return _read_model(self.path / "imported.onnx")
 
 

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from segrt._optional import require
 from segrt.errors import EngineError
 from segrt.targets._base import REGISTRY, Array, Availability, Built, Lowering, Session, Target
+from segrt.targets._custom import has_custom_ops, open_with_references
 from segrt.targets._engine import (
     library_availability,
     library_version,
@@ -92,12 +93,17 @@ class OnnxRuntime(Target):
         """Open a session on ``folder/model.onnx``."""
         self._check(options)
         path = folder / "model.onnx"
-        return OnnxRuntimeSession(ir.load(path), path, options.threads)
+        model = ir.load(path)
+        if has_custom_ops(model):
+            return self.open_model(model, options)
+        return OnnxRuntimeSession(model, path, options.threads)
 
     def open_model(self, model: ir.Model, options: BuildOptions) -> Session:
         """Open a session on a graph in memory."""
         self._check(options)
-        return OnnxRuntimeSession(model, serialize(model), options.threads)
+        return open_with_references(
+            model, lambda part: OnnxRuntimeSession(part, serialize(part), options.threads)
+        )
 
     def _check(self, options: BuildOptions) -> None:
         if options.precision is not Precision.FP32:

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from segrt._optional import require
 from segrt.errors import EngineError, UnavailableError
 from segrt.targets._base import REGISTRY, Array, Availability, Built, Lowering, Session, Target
+from segrt.targets._custom import has_custom_ops, open_with_references
 from segrt.targets._engine import (
     library_availability,
     library_version,
@@ -99,12 +100,17 @@ class OpenVino(Target):
         """Open a session on ``folder/model.onnx``."""
         self._check(options)
         path = folder / "model.onnx"
-        return OpenVinoSession(ir.load(path), path, options)
+        model = ir.load(path)
+        if has_custom_ops(model):
+            return self.open_model(model, options)
+        return OpenVinoSession(model, path, options)
 
     def open_model(self, model: ir.Model, options: BuildOptions) -> Session:
         """Open a session on a graph in memory."""
         self._check(options)
-        return OpenVinoSession(model, serialize(model), options)
+        return open_with_references(
+            model, lambda part: OpenVinoSession(part, serialize(part), options)
+        )
 
     def _check(self, options: BuildOptions) -> None:
         if options.precision not in _HINTS:

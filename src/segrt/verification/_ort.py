@@ -14,8 +14,19 @@ import onnx_ir as ir
 from segrt._optional import require
 from segrt.errors import EngineError
 from segrt.targets._base import Feeds
+from segrt.targets._custom import open_with_references
+from segrt.targets._pieces import Runner
 
 Array: TypeAlias = npt.NDArray[Any]
+
+
+def open_plain(model: ir.Model) -> Runner:
+    """Open a graph; custom operations run by their references.
+
+    Raises:
+        EngineError: ONNX Runtime refuses the graph.
+    """
+    return open_with_references(model, PlainRunner)
 
 
 class PlainRunner:

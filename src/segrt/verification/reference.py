@@ -14,8 +14,9 @@ import onnx_ir as ir
 from segrt._optional import is_installed
 from segrt.errors import ModelFileError, UnavailableError, UsageError
 from segrt.graph import metadata
+from segrt.graph.ends import read_ends
 from segrt.verification._inner import DEFAULT_BUDGET_BYTES, InnerValues, Opener, value_bytes
-from segrt.verification._ort import PlainRunner
+from segrt.verification._ort import open_plain
 from segrt.verification.candidate import Locations, locate, to_source
 from segrt.verification.recording import Recording, is_recording
 
@@ -81,7 +82,7 @@ class ImportedGraph:
         inputs: Mapping[str, Array],
         *,
         budget_bytes: int = DEFAULT_BUDGET_BYTES,
-        opener: Opener = PlainRunner,
+        opener: Opener = open_plain,
     ) -> None:
         self._inputs = dict(inputs)
         self._inner = InnerValues(model, opener, budget_bytes)
@@ -225,11 +226,12 @@ def choose_reference(
                 f"{against.name} brings its own inputs", hint="leave the other images out"
             )
         recording = Recording(against)
-        return recording, _source_remarks(recording.meta, graph.meta)
+        return recording, [*_source_remarks(recording.meta, graph.meta), *_left_out(recording)]
     if not (is_installed("keras") or is_installed("tensorflow")):
         return graph, [_stand_in(against, graph.meta, "Keras is not installed")]
     try:
-        return KerasModel(against, inputs, architecture=architecture), []
+        values = read_ends(imported).values(inputs)
+        return KerasModel(against, values, architecture=architecture), []
     except UnavailableError as error:
         return graph, [_stand_in(against, graph.meta, error.message)]
 
@@ -247,6 +249,13 @@ def _stand_in(path: Path, meta: Mapping[str, Any], why: str) -> str:
             hint="install Keras, or compare with a recording: segrt record MODEL -o ref.npz",
         )
     return f"{why}: the graph imported from {path.name} (same sha256) stands in for it"
+
+
+def _left_out(recording: Recording) -> list[str]:
+    if not recording.loose:
+        return []
+    names = ", ".join(recording.loose)
+    return [f"recorded values that are no batches of images are not compared: {names}"]
 
 
 def _source_remarks(recorded: Mapping[str, Any], built: Mapping[str, Any]) -> list[str]:

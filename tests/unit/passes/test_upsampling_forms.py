@@ -225,6 +225,7 @@ def test_plan_lists_every_form_and_changes_nothing():
         "resize",
         "deconvolution",
         "expand",
+        "plugin",
         "transposed",
     ]
     assert first.chosen == "subpixel"

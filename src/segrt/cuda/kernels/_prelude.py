@@ -10,7 +10,8 @@ import numpy as np
 
 from segrt.cuda.views import View
 
-_TYPES = {"fp32": "F32", "fp16": "F16", "bf16": "BF16", "uint8": "U8"}
+# Names of element types -> their C++ types below.
+ELEMENTS = {"fp32": "F32", "fp16": "F16", "bf16": "BF16", "uint8": "U8"}
 
 PRELUDE = r"""
 typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32;
@@ -67,7 +68,7 @@ def constants(prefix: str, view: View) -> str:
             ("PITCH", view.pitch),
         )
     ]
-    kind = _TYPES.get(view.dtype, f"{prefix}_I8")
+    kind = ELEMENTS.get(view.dtype, f"{prefix}_I8")
     if view.dtype == "int8":
         lines.append(_int8(kind, view.scale))
     return "\n".join([*lines, f"typedef {kind} {prefix}_T; typedef {kind}::S {prefix}_S;", ""])

@@ -12,15 +12,11 @@ import numpy.typing as npt
 from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch, blocks_for
 from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
 from segrt.cuda.views import View, vector_width
+from segrt.graph.custom._places import BILINEAR
 
-_SOURCE = r"""
-__device__ __forceinline__ float place(int at, int factor, int size, int& low, int& high) {
-    // Centres: source = (target + 1/2) / factor - 1/2, clamped to the image.
-    float s = fmaxf((at + 0.5f) / factor - 0.5f, 0.0f);
-    low = min((int)s, size - 1);
-    high = min(low + 1, size - 1);
-    return s - low;
-}
+_SOURCE = (
+    BILINEAR
+    + r"""
 extern "C" __global__ void bilinear(const SRC_S* __restrict__ x, DST_S* __restrict__ y) {
     u32 id = blockIdx.x * blockDim.x + threadIdx.x;
     if (id >= TOTAL) return;
@@ -45,6 +41,7 @@ extern "C" __global__ void bilinear(const SRC_S* __restrict__ x, DST_S* __restri
     out.write(y + (u64)pixel * DST_PITCH + group * V);
 }
 """
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,11 @@ import numpy.typing as npt
 from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch, blocks_for
 from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
 from segrt.cuda.views import View, vector_width
+from segrt.graph.custom._places import NEAREST
 
-_SOURCE = r"""
+_SOURCE = (
+    NEAREST
+    + r"""
 extern "C" __global__ void nearest(const SRC_S* __restrict__ x, DST_S* __restrict__ y) {
     u32 id = blockIdx.x * blockDim.x + threadIdx.x;
     if (id >= TOTAL) return;
@@ -29,11 +32,13 @@ extern "C" __global__ void nearest(const SRC_S* __restrict__ x, DST_S* __restric
     for (int fy = 0; fy < FY; ++fy)
 #pragma unroll
         for (int fx = 0; fx < FX; ++fx) {
-            u64 target = ((u64)n * DST_H + sy * FY + fy) * DST_W + sx * FX + fx;
+            u64 row_of_target = (u64)n * DST_H + block_of(sy, FY) + fy;
+            u64 target = row_of_target * DST_W + block_of(sx, FX) + fx;
             out.write(y + target * DST_PITCH + group * V);
         }
 }
 """
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class Flavour:
         magic: First four bytes of its plans.
         bf16_deconvolution: Whether a bf16 transposed convolution can be compiled.
         builds_without_gpu: Whether an engine can be built on a machine without a GPU.
+        plugins: Whether there are any; custom operations become plugins.
         runtime_config: Whether its runtime captures CUDA graphs and keeps compiled kernels itself,
             as a runtime configuration tells it to.
         capabilities: Compute capabilities of the GPUs it runs on; empty where the installed
@@ -52,6 +53,7 @@ class Flavour:
     magic: bytes
     bf16_deconvolution: bool
     builds_without_gpu: bool
+    plugins: bool
     runtime_config: bool
     capabilities: tuple[tuple[int, int], ...] = ()
     portable: bool = False
@@ -140,6 +142,7 @@ RTX = Flavour(
     magic=b"vtrt",
     bf16_deconvolution=False,
     builds_without_gpu=True,
+    plugins=False,
     runtime_config=True,
     # Those of the library's `ComputeCapability`; 9.0 (H100) is refused.
     capabilities=((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1)),
@@ -156,5 +159,6 @@ FULL = Flavour(
     magic=b"ftrt",
     bf16_deconvolution=True,
     builds_without_gpu=False,
+    plugins=True,
     runtime_config=False,
 )

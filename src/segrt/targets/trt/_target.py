@@ -21,6 +21,7 @@ from segrt.targets.trt.engine import Engine, build_engine, check_sizes
 from segrt.targets.trt.network import Network, write_network
 from segrt.targets.trt.parser import parse_network
 from segrt.targets.trt.plan_header import check_plan
+from segrt.targets.trt.plugin import check_plugins
 from segrt.types import BuildOptions
 
 NETWORK, ONNX_PARSER = "network", "onnx-parser"
@@ -28,8 +29,16 @@ _ONE_AT_A_TIME = threading.Lock()
 _PLAN = "engines/model.plan"
 _LAYERS = "engines/model.layers.json"
 
-# Native layers first; a deconvolution or a pixel shuffle only where it is asked for.
-LOWERING = Lowering(upsampling_forms=("resize", "deconvolution", "expand"))
+# Native layers first; a deconvolution or a pixel shuffle only where it is asked for. TensorRT
+# slides over images and volumes only.
+LOWERING = Lowering(
+    upsampling_forms=("resize", "deconvolution", "expand"), extra_passes=("widen_sequences",)
+)
+
+
+def extra_passes(flavour: Flavour) -> tuple[str, ...]:
+    """Return the optional passes of every TensorRT, and those that one flavour is better for."""
+    return (*LOWERING.extra_passes, *flavour.extra_passes)
 
 
 class TensorRtTarget(Target):
@@ -57,7 +66,7 @@ class TensorRtTarget(Target):
 
     def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
         """Return the one lowering, with the passes that this library is better for."""
-        return (replace(LOWERING, extra_passes=self.flavour.extra_passes),)
+        return (replace(LOWERING, extra_passes=extra_passes(self.flavour)),)
 
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
         """Write the graph, the plan and the table of its layers."""
@@ -204,6 +213,7 @@ def make_network(flavour: Flavour, model: ir.Model, options: BuildOptions) -> Ne
     via = options.via or NETWORK
     if via not in routes:
         raise UsageError(f"unknown route {via!r}", found=via, wanted=", ".join(routes))
+    check_plugins(flavour, model, by_parser=via == ONNX_PARSER)
     return routes[via](flavour, model, options.precision)
 
 

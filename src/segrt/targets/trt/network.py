@@ -7,7 +7,6 @@ the network computes in half precision, casts stand at the edges.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +14,12 @@ import onnx_ir as ir
 
 from segrt.errors import EngineError, UnsupportedLayerError, UsageError
 from segrt.graph import metadata
+from segrt.graph.specs import input_specs
 from segrt.targets.trt._flavour import Flavour
 from segrt.targets.trt._writer import Writer
-from segrt.targets.trt.layers._base import REGISTRY
+from segrt.targets.trt.layers._base import REGISTRY, kind_of
 from segrt.targets.trt.logger import Log
-from segrt.types import Precision
+from segrt.types import Precision, TensorSpec
 
 PRECISIONS = (Precision.FP32, Precision.TF32, Precision.FP16, Precision.BF16)
 _FREE = -1
@@ -36,6 +36,7 @@ class Network:
         builder: What made it, and what will build it.
         log: Gets all messages of both.
         keep: Weights that the definition points to, or a parser that owns them.
+        inputs: What it takes; their ranges are those of its free sizes.
     """
 
     library: Any
@@ -44,14 +45,16 @@ class Network:
     builder: Any
     log: Log
     keep: list[Any]
+    inputs: tuple[TensorSpec, ...]
 
 
-def empty_network(flavour: Flavour, name: str) -> Network:
+def empty_network(flavour: Flavour, model: ir.Model) -> Network:
     """Return a network without layers.
 
     Args:
         flavour: TensorRT or TensorRT for RTX.
-        name: Of the network; part of the plan, so it must not change from build to build.
+        model: What will be written: its name is part of the plan, so it must not change from
+            build to build, and its inputs say what free sizes are limited to.
 
     Raises:
         UnavailableError: The library is missing.
@@ -65,8 +68,8 @@ def empty_network(flavour: Flavour, name: str) -> Network:
     if definition is None:
         raise EngineError(f"{flavour.title} made no network")
     # Without a name, a counter of the process gets into the plan.
-    definition.name = name
-    return Network(library, flavour, definition, builder, log, [])
+    definition.name = str(model.graph.name or "segrt")
+    return Network(library, flavour, definition, builder, log, [], input_specs(model))
 
 
 def write_network(flavour: Flavour, model: ir.Model, precision: Precision) -> Network:
@@ -90,7 +93,7 @@ def write_network(flavour: Flavour, model: ir.Model, precision: Precision) -> Ne
             wanted=", ".join(PRECISIONS),
         )
     check_operators(model)
-    network = empty_network(flavour, str(model.graph.name or "segrt"))
+    network = empty_network(flavour, model)
     writer = Writer(
         network.library, flavour, network.definition, network.log, precision, keep=network.keep
     )
@@ -98,12 +101,15 @@ def write_network(flavour: Flavour, model: ir.Model, precision: Precision) -> Ne
     for value in model.graph.inputs:
         _write_input(writer, value)
     for node in model.graph:
-        converter = REGISTRY.find(node.op_type)
+        converter = REGISTRY.find(kind_of(node))
         assert converter is not None
         writer.node = node
-        tensor = converter(writer, node)
-        tensor.name = node.outputs[0].name
-        writer.tensors[node.outputs[0]] = tensor
+        written = converter(writer, node)
+        tensors = written if isinstance(written, tuple) else (written,)
+        # Statistics and masks of training are outputs that nobody reads.
+        for output, tensor in zip(node.outputs, tensors, strict=False):
+            tensor.name = output.name
+            writer.tensors[output] = tensor
     for value in model.graph.outputs:
         _write_output(writer, value)
     network.log.check("the network")
@@ -119,7 +125,7 @@ def check_operators(model: ir.Model) -> None:
     unknown = [
         (metadata.layer_of(node) or str(node.name), f"{node.domain}::{node.op_type}".strip(":"))
         for node in model.graph
-        if node.domain not in ("", "ai.onnx") or REGISTRY.find(node.op_type) is None
+        if REGISTRY.find(kind_of(node)) is None
     ]
     if unknown:
         rows = "".join(f"\n  {layer}: {kind}" for layer, kind in unknown)
@@ -128,14 +134,6 @@ def check_operators(model: ir.Model) -> None:
             unknown,
             hint="use --via onnx-parser, or write a converter: one file in targets/trt/layers",
         )
-
-
-def shapes(values: Iterable[ir.Value]) -> dict[str, list[int]]:
-    """Return value name -> sizes, -1 where one is free."""
-    return {
-        str(value.name): [size if isinstance(size, int) else _FREE for size in value.shape or ()]
-        for value in values
-    }
 
 
 def _taken_names(graph: ir.Graph) -> set[str]:
@@ -150,7 +148,8 @@ def _write_input(writer: Writer, value: ir.Value) -> None:
     if value.dtype is None or value.shape is None:
         raise EngineError(f"input {name!r} has no known type or rank")
     dtype = writer.dtype(value.dtype.numpy())
-    tensor = writer.network.add_input(name, dtype, shapes([value])[name])
+    sizes = [size if isinstance(size, int) else _FREE for size in value.shape]
+    tensor = writer.network.add_input(name, dtype, sizes)
     writer.log.check(f"input {name!r}")
     if tensor is None:
         raise EngineError(f"TensorRT refuses input {name!r}", found=str(value))
@@ -178,7 +177,4 @@ def _write_output(writer: Writer, value: ir.Value) -> None:
     writer.network.mark_output(tensor)
 
 
-__all__ = [
-    "PRECISIONS", "Network", "check_operators", "empty_network", "shapes",
-    "write_network",
-]  # fmt: skip
+__all__ = ["PRECISIONS", "Network", "check_operators", "empty_network", "write_network"]

@@ -62,7 +62,7 @@ def parse_network(flavour: Flavour, model: ir.Model, precision: Precision) -> Ne
     _check_domains(model)
     given = _with_defaults(model)
     data = serialize(to_half(given) if precision is Precision.FP16 else given)
-    network = empty_network(flavour, str(model.graph.name or "segrt"))
+    network = empty_network(flavour, model)
     crash = _trial(flavour, data)
     if crash is not None:
         raise EngineError("TensorRT's ONNX parser ends its process on this graph", found=crash)
