@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 # Models that also hold layers the engine has nothing for yet: dense and global ones, a softmax
-# anywhere but at the end, explicit padding, normalizations by a sample's own statistics, products.
+# anywhere but at the end, explicit padding, normalizations by a sample's own statistics, products,
+# volumes.
 REFUSED = {
     "activation_layers",
     "activation_names",
@@ -22,6 +23,9 @@ REFUSED = {
     "many_inputs_outputs",
     "merging",
     "multi_head_attention",
+    "ops_arithmetic",
+    "ops_attention",
+    "ops_moving",
     "pooling",
     "products",
     "resizing",
@@ -30,4 +34,6 @@ REFUSED = {
     "time_distributed",
     "transposed_convolutions",
     "transunet",
+    "unit_norms",
+    "volume_unet",
 }

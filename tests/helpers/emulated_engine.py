@@ -38,12 +38,13 @@ def run(
     *,
     costs: dict[str, float] | None = None,
     capability: tuple[int, int] = (9, 0),
+    memory: int = 1 << 28,
 ) -> Ran:
     """Plan a lowered graph for these feeds and run it twice; both must say the same."""
     # Nothing is remembered from one run to the next.
     monkeypatch.setenv("SEGRT_CACHE", f"{os.devnull}/none")
     fixed = fix_shapes(model, {name: array.shape for name, array in feeds.items()})
-    gpu = EmulatedGpu(monkeypatch, costs, capability)
+    gpu = EmulatedGpu(monkeypatch, costs, capability, memory)
     engine = Engine(fixed, Precision(precision), gpu, EmulatedLibrary(gpu))  # type: ignore[arg-type]
     gpu.tuning = False
     arrays = [feeds[value.name or ""] for value in fixed.graph.inputs]
