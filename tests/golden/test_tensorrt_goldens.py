@@ -19,7 +19,7 @@ pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed: p
 
 # The newest Keras' models go by the parser too; the graphs of the older ones are the same.
 PARSED = [golden for golden in GOLDENS if golden.folder.name == "keras-3.15"]
-CONTEXT = PassContext(LOWERING.upsampling_forms)
+CONTEXT = PassContext(LOWERING.upsampling_forms, extra_passes=RTX.extra_passes)
 
 
 def check_layers(golden: Golden, route, disagreement) -> None:

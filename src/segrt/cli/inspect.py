@@ -27,6 +27,7 @@ Examples:
   segrt inspect unet.h5 --upsampling
   segrt inspect unet.h5 --upsampling --target openvino
   segrt inspect unet.weights.h5 --weights         what lies in the file, whatever the layers
+  segrt inspect unet.segrt --engine               what each layer became in a built engine
   segrt inspect unet.h5 --json > unet.json
 """,
 )
@@ -45,6 +46,11 @@ Examples:
     is_flag=True,
     help="List groups, arrays, shapes and axes as they lie in the file; no layer need be known.",
 )
+@click.option(
+    "--engine",
+    is_flag=True,
+    help="MODEL is a package: show the kernels of each layer, their types, and needless copies.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_ops.ops
 def command(
@@ -54,13 +60,17 @@ def command(
     upsampling: bool,
     target: str,
     weights: bool,
+    engine: bool,
     as_json: bool,
 ) -> None:
     """Show the layers, shapes and weights of a trained model file, without Keras."""
     from segrt import api
-    from segrt.cli import _console
+    from segrt.cli import _console, _engine_view
     from segrt.graph.summary import summarise
 
+    if engine:
+        _engine_view.show(model, as_json=as_json)
+        return
     if weights:
         show_weights(api.list_weights(model), as_json=as_json)
         return

@@ -159,6 +159,10 @@ class Gpu:
         target = self._core.Buffer.from_handle(address, source.size)
         target.copy_from(source, stream=self.stream)
 
+    def copy_bytes(self, target: int, source: int, size: int) -> None:
+        """Copy between two addresses, device memory or pinned, on the stream."""
+        self.copy(target, self._core.Buffer.from_handle(source, size))
+
     def kernel(self, launch: Launch) -> Any:
         """Return the compiled kernel of ``launch``; compiled once."""
         key = (launch.source, launch.entry)

@@ -29,10 +29,11 @@ ORDER = (
     "winograd",
     "split_concat",
     "fold_pixels",
+    "slice_pools",
     # Neighbours that now work with channels last need no Transposes between them.
     "cancel_transposes",
 )
-OPTIONAL = ("winograd", "split_concat", "fold_pixels")
+OPTIONAL = ("winograd", "split_concat", "fold_pixels", "slice_pools")
 
 
 def lower(model: ir.Model, context: PassContext) -> tuple[ir.Model, tuple[Verdict, ...]]:

@@ -7,7 +7,6 @@ flags are looked up by name and left out where they do not exist.
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
 from importlib import metadata as distributions
 from typing import Any
@@ -15,10 +14,12 @@ from typing import Any
 from segrt._optional import is_installed, require
 from segrt.errors import UnavailableError
 from segrt.targets._base import Availability
+from segrt.targets.trt import device
 
 # The first version whose API is all there: explicit types (10.0) and add_normalization_v2.
 _OLDEST = (10, 0)
-_NVIDIA_DRIVERS = ("libcuda.so.1", "nvcuda.dll")
+# Engines for RTX are compiled for these unless Turing is asked for by name.
+_AMPERE = (8, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,13 @@ class Flavour:
         bf16_deconvolution: Whether a bf16 transposed convolution can be compiled.
         builds_without_gpu: Whether an engine can be built on a machine without a GPU.
         plugins: Whether there are any; custom operations become plugins.
+        runtime_config: Whether its runtime captures CUDA graphs and keeps compiled kernels itself,
+            as a runtime configuration tells it to.
+        capabilities: Compute capabilities of the GPUs it runs on; empty where the installed
+            version alone knows.
+        portable: Whether an engine runs on all of those that are Ampere or newer, not only on
+            the kind of GPU it was built on.
+        extra_passes: Optional passes that its engines are better for.
     """
 
     name: str
@@ -46,6 +54,10 @@ class Flavour:
     bf16_deconvolution: bool
     builds_without_gpu: bool
     plugins: bool
+    runtime_config: bool
+    capabilities: tuple[tuple[int, int], ...] = ()
+    portable: bool = False
+    extra_passes: tuple[str, ...] = ()
 
     def load(self) -> Any:
         """Import the library.
@@ -78,7 +90,8 @@ class Flavour:
         if not is_installed(self.module):
             return Availability(False, False, f"{self.module} is not installed", self.install)
         detail = f"{self.title} {self.version()}"
-        if not has_driver():
+        here = device.compute_capability()
+        if here is None:
             builds = "builds engines" if self.builds_without_gpu else "cannot build engines"
             return Availability(
                 self.builds_without_gpu,
@@ -86,9 +99,25 @@ class Flavour:
                 f"{detail}: {builds} here, but cannot run them: no NVIDIA driver with a GPU",
                 "run engines on a machine with an NVIDIA GPU and its driver",
             )
-        return Availability(
-            True, False, f"{detail}: builds engines; this SegRT has no session to run them yet"
-        )
+        if self.capabilities and here not in self.capabilities:
+            return Availability(
+                True,
+                False,
+                f"{detail}: builds engines here, but does not run on GPUs of compute capability "
+                f"{dotted(here)}",
+                f"run engines on one of {', '.join(map(dotted, self.capabilities))}",
+            )
+        if not (is_installed("cuda") and is_installed("cuda.core")):
+            detail += ": builds engines here, but cannot run them: cuda-core is not installed"
+            return Availability(True, False, detail, f"run: {self.install}")
+        return Availability(True, True, f"{detail}, GPU of compute capability {dotted(here)}")
+
+    def engine_capabilities(self) -> list[str]:
+        """Return the compute capabilities on which an engine that is built now will run."""
+        if self.portable:
+            return [dotted(one) for one in self.capabilities if one >= _AMPERE]
+        here = device.compute_capability()
+        return [] if here is None else [dotted(here)]
 
     def create_network(self, library: Any, builder: Any) -> Any:
         """Return an empty, strongly typed network."""
@@ -97,6 +126,11 @@ class Flavour:
         if strong is not None:
             flags |= 1 << int(strong)
         return builder.create_network(flags)
+
+
+def dotted(capability: tuple[int, int]) -> str:
+    """Write a compute capability: ``8.9``."""
+    return f"{capability[0]}.{capability[1]}"
 
 
 RTX = Flavour(
@@ -109,32 +143,22 @@ RTX = Flavour(
     bf16_deconvolution=False,
     builds_without_gpu=True,
     plugins=False,
+    runtime_config=True,
+    # Those of the library's `ComputeCapability`; 9.0 (H100) is refused.
+    capabilities=((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1)),
+    portable=True,
+    extra_passes=("slice_pools",),
 )
 
 FULL = Flavour(
     name="tensorrt",
     module="tensorrt",
     title="TensorRT",
-    install="pip install tensorrt",
+    install="pip install tensorrt cuda-core cuda-bindings",
     distributions=("tensorrt", "tensorrt_cu13", "tensorrt_cu12"),
     magic=b"ftrt",
     bf16_deconvolution=True,
     builds_without_gpu=False,
     plugins=True,
+    runtime_config=False,
 )
-
-
-def has_driver() -> bool:
-    """Say whether an NVIDIA driver is installed and finds a device.
-
-    Asked of the driver itself, because TensorRT's runtime crashes where there is none.
-    """
-    for name in _NVIDIA_DRIVERS:
-        try:
-            driver = ctypes.CDLL(name)
-        except OSError:
-            continue
-        count = ctypes.c_int(0)
-        if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
-            return count.value > 0
-    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Mapping
@@ -14,7 +15,8 @@ import onnx_ir as ir
 from segrt.errors import PackageError, UnavailableError, UsageError
 from segrt.targets._base import Availability, Built, Lowering, Session, Target
 from segrt.targets._engine import save_model
-from segrt.targets.trt._flavour import Flavour
+from segrt.targets.trt import device
+from segrt.targets.trt._flavour import Flavour, dotted
 from segrt.targets.trt.engine import Engine, build_engine, check_sizes
 from segrt.targets.trt.network import Network, write_network
 from segrt.targets.trt.parser import parse_network
@@ -55,8 +57,8 @@ class TensorRtTarget(Target):
         return replace(options, batch=1) if free and options.batch is None else options
 
     def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
-        """Return the one lowering."""
-        return (LOWERING,)
+        """Return the one lowering, with the passes that this library is better for."""
+        return (replace(LOWERING, extra_passes=self.flavour.extra_passes),)
 
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
         """Write the graph, the plan and the table of its layers."""
@@ -72,13 +74,15 @@ class TensorRtTarget(Target):
         (folder / _LAYERS).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
         save_model(model, folder / "model.onnx")
         library_version = str(network.library.__version__)
-        check_plan(folder / _PLAN, magic=self.flavour.magic, version=library_version)
+        self._check_plan(engine.plan, library_version)
         return Built(
             {
                 "library": self.name,
                 "version": library_version,
                 "via": options.via or NETWORK,
                 "plan": _PLAN,
+                "plan_sha256": hashlib.sha256(engine.plan).hexdigest(),
+                "compute_capabilities": self.flavour.engine_capabilities(),
                 "layers": _LAYERS,
                 "kernels": len(engine.layers),
             },
@@ -86,26 +90,50 @@ class TensorRtTarget(Target):
         )
 
     def open(self, folder: Path, engine: Mapping[str, Any], options: BuildOptions) -> Session:
-        """Check the plan, then say that it cannot be run.
+        """Check the plan, then open a session on it.
 
         Raises:
             PackageError: The plan is damaged or foreign.
-            UnavailableError: Always, otherwise.
+            UnavailableError: It cannot be run here.
+            EngineError: TensorRT refuses it.
         """
-        plan = engine.get("plan")
-        if plan != _PLAN:
-            raise PackageError("the package names no engine", found=repr(plan), wanted=_PLAN)
-        library = self.flavour.load()
-        check_plan(folder / _PLAN, magic=self.flavour.magic, version=str(library.__version__))
-        raise self._unavailable()
+        version = str(self.flavour.load().__version__)
+        path = engine.get("plan")
+        if path != _PLAN:
+            raise PackageError("the package names no engine", found=repr(path), wanted=_PLAN)
+        # Read once: what is checked is what is loaded, whatever happens to the file meanwhile.
+        plan = (folder / _PLAN).read_bytes()
+        check_origin(plan, engine, library=self.name, version=version)
+        self._check_plan(plan, version)
+        self._check_runs_here()
+        check_gpu(engine)
+        return self._session(ir.load(folder / "model.onnx"), plan)
 
     def open_model(self, model: ir.Model, options: BuildOptions) -> Session:
-        """Say that a graph cannot be run.
+        """Build an engine in memory and open a session on it.
 
         Raises:
-            UnavailableError: Always.
+            UnavailableError: It cannot be run here.
+            EngineError: TensorRT refuses the graph.
         """
-        raise self._unavailable()
+        self._check_runs_here()
+        check_sizes(model)
+        with _ONE_AT_A_TIME:
+            engine = build_engine(make_network(self.flavour, model, options), options.precision)
+        return self._session(model, engine.plan)
+
+    def _session(self, model: ir.Model, plan: bytes) -> Session:
+        # Here, so that building needs nothing of what running does.
+        from segrt.targets.trt.session import TensorRtSession
+
+        return TensorRtSession(model, plan, self.flavour)
+
+    def _check_plan(self, plan: bytes, version: str) -> None:
+        check_plan(plan, name=_PLAN, magic=self.flavour.magic, version=version)
+
+    def _check_runs_here(self) -> None:
+        if not self.availability().can_run:
+            raise self._unavailable()
 
     def _unavailable(self) -> UnavailableError:
         state = self.availability()
@@ -113,6 +141,55 @@ class TensorRtTarget(Target):
             f"engines of target {self.name!r} cannot be run here",
             found=state.detail,
             hint=state.hint or None,
+        )
+
+
+def check_origin(plan: bytes, engine: Mapping[str, Any], *, library: str, version: str) -> None:
+    """Refuse a plan that is not the one whose building the manifest describes.
+
+    Args:
+        plan: Its bytes.
+        engine: The manifest's notes about it.
+        library: Name of the target that is to load it.
+        version: Of the installed library, in full: the plan's own header cuts it short.
+
+    Raises:
+        PackageError: Another plan, another library or another version.
+    """
+    noted = (engine.get("library"), engine.get("version"))
+    if noted != (library, version):
+        raise PackageError(
+            "the engine was built with another library",
+            found=" ".join(map(str, noted)),
+            wanted=f"{library} {version}",
+            hint="build the package again with the installed version",
+        )
+    found = hashlib.sha256(plan).hexdigest()
+    if found != engine.get("plan_sha256"):
+        raise PackageError(
+            f"{_PLAN} is not the engine that was built for the package",
+            found=f"sha256 {found}",
+            wanted=str(engine.get("plan_sha256")),
+            hint="build the package again",
+        )
+
+
+def check_gpu(engine: Mapping[str, Any]) -> None:
+    """Refuse a plan that was built for other GPUs than the one here.
+
+    Raises:
+        PackageError: Names both.
+    """
+    capability = device.compute_capability()
+    here = "unknown" if capability is None else dotted(capability)
+    noted = engine.get("compute_capabilities")
+    built_for = noted if isinstance(noted, list) else []
+    if here not in built_for:
+        raise PackageError(
+            "the engine was built for other GPUs",
+            found=f"compute capability {here}",
+            wanted=", ".join(map(str, built_for)) or None,
+            hint="build the package again on this machine",
         )
 
 

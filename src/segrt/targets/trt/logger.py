@@ -4,12 +4,14 @@ Most misuse of the API raises nothing: a setter logs an error and keeps the old 
 and ``build_serialized_network`` return None. So every error that is logged counts.
 
 TensorRT has one logger in a process, whatever is given to a second builder. So there is one here
-too, and it hands each message to the log that is active: the one of the network being worked on.
+too, and it hands each message to the log that is active in the thread it comes from: the one of
+the network or session being worked on. TensorRT's own threads report to whoever activated last.
 """
 
 from __future__ import annotations
 
 import functools
+import threading
 from typing import Any
 
 from segrt.errors import EngineError
@@ -35,7 +37,12 @@ class Log:
 
     def activate(self) -> None:
         """Get the messages from now on; to be called before each piece of work."""
-        self.sink.active = self
+        self.sink.hand_to(self)
+
+    def forget(self) -> None:
+        """Drop the messages so far: a session that runs for days must not collect them."""
+        self.messages.clear()
+        self._checked = 0
 
     def errors(self) -> list[str]:
         """Return the errors so far, without noise."""
@@ -91,11 +98,16 @@ def _sink(library: Any) -> Any:
 
         def __init__(self) -> None:
             library.ILogger.__init__(self)  # pybind11 wants the base called by its own name
-            self.active: Log | None = None
+            self._last: Log | None = None
+            self._mine = threading.local()
+
+        def hand_to(self, log: Log) -> None:
+            self._last = self._mine.log = log
 
         def log(self, severity: Any, message: str) -> None:
-            if self.active is not None:
-                self.active.messages.append((letters.get(severity, "E"), message))
+            log: Log | None = getattr(self._mine, "log", self._last)
+            if log is not None:
+                log.messages.append((letters.get(severity, "E"), message))
 
     return Sink()
 

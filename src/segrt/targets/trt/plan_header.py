@@ -7,9 +7,9 @@ refused here. What the header means: tag and version are documented for TensorRT
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 
 from segrt.errors import PackageError
 
@@ -19,6 +19,9 @@ _RTX = b"vtrt"
 _FLAVOURS = {_RTX: "TensorRT for RTX", b"ftrt": "TensorRT"}
 # A third section holds a plugin library, whose code would run on loading.
 _RTX_SECTIONS = 2
+# ELF's tag, class, byte order and version: what a loader insists on. The tag alone is four bytes,
+# which a hundred megabytes of weights hold by chance.
+_LIBRARY = re.compile(rb"\x7fELF[\x01\x02][\x01\x02]\x01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,43 +57,56 @@ def read_plan_header(data: bytes) -> PlanHeader:
     return PlanHeader(magic, sections, size, (version[0], version[1], version[2], version[3]))
 
 
-def check_plan(path: Path, *, magic: bytes, version: str) -> PlanHeader:
+def check_plan(plan: bytes, *, name: str, magic: bytes, version: str) -> PlanHeader:
     """Refuse a plan that the library must not be given.
 
     Args:
-        path: The plan.
+        plan: All of it: what is checked here is what is loaded, not a file that may change.
+        name: Of its file, for messages.
         magic: The flavour's tag.
         version: Of the installed library.
 
     Raises:
         PackageError: Cut off, of another flavour or version, or with a library inside.
     """
-    with path.open("rb") as stream:
-        header = read_plan_header(stream.read(_HEADER.size))
-    actual = path.stat().st_size
+    header = read_plan_header(plan[: _HEADER.size])
     if header.magic != magic:
         raise PackageError(
-            f"{path.name} is an engine of the other TensorRT",
+            f"{name} is an engine of the other TensorRT",
             found=_FLAVOURS[header.magic],
             wanted=_FLAVOURS[magic],
             hint="build the package again for this target",
         )
-    if header.size != actual:
+    if header.size != len(plan):
         raise PackageError(
-            f"{path.name} is cut off or has grown", found=f"{actual} bytes", wanted=str(header.size)
+            f"{name} is cut off or has grown", found=f"{len(plan)} bytes", wanted=str(header.size)
         )
     wanted = tuple(int(part) & 0xFF for part in version.split("."))
     if header.version[: len(wanted)] != wanted:
         raise PackageError(
-            f"{path.name} was built by another version of {_FLAVOURS[magic]}",
+            f"{name} was built by another version of {_FLAVOURS[magic]}",
             found=".".join(map(str, header.version)),
             wanted=f"{version} (build number modulo 256)",
             hint="build the package again with the installed version",
         )
-    if magic == _RTX and header.sections != _RTX_SECTIONS:
-        raise PackageError(
-            f"{path.name} carries more than a network",
-            found=f"{header.sections} sections",
-            wanted=f"{_RTX_SECTIONS}: a third one holds a library that runs when it is loaded",
-        )
+    if magic == _RTX:
+        _check_no_library(plan, header, name)
     return header
+
+
+def _check_no_library(plan: bytes, header: PlanHeader, name: str) -> None:
+    """Refuse an RTX plan that is more than a network; full TensorRT's hold kernels as ELF."""
+    wanted = f"{_RTX_SECTIONS}: a third one holds a library that runs when it is loaded"
+    if header.sections != _RTX_SECTIONS:
+        raise PackageError(
+            f"{name} carries more than a network",
+            found=f"{header.sections} sections",
+            wanted=wanted,
+        )
+    library = _LIBRARY.search(plan)
+    if library is not None:
+        raise PackageError(
+            f"{name} carries a shared library",
+            found=f"an ELF header at byte {library.start()}",
+            wanted="a network alone",
+        )
