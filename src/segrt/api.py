@@ -185,6 +185,7 @@ def build(
     upsampling: str | None = None,
     via: str | None = None,
     preprocess: Preprocess | None = None,
+    fallback: str | None = None,
 ) -> Package:
     """Build a deployable package.
 
@@ -201,9 +202,11 @@ def build(
         via: How TensorRT gets the graph: ``network`` (layer by layer, None) or ``onnx-parser``.
         preprocess: How pixels become network input; None: divide by 255, or leave them as they
             are where the network itself rescales.
+        fallback: The target that runs what ``target`` refuses; None: nothing may be refused.
 
     Raises:
         UsageError: Options that are unknown, contradict each other or do not fit the network.
+        UnsupportedLayerError: Layers that neither the target nor the fallback takes.
         ShapeError: The network cannot take the fixed batch or size.
         UnavailableError: The target's library or instructions are missing here.
         EngineError: The engine refuses the graph.
@@ -229,6 +232,7 @@ def build(
         upsampling=upsampling,
         via=via,
         preprocess=preprocess,
+        fallback=fallback,
     )
 
     def lower_for(each: ir.Model, wanted: Lowering) -> tuple[ir.Model, tuple[Verdict, ...]]:

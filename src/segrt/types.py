@@ -137,6 +137,7 @@ class BuildOptions:
         upsampling: Name of the form to use wherever it is exact; None lets the planner choose.
         via: How TensorRT gets the graph: ``network`` or ``onnx-parser``; None is the former.
         preprocess: Written to the manifest, used by ``predict``.
+        fallback: Name of the target that runs what the first one refuses; None: nothing does.
     """
 
     precision: Precision = Precision.FP32
@@ -146,3 +147,4 @@ class BuildOptions:
     upsampling: str | None = None
     via: str | None = None
     preprocess: Preprocess = field(default_factory=Preprocess)
+    fallback: str | None = None

@@ -23,6 +23,7 @@ Examples:
   segrt build unet.h5 -o unet.segrt
   segrt build unet.h5 -o unet.segrt --target openvino --precision bf16 --threads 4
   segrt build unet.h5 -o unet.segrt --batch 1 --size 512x512
+  segrt build unet.h5 -o unet.segrt --target tensorrt-rtx --fallback cpu
   segrt build unet.h5 -o unet.segrt --ops my_layers.py           operations and layers of your own
   segrt build unet.h5 -o unet.segrt --scale 1/255 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
 """,
@@ -68,6 +69,12 @@ Examples:
     "[default: network]",
 )
 @click.option(
+    "--fallback",
+    metavar="TARGET",
+    help="What runs the layers that the target refuses: cpu, cuda ...  "
+    "[default: nothing; refused layers are an error]",
+)
+@click.option(
     "--upsampling",
     metavar="FORM",
     help="Form of upsampling to use wherever it is exact (see: segrt inspect --upsampling).  "
@@ -86,6 +93,7 @@ def command(
     batch: int | None,
     size: tuple[int, int] | None,
     via: str | None,
+    fallback: str | None,
     upsampling: str | None,
     **pixels: Unpack[_options.Pixels],
 ) -> None:
@@ -106,6 +114,7 @@ def command(
         batch=batch,
         size=size,
         via=via,
+        fallback=fallback,
         upsampling=upsampling,
         preprocess=Preprocess(**pixels),
     )
@@ -120,6 +129,10 @@ def show(package: Package) -> None:
     table = _console.table(f"{package.path}", "", "")
     table.show_header = False
     table.add_row("target", manifest.target)
+    if manifest.fallback is not None:
+        table.add_row("fallback", manifest.fallback.target)
+        for piece in manifest.fallback.pieces:
+            table.add_row(piece.folder, f"{piece.target}: {', '.join(piece.layers)}")
     for key, value in manifest.engine.items():
         if isinstance(value, str | int | float):
             table.add_row(key.replace("_", " "), str(value))

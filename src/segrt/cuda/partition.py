@@ -39,9 +39,10 @@ def partition(model: ir.Model) -> Program:
     operations: list[Operation] = []
     refused: list[tuple[str, str]] = []
     ends = dict.fromkeys(outputs)
+    unknown = refusals(graph)
     for node in graph:
         layer = metadata.layer_of(node) or node.name or node.op_type
-        operation = None if _is_not_image(node) else _read(node, layer)
+        operation = None if node in unknown else _read(node, layer)
         if operation is None:
             refused.append((layer, node.op_type))
             continue
@@ -62,6 +63,21 @@ def partition(model: ir.Model) -> Program:
             shapes[value.name or ""] = sizes
     inputs = tuple(value.name or "" for value in graph.inputs)
     return Program(tuple(operations), _inner_shapes(operations, shapes), inputs, outputs)
+
+
+def refusals(graph: ir.Graph) -> dict[ir.Node, str]:
+    """Return the nodes that the engine has no implementation for, and why.
+
+    Args:
+        graph: All sizes are known.
+    """
+    found = {}
+    for node in graph:
+        if _is_not_image(node):
+            found[node] = "the CUDA engine computes batches of images, and its result is none"
+        elif _read(node, "") is None:
+            found[node] = "the CUDA engine has no implementation of it with these settings"
+    return found
 
 
 def _is_not_image(node: ir.Node) -> bool:

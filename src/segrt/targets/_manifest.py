@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata as distributions
 from pathlib import PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from segrt.errors import PackageError
 from segrt.graph.metadata import Source
+from segrt.targets._mix_notes import MixNotes, read_mix
+from segrt.targets._strict import each as _each
+from segrt.targets._strict import is_a as _is
 from segrt.types import (
     BuildOptions,
     Certificate,
@@ -29,8 +32,6 @@ NAME = "manifest.json"
 REQUIRED_FILES = ("model.onnx", "imported.onnx", "layers.json", "selftest.npz")
 _MOST_FILES = 1000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Manifest:
         verdicts: What the passes did and refused.
         remarks: For people.
         custom_ops: Operations of the user's own that it needs: name -> hash of the definition.
+        fallback: The mix of engines, where one does not take the whole network.
     """
 
     segrt_version: str
@@ -70,6 +72,7 @@ class Manifest:
     verdicts: tuple[Verdict, ...] = ()
     remarks: tuple[str, ...] = ()
     custom_ops: dict[str, str] = field(default_factory=dict)
+    fallback: MixNotes | None = None
 
     @property
     def preprocess(self) -> Preprocess:
@@ -148,6 +151,7 @@ def _check_format(found: object) -> None:
 
 def _read(value: dict[str, Any]) -> Manifest:
     source = value["source"]
+    files = _read_files(_is(dict, value["files"]))
     manifest = Manifest(
         segrt_version=_is(str, value["segrt_version"]),
         source=None if source is None else Source(**_texts(source)),
@@ -156,24 +160,14 @@ def _read(value: dict[str, Any]) -> Manifest:
         options=_read_options(_is(dict, value["options"])),
         inputs=_each(_read_spec, value["inputs"]),
         outputs=_each(_read_spec, value["outputs"]),
-        files=_read_files(_is(dict, value["files"])),
+        files=files,
         verdicts=_each(_read_verdict, value["verdicts"]),
         remarks=_each(lambda text: _is(str, text), value["remarks"]),
         custom_ops=_texts(value.get("custom_ops", {})),  # absent in packages of 0.1
+        fallback=read_mix(value.get("fallback"), files),
     )
     preprocess = _read_preprocess(_is(dict, value["preprocess"]))
     return replace(manifest, options=replace(manifest.options, preprocess=preprocess))
-
-
-def _is(kind: type[T], value: object) -> T:
-    # A bool is an int to Python; in a manifest it is not.
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise TypeError(f"{value!r:.80} is no {kind.__name__}")
-    return value
-
-
-def _each(read: Callable[[Any], T], values: object) -> tuple[T, ...]:
-    return tuple(read(value) for value in _is(list, values))
 
 
 def _texts(value: Mapping[str, object]) -> dict[str, str]:
@@ -190,6 +184,7 @@ def _read_options(value: dict[str, Any]) -> BuildOptions:
     size = value["size"]
     upsampling = value["upsampling"]
     via = value.get("via")  # absent in packages of 0.1
+    fallback = value.get("fallback")
     pair = None if size is None else tuple(_is(int, length) for length in _is(list, size))
     if pair is not None and (len(pair) != 2 or min(pair) < 1):
         raise ValueError(f"size {size!r} is no height and width")
@@ -200,6 +195,7 @@ def _read_options(value: dict[str, Any]) -> BuildOptions:
         size=None if pair is None else (pair[0], pair[1]),
         upsampling=None if upsampling is None else _is(str, upsampling),
         via=None if via is None else _is(str, via),
+        fallback=None if fallback is None else _is(str, fallback),
     )
 
 

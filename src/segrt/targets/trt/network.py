@@ -83,13 +83,29 @@ def write_network(flavour: Flavour, model: ir.Model, precision: Precision) -> Ne
         UsageError: A precision that cannot be written.
         EngineError: TensorRT refuses a layer; the message names it.
     """
+    check_operators(model)
+    network, writer = begin(flavour, model, precision)
+    for node in model.graph:
+        write_node(writer, node)
+    for value in model.graph.outputs:
+        _write_output(writer, value)
+    network.log.check("the network")
+    return network
+
+
+def begin(flavour: Flavour, model: ir.Model, precision: Precision) -> tuple[Network, Writer]:
+    """Return a network of a graph's inputs, and what writes its nodes.
+
+    Raises:
+        UsageError: A precision that cannot be written.
+        EngineError: TensorRT refuses an input.
+    """
     if precision not in PRECISIONS:
         raise UsageError(
             f"target {flavour.name!r} cannot compute in {precision}",
             found=precision,
             wanted=", ".join(PRECISIONS),
         )
-    check_operators(model)
     network = empty_network(flavour, str(model.graph.name or "segrt"))
     writer = Writer(
         network.library, flavour, network.definition, network.log, precision, keep=network.keep
@@ -97,17 +113,22 @@ def write_network(flavour: Flavour, model: ir.Model, precision: Precision) -> Ne
     writer.names |= _taken_names(model.graph)
     for value in model.graph.inputs:
         _write_input(writer, value)
-    for node in model.graph:
-        converter = REGISTRY.find(kind_of(node))
-        assert converter is not None
-        writer.node = node
-        tensor = converter(writer, node)
-        tensor.name = node.outputs[0].name
-        writer.tensors[node.outputs[0]] = tensor
-    for value in model.graph.outputs:
-        _write_output(writer, value)
-    network.log.check("the network")
-    return network
+    return network, writer
+
+
+def write_node(writer: Writer, node: ir.Node) -> None:
+    """Write one node, whose inputs are written.
+
+    Raises:
+        UnsupportedConfigError: Settings that TensorRT does not have.
+        EngineError: TensorRT refuses it.
+    """
+    converter = REGISTRY.find(kind_of(node))
+    assert converter is not None
+    writer.node = node
+    tensor = converter(writer, node)
+    tensor.name = node.outputs[0].name
+    writer.tensors[node.outputs[0]] = tensor
 
 
 def check_operators(model: ir.Model) -> None:
@@ -119,7 +140,7 @@ def check_operators(model: ir.Model) -> None:
     unknown = [
         (metadata.layer_of(node) or str(node.name), f"{node.domain}::{node.op_type}".strip(":"))
         for node in model.graph
-        if REGISTRY.find(kind_of(node)) is None
+        if operator_refusal(node) is not None
     ]
     if unknown:
         rows = "".join(f"\n  {layer}: {kind}" for layer, kind in unknown)
@@ -128,6 +149,13 @@ def check_operators(model: ir.Model) -> None:
             unknown,
             hint="use --via onnx-parser, or write a converter: one file in targets/trt/layers",
         )
+
+
+def operator_refusal(node: ir.Node) -> str | None:
+    """Say that a node's operator has no converter; None if it has one."""
+    if REGISTRY.find(kind_of(node)) is not None:
+        return None
+    return f"{kind_of(node)} has no TensorRT layer here"
 
 
 def shapes(values: Iterable[ir.Value]) -> dict[str, list[int]]:
@@ -179,6 +207,6 @@ def _write_output(writer: Writer, value: ir.Value) -> None:
 
 
 __all__ = [
-    "PRECISIONS", "Network", "check_operators", "empty_network", "shapes",
-    "write_network",
+    "PRECISIONS", "Network", "begin", "check_operators", "empty_network", "operator_refusal",
+    "shapes", "write_network", "write_node",
 ]  # fmt: skip
