@@ -41,7 +41,10 @@ def stitch(parts: Sequence[ir.Model], whole: ir.Model) -> ir.Model:
 def distinct(model: ir.Model, taken: Container[str]) -> None:
     """Rename inner values, weights and nodes of a graph whose names are taken elsewhere."""
     ends = {*model.graph.inputs, *model.graph.outputs}
-    values = [*model.graph.initializers.values(), *(v for node in model.graph for v in node.outputs)]
+    values = [
+        *model.graph.initializers.values(),
+        *(v for node in model.graph for v in node.outputs),
+    ]
     own = {str(value.name) for value in (*ends, *values)}
     for value in values:
         name = str(value.name)
@@ -59,9 +62,7 @@ def distinct(model: ir.Model, taken: Container[str]) -> None:
             names.add(node.name)
 
 
-def _append(
-    graph: ir.Graph, part: ir.Model, known: dict[str, ir.Value], shared: set[str]
-) -> None:
+def _append(graph: ir.Graph, part: ir.Model, known: dict[str, ir.Value], shared: set[str]) -> None:
     """Move a part's nodes and weights into the graph."""
     ends = set(part.graph.outputs)
     for value in list(part.graph.inputs):

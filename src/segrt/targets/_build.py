@@ -36,7 +36,6 @@ from segrt.targets._mix_build import (
     fallback_options,
     open_mix,
 )
-from segrt.targets._mix_notes import MixNotes
 from segrt.targets._mix_words import remarks
 from segrt.targets._package import Package, load_package, write_package
 from segrt.types import BuildOptions, Precision, Verdict
@@ -106,12 +105,15 @@ def build_package(
             chosen, verdicts = lowered[built.lowering]
         save_model(model, folder / "imported.onnx")
         (folder / "layers.json").write_text(
-            layer_table(model, chosen, built.layers), encoding="utf-8"
+            layer_table(model, chosen, built.layers, mixed.places if mixed else None),
+            encoding="utf-8",
         )
         _write_selftest(model, folder / "selftest.npz")
         custom = custom_nodes.hashes(model) | custom_nodes.hashes(chosen)
-        notes = None if mixed is None else mixed.notes
-        manifest = _manifest(model, target, options, built, verdicts, notes)
+        manifest = _manifest(model, target, options, built, verdicts)
+        if mixed is not None:
+            told = (*manifest.remarks, *remarks(mixed.notes, target.name))
+            manifest = replace(manifest, fallback=mixed.notes, remarks=told)
         return lambda files: replace(manifest, files=files, custom_ops=custom)
 
     if output is None:
@@ -207,7 +209,7 @@ def _build_whole(
 ) -> Built:
     try:
         return target.build(tuple(graph for graph, _ in lowered), options, folder)
-    except (UnsupportedLayerError, UnsupportedConfigError) as error:
+    except (UnsupportedLayerError, UnsupportedConfigError, EngineError) as error:
         told = explained(target, lowered, options, error)
         if told is error:
             raise
@@ -280,7 +282,6 @@ def _manifest(
     options: BuildOptions,
     built: Built,
     verdicts: tuple[Verdict, ...],
-    mix: MixNotes | None,
 ) -> Manifest:
     return Manifest(
         segrt_version=segrt_version(),
@@ -292,6 +293,5 @@ def _manifest(
         outputs=output_specs(model),
         files={},
         verdicts=verdicts,
-        remarks=(*metadata.remarks(model), *(remarks(mix, target.name) if mix is not None else ())),
-        fallback=mix,
+        remarks=tuple(metadata.remarks(model)),
     )

@@ -24,7 +24,7 @@ def best_levels(graph: ir.Graph, kinds: Kinds) -> dict[ir.Node, int]:
     # Either kind may come first; a node that could be in two pieces then finds the fewer.
     for first in (True, False):
         early = _early(graph, kinds, first=first)
-        candidates += [early, _late(graph, kinds, early)]
+        candidates += [early, _late(graph, early)]
     return min(candidates, key=lambda levels: (len(set(levels.values())), handed(levels)))
 
 
@@ -73,7 +73,7 @@ def _early(graph: ir.Graph, kinds: Kinds, *, first: bool) -> dict[ir.Node, int]:
     return levels
 
 
-def _late(graph: ir.Graph, kinds: Kinds, early: Mapping[ir.Node, int]) -> dict[ir.Node, int]:
+def _late(graph: ir.Graph, early: Mapping[ir.Node, int]) -> dict[ir.Node, int]:
     """Let each node wait as long as it can, without more levels than ``early`` has."""
     last = max(early.values(), default=0)
     levels: dict[ir.Node, int] = {}

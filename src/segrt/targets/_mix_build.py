@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
-from segrt.errors import PackageError, SegrtError, UnsupportedConfigError, UnsupportedLayerError
+from segrt.errors import PackageError, SegrtError, UnsupportedLayerError
 from segrt.graph import metadata
 from segrt.graph.stitch import distinct, stitch
 from segrt.targets._base import REGISTRY, Built, Lowering, Session, Target
@@ -33,12 +33,14 @@ class Mixed:
         model: What the engines run, put together again.
         verdicts: What the passes did.
         notes: For the manifest.
+        places: Node of ``model`` -> piece and target that run it.
     """
 
     built: Built
     model: ir.Model
     verdicts: tuple[Verdict, ...]
     notes: MixNotes
+    places: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,7 @@ def explained(
     except SegrtError:
         return error
     refused = refusals(table)
-    if refused and isinstance(error, UnsupportedLayerError | UnsupportedConfigError):
-        return refused_error(target.name, refused, error.hint)
-    return error
+    return refused_error(target.name, refused, error.hint) if refused else error
 
 
 def build_mix(
@@ -108,6 +108,7 @@ def build_mix(
     notes: list[PieceNotes] = []
     models: list[ir.Model] = []
     kernels: dict[str, list[str]] = {}
+    places: dict[str, str] = {}
     names = _names(model)
     for number, piece in enumerate(pieces):
         place = folder / f"engines/{number}"
@@ -122,13 +123,14 @@ def build_mix(
         models.append(_tagged(graph, built, chosen))
         names |= _names(graph)
         kernels |= {k: [f"{number}:{one}" for one in v] for k, v in built.layers.items()}
+        places |= {str(node.name): f"engines/{number}: {chosen.name}" for node in graph.graph}
         notes.append(_notes(number, piece, graph, chosen, built))
     whole = stitch(models, model)
     save_model(whole, folder / "model.onnx")
     mix = priced(MixNotes(fallback.name, refused, tuple(notes), 0, 0, 0, ""), whole)
     if all(engine.availability().can_run for engine in (target, fallback)):
         mix = measured(mix, whole, lambda: _runners(mix, folder, engines))
-    return Mixed(Built({"library": "mix"}, layers=kernels), whole, verdicts, mix)
+    return Mixed(Built({"library": "mix"}, layers=kernels), whole, verdicts, mix, places)
 
 
 def open_mix(folder: Path, notes: MixNotes, engines: Engines) -> Session:
@@ -248,5 +250,13 @@ def _names(model: ir.Model) -> set[str]:
 
 
 __all__ = [
-    "Engines", "Mixed", "build_mix", "explained", "fallback_options", "open_mix", "open_mixed_model",
-]  # fmt: skip
+    "Engines",
+    "Lower",
+    "Lowered",
+    "Mixed",
+    "build_mix",
+    "explained",
+    "fallback_options",
+    "open_mix",
+    "open_mixed_model",
+]

@@ -18,8 +18,9 @@ def where(mix: MixNotes, target: str) -> str:
     layers = dict.fromkeys(
         layer for piece in mix.pieces if not piece.taken for layer in piece.layers
     )
+    count = f"{len(layers)} layers run" if len(layers) > 1 else "1 layer runs"
     return (
-        f"{len(layers)} layers run on {mix.target} in fp32, not on {target!r}: "
+        f"{count} on {mix.target} in fp32, not on {target!r}: "
         f"{', '.join(layers)} ({len(mix.pieces)} pieces, {taken} of them on {target})"
     )
 

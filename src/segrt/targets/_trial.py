@@ -9,7 +9,16 @@ import onnx_ir as ir
 from segrt.errors import EngineError, SegrtError
 from segrt.targets._pieces import Runner, extract
 
-_LONGEST_REASON = 160
+_LONGEST_REASON = 200
+_TRACES = (
+    "--",
+    "Summary",
+    "Exception from",
+    "Check '",
+    "While validating",
+    "FrontEnd API",
+    "Model ",
+)
 
 
 def try_nodes(model: ir.Model, opener: Callable[[ir.Model], Runner]) -> dict[ir.Node, str | None]:
@@ -60,9 +69,9 @@ def _kind(node: ir.Node) -> str:
 
 
 def _words(error: SegrtError) -> str:
-    """Return the last line of what the engine said that says something: the first are its traces."""
+    """Return the last line the engine said that is no trace of where it was said."""
     lines = [line.strip() for line in (error.found or error.message).splitlines()]
-    told = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    told = [line for line in lines if line and not line.startswith(_TRACES)]
     text = (told or [error.message])[-1]
     return text if len(text) <= _LONGEST_REASON else f"{text[: _LONGEST_REASON - 3]}..."
 

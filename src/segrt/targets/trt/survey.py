@@ -109,7 +109,7 @@ def _ask_parser(
 
 def _words(error: SegrtError) -> str:
     if isinstance(error, UnsupportedConfigError):
-        return f"TensorRT has no {error.found}, only {error.wanted}"
+        return f"found {error.found}, TensorRT wants {error.wanted}"
     return f"{error.message}: {error.found}" if error.found else error.message
 
 
