@@ -6,8 +6,10 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import prod
 
 import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
 
 from segrt.graph.fix_shapes import fix_shapes
 from segrt.targets._base import REGISTRY, Array, Feeds
@@ -27,23 +29,28 @@ def priced(notes: MixNotes, model: ir.Model) -> MixNotes:
     """
     shapes = {name: array.shape for name, array in sample_feeds(model).items()}
     fixed = fix_shapes(model, shapes)
+    # Sizes that the graph computes itself are followed too.
+    ShapeInferencePass(data_prop=True)(fixed)
     batch = max((shape[0] for shape in shapes.values() if shape), default=1)
-    sizes = {str(v.name): _bytes(v) // batch for node in fixed.graph for v in node.outputs}
-    ends = {str(value.name) for value in (*model.graph.inputs, *model.graph.outputs)}
+    sizes = {str(value.name): _bytes(value) for node in fixed.graph for value in node.outputs}
     inputs = {str(value.name) for value in model.graph.inputs}
+    ends = inputs | {str(value.name) for value in model.graph.outputs}
     reads = [name for piece in notes.pieces for name in piece.inputs if name not in inputs]
-    bus = 0
-    for piece in notes.pieces:
-        if _on_gpu(piece):
-            # An inner value that is an output too comes back anyway.
-            bus += sum(sizes[name] for name in piece.inputs if name not in inputs)
-            bus += sum(sizes[name] for name in piece.outputs if name not in ends)
+    gpus = [piece for piece in notes.pieces if _on_gpu(piece)]
+    # An inner value that is an output too comes back from the GPU anyway.
+    bus = [name for piece in gpus for name in piece.inputs if name not in inputs]
+    bus += [name for piece in gpus for name in piece.outputs if name not in ends]
+
+    def total(names: list[str]) -> int | None:
+        known = [size for name in names if (size := sizes[name]) is not None]
+        return sum(known) // batch if len(known) == len(names) else None
+
     image = ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in shapes.items())
     return replace(
         notes,
         crossings=len(reads),
-        crossing_bytes=sum(sizes[name] for name in reads),
-        bus_bytes=bus,
+        crossing_bytes=total(reads),
+        bus_bytes=total(bus),
         image=image,
     )
 
@@ -95,13 +102,10 @@ def _on_gpu(piece: PieceNotes) -> bool:
     return target is not None and target.on_gpu
 
 
-def _bytes(value: ir.Value) -> int:
-    if value.shape is None or value.dtype is None:
-        return 0
-    count = 1
-    for size in value.shape.numpy():
-        count *= size
-    return int(count * value.dtype.itemsize)
+def _bytes(value: ir.Value) -> int | None:
+    if value.shape is None or value.dtype is None or not value.shape.is_static():
+        return None
+    return int(prod(value.shape.numpy()) * value.dtype.itemsize)
 
 
 __all__ = ["measured", "priced"]

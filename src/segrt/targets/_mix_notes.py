@@ -58,7 +58,7 @@ class MixNotes:
         refused: What the target does not take.
         pieces: In the order they run.
         crossings: How often a value is handed from one piece to another in a run.
-        crossing_bytes: Their sizes together, one image at a time.
+        crossing_bytes: Their sizes together, one image at a time; None if only a run can tell.
         bus_bytes: Bytes that go to a GPU or come from one for it, one image at a time; those of
             the network's own inputs and outputs are not counted.
         image: The sizes of the inputs it was worked out for.
@@ -70,8 +70,8 @@ class MixNotes:
     refused: tuple[Refusal, ...]
     pieces: tuple[PieceNotes, ...]
     crossings: int
-    crossing_bytes: int
-    bus_bytes: int
+    crossing_bytes: int | None
+    bus_bytes: int | None
     image: str
     fallback_ms: float | None = None
     total_ms: float | None = None
@@ -101,8 +101,8 @@ def read_mix(value: object, files: Collection[str]) -> MixNotes | None:
         refused=each(_read_refusal, mix["refused"]),
         pieces=pieces,
         crossings=is_a(int, mix["crossings"]),
-        crossing_bytes=is_a(int, mix["crossing_bytes"]),
-        bus_bytes=is_a(int, mix["bus_bytes"]),
+        crossing_bytes=_count(mix["crossing_bytes"]),
+        bus_bytes=_count(mix["bus_bytes"]),
         image=is_a(str, mix["image"]),
         fallback_ms=_time(mix["fallback_ms"]),
         total_ms=_time(mix["total_ms"]),
@@ -127,6 +127,10 @@ def _read_refusal(value: dict[str, Any]) -> Refusal:
 
 def _text(value: object) -> str:
     return is_a(str, value)
+
+
+def _count(value: object) -> int | None:
+    return None if value is None else is_a(int, value)
 
 
 def _time(value: object) -> float | None:

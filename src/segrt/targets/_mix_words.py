@@ -27,6 +27,8 @@ def where(mix: MixNotes, target: str) -> str:
 
 def hand_over(mix: MixNotes) -> str:
     """Say what pieces hand to one another in a run."""
+    if mix.crossing_bytes is None or mix.bus_bytes is None:
+        return f"each image hands {mix.crossings} values from engine to engine, of unknown sizes"
     bus = f"{mix.bus_bytes:,} bytes over the bus" if mix.bus_bytes else "none of it over a bus"
     return (
         f"each image hands {mix.crossings} values, {mix.crossing_bytes:,} bytes, from engine to "
