@@ -14,7 +14,7 @@ REFUSED_BY_OPENVINO = "zoom"
 
 
 def refused_by_tensorrt(*, batch: int | None = 1, side: int = 16) -> ir.Model:
-    """A U-Net whose skip goes through a response normalization (LRN): TensorRT has no such layer."""
+    """A U-Net whose skip goes through an LRN, for which there is no TensorRT layer here."""
     model = unet((4, 8), side=side, batch=batch)
     builder = GraphBuilder(model.graph)
     skip = _value(model, "down0b")
@@ -27,10 +27,10 @@ def refused_by_openvino(*, batch: int | None = 1, side: int = 16) -> ir.Model:
     model = unet((4, 8), side=side, batch=batch)
     builder = GraphBuilder(model.graph)
     low = _value(model, "down1b")
-    region = builder.constant("region", np.array([0, 0, 0.1, 0.2, 1, 1, 0.9, 0.9], "f4"))
-    scales = builder.constant("region:scales", np.array([1, 1, 1, 1], "f4"))
+    region = builder.constant("region", np.array([0.1, 0.2, 0.9, 0.9], "f4"))
+    sizes = builder.constant("region:sizes", np.array([side // 2, side // 2], np.int64))
     fresh = builder.op(
-        "Resize", [low, region, scales], name=REFUSED_BY_OPENVINO, mode="linear",
+        "Resize", [low, region, None, sizes], name=REFUSED_BY_OPENVINO, mode="linear", axes=[2, 3],
         coordinate_transformation_mode="tf_crop_and_resize",
     )  # fmt: skip
     return _insert(model, low, fresh)
@@ -53,12 +53,14 @@ def _value(model: ir.Model, name: str) -> ir.Value:
 def _insert(model: ir.Model, old: ir.Value, fresh: ir.Value) -> ir.Model:
     """Let all who read ``old`` read ``fresh``, which was appended at the end, instead."""
     node = fresh.producer()
-    assert node is not None and old.producer() is not None
+    maker = old.producer()
+    assert node is not None
+    assert maker is not None
     for use in list(old.uses()):
         if use.node is not node:
             use.node.replace_input_with(use.idx, fresh)
     model.graph.remove(node)
-    model.graph.insert_after(old.producer(), node)
+    model.graph.insert_after(maker, node)
     metadata.tag_value(fresh, str(fresh.name), metadata.to_source(old))
     metadata.tag_node(node, str(fresh.name), "OwnLayer")
     return model
