@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     )
     from segrt.errors import SegrtError
     from segrt.graph.custom_ops import CustomOp, custom_op
-    from segrt.importers.layers._base import keras_layer
+    from segrt.importers._own_code import keras_layer
+    from segrt.importers.layers._base import Call, WeightSpec
+    from segrt.importers.layers._tensor import Layout, Tensor
     from segrt.prediction.options import PredictOptions
     from segrt.prediction.report import PredictReport
     from segrt.targets._base import Session
     from segrt.targets._package import Package
-    from segrt.types import Precision, Preprocess, TensorSpec, Verdict
+    from segrt.types import Precision, Preprocess, ShapeProfile, TensorSpec, Verdict
     from segrt.verification.report import Report
     from segrt.verification.verifier import VerifyOptions
 
@@ -47,19 +49,23 @@ _HOMES = {
     ),
     "segrt.errors": ("SegrtError",),
     "segrt.graph.custom_ops": ("CustomOp", "custom_op"),
-    "segrt.importers.layers._base": ("keras_layer",),
+    "segrt.importers._own_code": ("keras_layer",),
+    "segrt.importers.layers._base": ("Call", "WeightSpec"),
+    "segrt.importers.layers._tensor": ("Layout", "Tensor"),
     "segrt.prediction.options": ("PredictOptions",),
     "segrt.prediction.report": ("PredictReport",),
     "segrt.targets._base": ("Session",),
     "segrt.targets._package": ("Package",),
-    "segrt.types": ("Precision", "Preprocess", "TensorSpec", "Verdict"),
+    "segrt.types": ("Precision", "Preprocess", "ShapeProfile", "TensorSpec", "Verdict"),
     "segrt.verification.report": ("Report",),
     "segrt.verification.verifier": ("VerifyOptions",),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Call",
     "CustomOp",
+    "Layout",
     "Package",
     "Precision",
     "PredictOptions",
@@ -68,9 +74,12 @@ __all__ = [
     "Report",
     "SegrtError",
     "Session",
+    "ShapeProfile",
+    "Tensor",
     "TensorSpec",
     "Verdict",
     "VerifyOptions",
+    "WeightSpec",
     "__version__",
     "build",
     "check",

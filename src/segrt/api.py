@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy.typing as npt
 
 from segrt.errors import UsageError
-from segrt.types import BuildOptions, LoadOptions, Precision, Preprocess, Verdict
+from segrt.types import (
+    BuildOptions,
+    LayerSource,
+    LoadOptions,
+    Precision,
+    Preprocess,
+    Size,
+    Verdict,
+)
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -35,15 +43,29 @@ if TYPE_CHECKING:
 
 StrPath: TypeAlias = str | os.PathLike[str]
 Images: TypeAlias = StrPath | Iterable[StrPath]
+OwnLayers: TypeAlias = Mapping[str, LayerSource] | Iterable[StrPath]
 Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 
-def load(path: StrPath, *, architecture: StrPath | None = None) -> ir.Model:
-    """Read a trained model file, without Keras or TensorFlow.
+def load(
+    path: StrPath,
+    *,
+    architecture: StrPath | None = None,
+    layers: OwnLayers | None = None,
+    lambdas: OwnLayers | None = None,
+    outputs: Iterable[str] = (),
+    inputs: Iterable[str] = (),
+) -> ir.Model:
+    """Read a trained model; Keras files and ONNX without Keras or TensorFlow.
 
     Args:
-        path: A full-model HDF5 (``.h5``), a ``.keras`` archive, or a file of weights.
+        path: A full-model HDF5 (``.h5``), a ``.keras`` archive, a file of weights, an ``.onnx``
+            file; with TensorFlow installed, a SavedModel folder or a frozen graph (``.pb``).
         architecture: What ``model.to_json()`` returned, for files that hold weights only.
+        layers: Your converters by class name (docs/guides/own_layers.md).
+        lambdas: What Lambda layers compute, by name or pattern (docs/reference/lambda_forms.md).
+        outputs: Tensors that a frozen graph returns (``name:0``).
+        inputs: Tensors that it takes; none given: all its placeholders.
 
     Returns:
         The graph: NCHW inside, the source's layout, names and dtypes at inputs and outputs; every
@@ -53,12 +75,16 @@ def load(path: StrPath, *, architecture: StrPath | None = None) -> ir.Model:
         ModelFileError: The file is missing, damaged or of no known format.
         UnsupportedLayerError: Layers without a converter; all of them are listed.
         UnsupportedConfigError: A layer's settings cannot be converted exactly.
-        UsageError: The architecture is missing, or is one too many.
+        UsageError: The architecture or outputs are missing or superfluous; a converter is unused.
+        ConverterError: A converter of yours fails.
+        UnavailableError: A TensorFlow format, and TensorFlow or tf2onnx is not installed.
     """
     from segrt.importers._base import import_model
+    from segrt.importers._own_sources import own_sources
 
-    options = LoadOptions(architecture=None if architecture is None else Path(architecture))
-    return import_model(Path(path), options)
+    described = None if architecture is None else Path(architecture)
+    own = own_sources(layers, "layer"), own_sources(lambdas, "lambda")
+    return import_model(Path(path), LoadOptions(described, *own, tuple(outputs), tuple(inputs)))
 
 
 def lower(
@@ -180,10 +206,12 @@ def build(
     output: StrPath | None = None,
     precision: Precision | str = Precision.FP32,
     threads: int | None = None,
-    batch: int | None = None,
-    size: tuple[int, int] | None = None,
+    batch: Size | None = None,
+    size: tuple[Size, Size] | None = None,
     upsampling: str | None = None,
     via: str | None = None,
+    input: str | None = None,  # noqa: A002 - the word of the command line and the manifest
+    head: str | None = None,
     preprocess: Preprocess | None = None,
     fallback: str | None = None,
 ) -> Package:
@@ -196,10 +224,13 @@ def build(
         output: The package directory to write; None makes one among the temporary files.
         precision: The type the engine computes in; which there are depends on the target.
         threads: Threads of the engine; None leaves it to the library.
-        batch: Fixed batch size; None keeps it free, where the target can.
-        size: Fixed (height, width); None keeps what the model says.
+        batch: Fixed batch size, or a `ShapeProfile`: the range it is chosen from at each run.
+            None keeps it free, where the target can.
+        size: Fixed (height, width), or two `ShapeProfile`; None keeps what the model says.
         upsampling: The form to use wherever it is exact; None lets the target choose.
         via: How TensorRT gets the graph: ``network`` (layer by layer, None) or ``onnx-parser``.
+        input: ``uint8``: take pixels, and prepare them inside the engine. None: floats, prepared.
+        head: ``mask`` (or ``mask:0.35``, for another threshold than 0.5): put out uint8 masks.
         preprocess: How pixels become network input; None: divide by 255, or leave them as they
             are where the network itself rescales.
         fallback: The target that runs what ``target`` refuses; None: nothing may be refused.
@@ -207,7 +238,7 @@ def build(
     Raises:
         UsageError: Options that are unknown, contradict each other or do not fit the network.
         UnsupportedLayerError: Layers that neither the target nor the fallback takes.
-        ShapeError: The network cannot take the fixed batch or size.
+        ShapeError: The network cannot take the batch or size, or a size of their ranges.
         UnavailableError: The target's library or instructions are missing here.
         EngineError: The engine refuses the graph.
     """
@@ -231,6 +262,8 @@ def build(
         size=size,
         upsampling=upsampling,
         via=via,
+        input=input,
+        head=head,
         preprocess=preprocess,
         fallback=fallback,
     )
@@ -293,6 +326,8 @@ def verify(
         ModelFileError: The reference is damaged or not the package's source.
         PackageError: The package is damaged or was changed.
     """
+    from segrt.prediction.find_images import find_images
+    from segrt.prediction.sample import sample_inputs
     from segrt.targets._package import load_package
     from segrt.verification.subject import network_subject, package_subject
     from segrt.verification.verifier import verify_package
@@ -301,7 +336,8 @@ def verify(
         raise UsageError("give images or inputs, not both")
     if images is not None:
         checked = load_package(_path(package))
-        inputs = _sample(checked.imported(), checked.manifest.preprocess, images)
+        found = find_images(_paths(images))
+        inputs = sample_inputs(checked.imported(), checked.manifest.preprocess, found)
     path = _path(package)
     return verify_package(
         network_subject(path) if network else package_subject(path, threads=threads),
@@ -328,7 +364,7 @@ def predict(
         output: Folder for the results; made if missing.
         threads: Threads of the engine; None takes what the package was built with.
         options: Tiles, overlap, threshold, what to save. The sizes the network can take and
-            whether it puts out probabilities or logits are found from the graph.
+            whether it puts out probabilities, logits or masks are found from the graph.
         progress: Called with (finished, all, result) after each image.
 
     Returns:
@@ -393,13 +429,16 @@ def record(
         UsageError: Neither images nor inputs, or both.
         SegrtError: The file cannot be loaded, or the inputs do not fit.
     """
+    from segrt.prediction.find_images import find_images
+    from segrt.prediction.sample import sample_inputs
     from segrt.verification.record import record as run
 
     if (images is None) == (inputs is None):
         raise UsageError("give either images or inputs")
     if images is not None:
         graph = load(model, architecture=architecture)
-        inputs = _sample(graph, preprocess or Preprocess(), images)
+        found = find_images(_paths(images))
+        inputs = sample_inputs(graph, preprocess or Preprocess(), found)
     assert inputs is not None
     return run(model, inputs, output, architecture=architecture, allow_code=allow_code)
 
@@ -417,32 +456,6 @@ def _contexts(model: ir.Model, target: str, options: BuildOptions) -> list[Any]:
         PassContext(wanted.upsampling_forms, options.upsampling, wanted.extra_passes)
         for wanted in find_target(target).lowerings(model, options)
     ]
-
-
-def _sample(graph: ir.Model, preprocess: Preprocess, images: Images) -> dict[str, Any]:
-    """Cut network inputs from images, for a graph with one image input."""
-    from segrt.graph.rescales_input import rescales_input
-    from segrt.graph.size_multiple import size_multiple
-    from segrt.graph.specs import input_specs
-    from segrt.prediction.find_images import find_images
-    from segrt.prediction.sample import sample_batch
-
-    specs = input_specs(graph)
-    if len(specs) != 1:
-        raise UsageError(
-            "images fit only networks with one input",
-            found=", ".join(spec.name for spec in specs),
-            hint="give arrays by input name",
-        )
-    spec = specs[0]
-    if preprocess.scale is None and rescales_input(graph):
-        preprocess = replace(preprocess, scale=1.0)
-    multiple = (1, 1)
-    if len(spec.shape) == 4 and None in spec.shape[1:]:
-        multiple = size_multiple(graph, channel_axis=spec.channel_axis or -1)
-    return {
-        spec.name: sample_batch(spec, preprocess, find_images(_paths(images)), multiple=multiple)
-    }
 
 
 def _precision(value: Precision | str) -> Precision:

@@ -12,6 +12,7 @@
     |   +-- RecordingError          3  a recording of activations is damaged or inconsistent
     |   +-- PassError               3  a rewrite would not be exact, or a certificate failed
     +-- VerificationError           1  a comparison ran and did not hold
+    +-- ConverterError              1  the user's own layer converter failed
     +-- ImageError                  1  an image cannot be read or written
     +-- EngineError                 1  a runtime library failed to build or run an engine
     +-- UnavailableError            4  the environment lacks a library, a driver or a device
@@ -89,13 +90,20 @@ class UnsupportedLayerError(RefusedError):
 
     Attributes:
         layers: ``(layer name, class name)`` of every such layer, in model order.
+        stub: Python source with one converter to fill in for each missing class; "" for none.
     """
 
     def __init__(
-        self, message: str, layers: list[tuple[str, str]], *, hint: str | None = None
+        self,
+        message: str,
+        layers: list[tuple[str, str]],
+        *,
+        hint: str | None = None,
+        stub: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
         self.layers = layers
+        self.stub = stub
 
 
 class UnsupportedConfigError(RefusedError):
@@ -116,6 +124,10 @@ class PassError(RefusedError):
 
 class VerificationError(SegrtError):
     """A comparison ran and did not hold."""
+
+
+class ConverterError(SegrtError):
+    """A layer converter of the user's own cannot be loaded, failed, or returned what is none."""
 
 
 class ImageError(SegrtError):

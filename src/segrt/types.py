@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Dim = int | None
 Shape = tuple[Dim, ...]
+# A converter of the user's own: the function, or where it is found.
+LayerSource = str | Path | Callable[..., Any]
 
 
 class Precision(StrEnum):
@@ -23,6 +26,19 @@ class Precision(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ShapeProfile:
+    """Smallest, usual and largest value of one free size, such as the batch."""
+
+    minimum: int
+    usual: int
+    maximum: int
+
+
+# One size, or the range that it may be chosen from at each run.
+Size = int | ShapeProfile
+
+
+@dataclass(frozen=True, slots=True)
 class TensorSpec:
     """An input or output of a network.
 
@@ -31,21 +47,15 @@ class TensorSpec:
         shape: In the source's axis order, batch first; None is an unknown size.
         dtype: NumPy's name of the type, such as ``float32``.
         channel_axis: Which axis holds channels (1 or -1), None where there is none.
+        ranges: What free sizes are limited to, one entry an axis (None: not limited); empty where
+            nothing is.
     """
 
     name: str
     shape: Shape
     dtype: str
     channel_axis: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ShapeProfile:
-    """Smallest, usual and largest value of one free size, such as the batch."""
-
-    minimum: int
-    usual: int
-    maximum: int
+    ranges: tuple[ShapeProfile | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +130,19 @@ class LoadOptions:
 
     Attributes:
         architecture: What ``model.to_json()`` returned, for files that hold weights only.
+        layers: The user's converters: class name to a function, ``file.py``, ``file.py:function``,
+            ``module:function`` or ``block.onnx``. The name "" stands for all that a file registers.
+        lambdas: What Lambda layers compute: name or pattern to a form such as
+            ``resize_bilinear:size=64x64``, a function or ``file.py:function``.
+        outputs: Tensors that a frozen graph returns, such as ``mask/Sigmoid:0``.
+        inputs: Tensors that it takes; () takes all its placeholders.
     """
 
     architecture: Path | None = None
+    layers: tuple[tuple[str, LayerSource], ...] = ()
+    lambdas: tuple[tuple[str, LayerSource], ...] = ()
+    outputs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +152,24 @@ class BuildOptions:
     Attributes:
         precision: Type the engine computes in.
         threads: Threads of a CPU engine; None leaves it to the library (all cores).
-        batch: Fixed batch size; None keeps the batch free.
-        size: Fixed (height, width); None keeps what the model says.
+        batch: Fixed batch size, or its range; None keeps the batch free.
+        size: Fixed (height, width), or their ranges; None keeps what the model says.
         upsampling: Name of the form to use wherever it is exact; None lets the planner choose.
         via: How TensorRT gets the graph: ``network`` or ``onnx-parser``; None is the former.
-        preprocess: Written to the manifest, used by ``predict``.
+        input: ``uint8``: take pixels, and prepare them inside the engine; None: take what the
+            network takes.
+        head: ``mask`` or ``mask:0.35``: put out masks; None: put out what the network does.
+        preprocess: Written to the manifest; used by ``predict``, or inside the engine.
         fallback: Name of the target that runs what the first one refuses; None: nothing does.
     """
 
     precision: Precision = Precision.FP32
     threads: int | None = None
-    batch: int | None = None
-    size: tuple[int, int] | None = None
+    batch: Size | None = None
+    size: tuple[Size, Size] | None = None
     upsampling: str | None = None
     via: str | None = None
+    input: str | None = None
+    head: str | None = None
     preprocess: Preprocess = field(default_factory=Preprocess)
     fallback: str | None = None

@@ -14,6 +14,8 @@ JUNK = [None, "x", "", -1, 0, 1.5, 10**30, float("nan"), True, [], {}, [1, 2, 3]
         {"class_name": "__lambda__", "config": {"value": "4wEA"}}, [-1, -1], "causal"]
 # fmt: on
 
+VOLUME = (None, 8, 8, 8, 4)
+SEQUENCE = (None, 8, 4)
 # Settings and weight shapes with which every layer converts, on one image unless said otherwise.
 GOOD = {
     "Conv2D": ({"filters": 8, "kernel_size": [3, 3], "strides": [1, 1], "padding": "same",
@@ -25,6 +27,22 @@ GOOD = {
                         [(3, 3, 4, 1), (1, 1, 4, 5), (5,)]),
     "Conv2DTranspose": ({"filters": 2, "kernel_size": [3, 3], "strides": [2, 2],
                          "padding": "same", "output_padding": [1, 1]}, [(3, 3, 2, 4), (2,)]),
+    "Conv1D": ({"filters": 8, "kernel_size": [3], "strides": [1], "padding": "causal",
+                "dilation_rate": [1], "groups": 2}, [(3, 2, 8), (8,)]),
+    "Conv3D": ({"filters": 8, "kernel_size": [3, 1, 2], "strides": [1, 1, 1], "padding": "same",
+                "dilation_rate": [1, 1, 1], "groups": 2}, [(3, 1, 2, 2, 8), (8,)]),
+    "DepthwiseConv1D": ({"kernel_size": 3, "strides": 1, "depth_multiplier": 1},
+                        [(3, 4, 1), (4,)]),
+    "Conv3DTranspose": ({"filters": 2, "kernel_size": [3, 3, 3], "strides": [2, 2, 2],
+                         "padding": "same", "output_padding": [1, 1, 1]},
+                        [(3, 3, 3, 2, 4), (2,)]),
+    "MaxPooling1D": ({"pool_size": 2, "strides": [2], "padding": "same"}, []),
+    "AveragePooling3D": ({"pool_size": [2, 2, 2], "strides": None, "padding": "same"}, []),
+    "UpSampling1D": ({"size": 2}, []),
+    "UpSampling3D": ({"size": [2, 1, 2]}, []),
+    "ZeroPadding1D": ({"padding": [1, 2]}, []),
+    "Cropping3D": ({"cropping": [[1, 1], [1, 0], [0, 2]]}, []),
+    "GlobalMaxPooling3D": ({"keepdims": False}, []),
     "BatchNormalization": ({"axis": [3], "epsilon": 1e-3, "scale": True, "center": True},
                            [(4,)] * 4),
     "UpSampling2D": ({"size": [2, 2], "interpolation": "bilinear"}, []),
@@ -49,7 +67,30 @@ GOOD = {
     "Rescaling": ({"scale": 0.5, "offset": [0.0, 0.0, 0.0, 1.0]}, []),
     "Normalization": ({"axis": [-1], "mean": [0.0] * 4, "variance": [1.0] * 4, "invert": False},
                       []),
+    "LayerNormalization": ({"axis": [-1], "epsilon": 1e-3, "center": True, "scale": True},
+                           [(4,), (4,)]),
+    "GroupNormalization": ({"groups": 2, "axis": -1, "epsilon": 1e-3, "center": True,
+                            "scale": True}, [(4,), (4,)]),
+    "UnitNormalization": ({"axis": -1}, []),
+    "RMSNormalization": ({"axis": [3], "epsilon": 1e-6}, [(4,)]),
+    "EinsumDense": ({"equation": "abcd,de->abce", "bias_axes": "e", "activation": "relu"},
+                    [(4, 5), (5,)]),
+    "Embedding": ({"input_dim": 5, "output_dim": 3, "mask_zero": False}, [(5, 3)]),
+    "Resizing": ({"height": 4, "width": 5, "interpolation": "nearest",
+                  "crop_to_aspect_ratio": True, "pad_to_aspect_ratio": False, "antialias": False},
+                 []),
+    "CenterCrop": ({"height": 4, "width": 5}, []),
+    "RandomCrop": ({"height": 4, "width": 5}, []),
+    "TimeDistributed": ({"layer": {"class_name": "Dense", "config": {"units": 3}}},
+                        [(4, 3), (3,)]),
 }  # fmt: skip
+
+
+def taken(class_name):
+    """Return the shape of an input that the class takes."""
+    if "1D" in class_name:
+        return SEQUENCE
+    return VOLUME if "3D" in class_name else IMAGE
 
 
 def ones(shapes):
@@ -59,7 +100,7 @@ def ones(shapes):
 @pytest.mark.parametrize("class_name", GOOD)
 def test_junk_in_a_configuration(class_name):
     config, shapes = GOOD[class_name]
-    convert(class_name, config, ones(shapes), [IMAGE])
+    convert(class_name, config, ones(shapes), [taken(class_name)])
     refused = 0
     for key in config:
         for junk in JUNK:
@@ -67,7 +108,7 @@ def test_junk_in_a_configuration(class_name):
             count = len(REGISTRY.find(class_name).weights(broken))
             weights = ones((shapes * 4)[:count]) if count <= 4 * len(shapes) else ones([(4,)] * 3)
             try:
-                convert(class_name, broken, weights, [IMAGE])
+                convert(class_name, broken, weights, [taken(class_name)])
             except SegrtError as error:
                 refused += 1
                 assert "layer 'layer'" in str(error)  # noqa: PT017
@@ -81,11 +122,11 @@ def test_weights_of_the_wrong_shape_or_type(class_name):
         wrong = ones(shapes)
         wrong[index] = np.ones([size + 1 for size in shape], np.float32)
         with pytest.raises(ModelFileError, match="layer") as caught:
-            convert(class_name, config, wrong, [IMAGE])
+            convert(class_name, config, wrong, [taken(class_name)])
         assert str(tuple(size + 1 for size in shape)) in str(caught.value)
         wrong[index] = np.ones(shape, np.int8)
         with pytest.raises(ModelFileError, match="type"):
-            convert(class_name, config, wrong, [IMAGE])
+            convert(class_name, config, wrong, [taken(class_name)])
 
 
 @pytest.mark.parametrize("class_name", GOOD)
@@ -96,7 +137,7 @@ def test_missing_settings(class_name):
         if len(REGISTRY.find(class_name).weights(rest)) != len(shapes):
             continue
         try:
-            convert(class_name, rest, ones(shapes), [IMAGE])
+            convert(class_name, rest, ones(shapes), [taken(class_name)])
         except SegrtError as error:
             assert "layer 'layer'" in str(error)  # noqa: PT017
 
@@ -106,6 +147,10 @@ def test_inputs_that_a_layer_cannot_take():
     for inputs in ([(None, 4)], [(None, 8, 4)], [IMAGE, IMAGE]):
         with pytest.raises(ModelFileError, match="input"):
             convert("Conv2D", config, ones(shapes), inputs)
+    for class_name in ("Conv1D", "Conv3D", "MaxPooling1D", "UpSampling3D"):
+        config, shapes = GOOD.get(class_name, ({}, []))
+        with pytest.raises(ModelFileError, match="input"):
+            convert(class_name, config, ones(shapes), [IMAGE])
     with pytest.raises(ModelFileError, match="input"):
         convert("Add", {}, [], [IMAGE, (None, 7, 8, 4)])
     with pytest.raises(ModelFileError, match="input"):

@@ -9,6 +9,7 @@ from scipy import special
 from helpers import keras_math
 from helpers.closeness import assert_close, assert_same_bits
 from helpers.layer_calls import KERAS_2, KERAS_3, apply, convert
+from segrt.errors import UnsupportedConfigError
 from segrt.importers._layer_graph import KerasVersion
 
 BOUND = 1e-6
@@ -44,6 +45,8 @@ FUNCTIONS = {
     "softplus": lambda x: np.log1p(np.exp(x)),
     "softsign": lambda x: x / (1 + np.abs(x)),
     "squareplus": lambda x: (x + np.sqrt(x * x + 4)) / 2,
+    "sparse_plus": lambda x: np.where(x < 1, np.maximum(x + 1, 0) ** 2 / 4, x),
+    "sparse_sigmoid": lambda x: np.clip((x + 1) / 2, 0, 1),
     "exponential": np.exp,
     "softmax": lambda x: special.softmax(x, axis=-1),
     "log_softmax": lambda x: special.log_softmax(x, axis=-1),
@@ -56,6 +59,14 @@ def test_activation_functions(name, shape):
     x = random(*shape) * 3
     wanted = FUNCTIONS[name](x.astype(np.float64))
     assert_close(apply("Activation", {"activation": name}, [], x), wanted, BOUND)
+
+
+def test_glu_gates_one_half_with_the_other():
+    x = random(2, 5, 4, 6)
+    wanted = x[..., :3] * sigmoid(x[..., 3:].astype(np.float64))
+    assert_close(apply("Activation", {"activation": "glu"}, [], x), wanted, BOUND)
+    with pytest.raises(UnsupportedConfigError, match="glu"):
+        convert("Activation", {"activation": "glu"}, [], [(None, 5, 4, 3)])
 
 
 @pytest.mark.parametrize(

@@ -199,13 +199,18 @@ def test_a_version_that_did_not_save_output_padding_is_remarked():
         ("ZeroPadding2D", {"padding": [[1, 2], [3, 0]]}, []),
         ("Cropping2D", {"cropping": [1, 2]}, []),
         ("GlobalMaxPooling2D", {"keepdims": True}, []),
+        ("Conv3D", {"filters": 5, "kernel_size": 3, "padding": "same"}, [(3, 3, 3, 4, 5), (5,)]),
+        ("Conv3DTranspose", {"filters": 2, "kernel_size": 2}, [(2, 2, 2, 2, 4), (2,)]),
+        ("AveragePooling3D", {"pool_size": 3, "padding": "same"}, []),
+        ("UpSampling3D", {"size": [2, 3, 1]}, []),
+        ("ZeroPadding3D", {"padding": [[1, 2], [3, 0], [0, 1]]}, []),
     ],
 )
 @pytest.mark.parametrize("unknown", [False, True])
 def test_channels_first_is_channels_last_transposed(class_name, config, weights, unknown):
     arrays = [random(*shape) for shape in weights]
-    x = random(2, 6, 8, 4)
+    x = random(2, 6, 8, 4) if "2D" in class_name else random(2, 6, 5, 8, 4)
     last = apply(class_name, config, arrays, x, unknown=unknown)
     config = {**config, "data_format": "channels_first"}
-    first = apply(class_name, config, arrays, x.transpose(0, 3, 1, 2).copy(), unknown=unknown)
-    assert_close(first, last.transpose(0, 3, 1, 2), BOUND)
+    first = apply(class_name, config, arrays, np.moveaxis(x, -1, 1).copy(), unknown=unknown)
+    assert_close(first, np.moveaxis(last, -1, 1), BOUND)

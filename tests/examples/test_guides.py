@@ -3,8 +3,11 @@
 import importlib.util
 import re
 
+import numpy as np
 import pytest
 
+import segrt
+from helpers.tensorrt_graphs import unet
 from policy._source import ROOT
 from segrt.importers.layers._base import REGISTRY
 
@@ -17,11 +20,12 @@ def blocks(guide):
     return found
 
 
-def module_of(code, name, folder):
+def module_of(code, name, folder, **given):
     path = folder / f"{name}.py"
     path.write_text(code, "utf-8")
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
+    vars(module).update(given)
     spec.loader.exec_module(module)
     return module
 
@@ -43,3 +47,11 @@ def test_add_a_layer(tmp_path):
     # The guide's own test can fail.
     with pytest.raises(AssertionError):
         module_of(proof.replace("** 2", "** 3"), "guide_snake_wrong", tmp_path).test_snake()
+
+
+def test_sizes_and_ends(tmp_path):
+    ranges, ends = blocks("sizes_and_ends.md")
+    model = unet((4, 8), side=None, batch=None)
+    module_of(ranges, "guide_ranges", tmp_path, model=model)
+    pixels = np.zeros((1, 32, 32, 1), np.uint8)
+    module_of(ends, "guide_ends", tmp_path, model=model, pixels=pixels, segrt=segrt)

@@ -35,6 +35,10 @@ class Kit:
         """Say whether UpSampling2D has an interpolation."""
         return self.modern or self.tensorflow_keras or self.version >= (2, 2, 3)
 
+    def newest(self):
+        """Say whether this is the newest Keras 3, or the newest TensorFlow with Keras 2."""
+        return self.label in ("keras-3.15", "tf.keras-2.15")
+
     def leaky(self, slope, **options):
         """Return a LeakyReLU; Keras 3 renamed its slope."""
         options["negative_slope" if self.keras_3 else "alpha"] = slope

@@ -11,7 +11,7 @@ class Entry:
         build: ``build(kit) -> model``, uncompiled unless the file shall hold training state.
         shapes: Shape of each input, batch first.
         formats: What to save: ``full`` (.h5), ``archive`` (.keras), ``weights`` (weights-only
-            .h5 and JSON).
+            .h5 and JSON); or ``formats(kit)`` that says so.
         needs: ``needs(kit) -> bool``: whether this Keras can build it.
         twin: ``twin(kit) -> model`` that Keras can run on this machine where it cannot run the
             model itself; it gets the model's weights.

@@ -160,6 +160,8 @@ def make(kit, folder, entry):
     seed = zlib.crc32(entry.name.encode()) % 2**31
     inputs = draw_inputs(entry)
     kit.clear()
+    if callable(entry.formats):
+        entry.formats = entry.formats(kit)
     model = entry.build(kit)
     if entry.train:
         train_once(kit, model, inputs)
@@ -199,7 +201,8 @@ def main():
     kit = load_kit(options.keras)
     from _zoo import ZOO
 
-    for module in ("_zoo_nets", "_zoo_layers", "_zoo_files"):
+    families = ("nets", "layers", "files", "volumes", "norms", "attention", "operations")
+    for module in (f"_zoo_{family}" for family in families):
         importlib.import_module(module)
     folder = os.path.join(options.data, kit.label)
     os.makedirs(folder, exist_ok=True)

@@ -20,9 +20,14 @@ from segrt.graph import metadata
 
 # These move or pick numbers and never compute new ones.
 MOVERS = {
-    "ZeroPadding2D", "Cropping2D", "MaxPooling2D", "GlobalMaxPooling2D", "Reshape", "Permute",
-    "Flatten", "Concatenate", "Maximum", "Minimum", "Dropout", "SpatialDropout2D",
-    "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization",
+    *(
+        f"{name}{rank}D"
+        for name in ("ZeroPadding", "Cropping", "MaxPooling", "GlobalMaxPooling", "SpatialDropout")
+        for rank in (1, 2, 3)
+    ),
+    "Reshape", "Permute", "Flatten", "Concatenate", "Maximum", "Minimum", "Dropout",
+    "UpSampling1D", "UpSampling3D", "GaussianNoise", "GaussianDropout", "AlphaDropout",
+    "ActivityRegularization",
 }  # fmt: skip
 
 
@@ -73,7 +78,9 @@ def run(model: ir.Model, feeds: dict[str, np.ndarray], level: str) -> dict[str, 
         proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, feeds), strict=True))
+    results = zip(names, session.run(names, feeds), strict=True)
+    # Recordings hold all as float32: sizes and truth values of operations, too.
+    return {name: x.astype(np.float32) if x.dtype.kind in "biu" else x for name, x in results}
 
 
 def keras_outputs(model: ir.Model) -> dict[str, tuple[str, tuple[int, ...] | None]]:
@@ -159,7 +166,7 @@ def cut(model: ir.Model, recorded: dict[str, np.ndarray]) -> dict[str, np.ndarra
                 model.graph.inputs.append(fed)
                 array = recorded[name]
                 stored = array if to_source is None else array.transpose(np.argsort(to_source))
-                feeds[fed.name] = np.ascontiguousarray(stored)
+                feeds[fed.name] = np.asarray(stored, dtype=alias.dtype.numpy(), order="C")
     return feeds
 
 

@@ -49,7 +49,7 @@ def convert(class_name, config, weights, shapes, *, version=KERAS_2, kwargs=None
     for index, shape in enumerate(shapes):
         value = builder.input(f"x{index}", shape, ir.DataType.FLOAT)
         tensor = Tensor(value, Layout.SOURCE)
-        if len(shape) == 4 and config.get("data_format") != "channels_first":
+        if len(shape) in (4, 5) and config.get("data_format") != "channels_first":
             first = call.in_layout(tensor, Layout.CHANNELS_FIRST)
             tensor = Tensor(first, Layout.CHANNELS_FIRST)
         tensors.append(tensor)
@@ -86,8 +86,9 @@ def apply(class_name, config, weights, *arrays, unknown=False, run=run_onnxrunti
     shapes = []
     for array in arrays:
         shape = [None, *array.shape[1:]]
-        if unknown and array.ndim == 4:
-            axes = (2, 3) if config.get("data_format") == "channels_first" else (1, 2)
+        if unknown and array.ndim in (4, 5):
+            first = 2 if config.get("data_format") == "channels_first" else 1
+            axes = range(first, first + array.ndim - 2)
             shape = [None if axis in (0, *axes) else size for axis, size in enumerate(shape)]
         shapes.append(shape)
     return run(convert(class_name, config, weights, shapes, **options), arrays)

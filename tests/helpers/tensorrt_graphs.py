@@ -10,15 +10,23 @@ import onnxruntime
 
 from segrt.graph import metadata
 from segrt.graph.builder import IR_VERSION, OPSET, GraphBuilder
+from segrt.types import ShapeProfile
 
+# Of the free sizes of `one_node`.
+BATCHES, SIDES = ShapeProfile(1, 2, 4), ShapeProfile(4, 16, 36)
 Fill = Callable[[GraphBuilder, ir.Value], ir.Value]
 
 
 def one_node(fill: Fill, shape: Sequence[int | None] = (1, 4, 16, 16)) -> ir.Model:
-    """A graph of one input ``x`` and one output ``y``."""
+    """A graph of one input ``x`` and one output ``y``; free sizes are given a range."""
     graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="one")
     builder = GraphBuilder(graph)
-    y = fill(builder, builder.input("x", tuple(shape), ir.DataType.FLOAT))
+    x = builder.input("x", tuple(shape), ir.DataType.FLOAT)
+    limits = [BATCHES, *[SIDES] * (len(shape) - 1)]
+    if None in shape:
+        ranges = [None if size else limit for size, limit in zip(shape, limits, strict=True)]
+        metadata.set_ranges(x, ranges)
+    y = fill(builder, x)
     graph.outputs.append(y)
     for node in graph:
         metadata.tag_node(node, f"keras_{node.name}", "Layer")
@@ -32,13 +40,13 @@ def weights(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def unet(
-    channels: Sequence[int], *, side: int, batch: int | None = 1, kind: str = "nearest"
+    channels: Sequence[int], *, side: int | None, batch: int | None = 1, kind: str = "nearest"
 ) -> ir.Model:
     """A U-Net as Keras writes it: two convolutions a level, up, 2x2 convolution, skip.
 
     Args:
         channels: Of every level, the topmost first.
-        side: Height and width of the image.
+        side: Height and width of the image; None leaves them free.
         batch: None leaves it free.
         kind: ``nearest``, ``linear`` or ``transposed``.
     """

@@ -154,3 +154,40 @@ def test_the_installed_command_walks_the_demo(tmp_path):
     )  # fmt: skip
     assert failed.returncode == 2
     assert "nowhere.segrt" in failed.stderr
+
+
+def test_ranges_pixels_and_masks(segrt, tmp_path):
+    images = DEMO / "images"
+    folder = tmp_path / "cells.segrt"
+    code, out, err = segrt(
+        "build", DEMO / "cells_unet.h5", "-o", folder, "--target", "onnxruntime", "--threads", 1,
+        "--batch", "1:2:4", "--size", "64:128:256", "--input", "uint8", "--head", "mask:0.5",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert "1..4 x 64..256 x 64..256" in out
+    assert "uint8" in out
+    code, out, _ = segrt("verify", folder, "--images", images, "--threads", 1)
+    assert code == 0, out
+    code, _, err = segrt("predict", "-m", folder, "-i", images, "-o", tmp_path / "masks", "-q")
+    assert (code, err) == (0, "")
+    masks = list((tmp_path / "masks").glob("*.png"))
+    assert len(masks) == len(list(images.iterdir()))
+    assert {int(v) for mask in masks for v in np.unique(np.asarray(Image.open(mask)))} == {0, 255}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--size", "60:120:256", "multiples of 8"), ("--size", "256:128:64", "from the smallest"),
+        ("--batch", "1:2", "three sizes"), ("--head", "masks", "mask:0.35"),
+        ("--input", "uint16", "uint8"),
+    ],
+)  # fmt: skip
+def test_wrong_ranges_and_ends_are_usage_errors(segrt, tmp_path, option, value, said):
+    model = DEMO / "cells_unet.h5"
+    code, _, err = segrt(
+        "build", model, "-o", tmp_path / "p", "--target", "onnxruntime", option, value
+    )
+    assert code == 2
+    assert said in err
+    assert not (tmp_path / "p").exists()

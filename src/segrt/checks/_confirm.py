@@ -10,8 +10,8 @@ import onnx_ir as ir
 from segrt.checks._base import Ruling, Support
 from segrt.checks._release import Release
 from segrt.errors import SegrtError, UsageError
-from segrt.graph.fix_shapes import fix_batch_and_size
 from segrt.graph.size_multiple import needed_multiple
+from segrt.graph.size_ranges import apply_sizes
 from segrt.graph.specs import input_specs
 from segrt.passes._base import PassContext
 from segrt.passes._pipeline import lower
@@ -55,7 +55,7 @@ def _build(target: Target, model: ir.Model) -> tuple[int, int] | None:
     """Build it for one image; returns the size that was put in place of a free one."""
     size = _size(model)
     options = target.resolve(model, BuildOptions(batch=1, size=size))
-    fixed = fix_batch_and_size(model, batch=options.batch, size=options.size)
+    fixed = apply_sizes(model, batch=options.batch, size=options.size)
     wanted = target.lowerings(fixed, options)[0]
     lowered, _ = lower(fixed, PassContext(wanted.upsampling_forms))
     with tempfile.TemporaryDirectory(prefix="segrt-") as folder:

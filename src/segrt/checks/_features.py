@@ -35,6 +35,7 @@ class Feature:
 
 _V5 = "headers of TensorRT 5.1.5"
 _V5_OPS = "operator list of onnx-tensorrt for TensorRT 5.1"
+_CHANGES = "change log of onnx-tensorrt for TensorRT"
 _ISSUES = "onnx/onnx-tensorrt issues 457 and 732"
 
 FEATURES = (
@@ -49,12 +50,19 @@ FEATURES = (
     Feature("gelu", (10, 0), "headers of TensorRT 10.0: ActivationType GELU_ERF, GELU_TANH"),
     Feature("elementwise", (5, 1), f"{_V5}: IElementWiseLayer; support matrix 5.1.5: broadcasts"),
     Feature("unary", (5, 1), f"{_V5}: IUnaryLayer"),
+    Feature("unary-logic", (8, 2, 0), f"{_CHANGES} 8.2 EA: IsNaN, Sign, Round; 8.6: IsInf"),
     Feature("erf", (7, 0), "operator lists of onnx-tensorrt: Erf N for 6.0, Y for 7.0"),
     Feature("compare", (7, 0), "operator lists of onnx-tensorrt: Greater N for 6.0, Y for 7.0"),
     Feature("broadcast-slice", (7, 0), "operator lists of onnx-tensorrt: Expand from 7.0"),
     Feature("softmax", (5, 1), f"{_V5}: ISoftMaxLayer"),
     Feature("concatenation", (5, 1), f"{_V5}: IConcatenationLayer"),
     Feature("reduction", (5, 1), f"{_V5}: IReduceLayer"),
+    Feature("top-k", (5, 1), f"{_V5}: ITopKLayer; {_V5_OPS}: ArgMax"),
+    Feature("gather", (5, 1), f"{_V5}: IGatherLayer"),
+    Feature("gather-modes", (8, 2, 0), f"{_CHANGES} 8.2 EA: GatherND, GatherElements"),
+    Feature("einsum", (8, 2, 0), "headers of TensorRT 8.2.0: IEinsumLayer"),
+    Feature("grid-sample", (8, 5, 1), "headers of TensorRT 8.5.1: IGridSampleLayer"),
+    Feature("cumulative", (10, 8), "release notes of TensorRT 10.8: ICumulativeLayer"),
     Feature("shuffle", (5, 1), f"{_V5}: IShuffleLayer; {_V5_OPS}: DepthToSpace"),
     Feature("matrix-multiply", (5, 1), f"{_V5}: IMatrixMultiplyLayer"),
     Feature("padding", (5, 1), f"{_V5}: IPaddingLayer (zeros only)"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from segrt.types import Shape
+from segrt.types import Shape, ShapeProfile
 
 # A pipe or a file has no width of its own; 80 columns would break names apart there.
 _WIDTH_OF_FILES = 160
@@ -45,9 +46,13 @@ def table(title: str, *columns: str) -> Table:
     return made
 
 
-def shape_text(shape: Shape) -> str:
-    """Write a shape, ``?`` for unknown sizes: ``? x 128 x 128 x 1``."""
-    return " x ".join("?" if size is None else str(size) for size in shape) or "scalar"
+def shape_text(shape: Shape, ranges: Sequence[ShapeProfile | None] = ()) -> str:
+    """Write a shape, ``?`` for unknown sizes, ``1..8`` for ranges: ``1..8 x ? x 128 x 1``."""
+    sizes = ["?" if size is None else str(size) for size in shape]
+    for axis, allowed in enumerate(ranges):
+        if allowed is not None:
+            sizes[axis] = f"{allowed.minimum}..{allowed.maximum}"
+    return " x ".join(sizes) or "scalar"
 
 
 def write_json(value: Any, target: Path | None = None) -> None:

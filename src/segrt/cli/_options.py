@@ -19,17 +19,6 @@ ANY = click.Path(path_type=Path)
 COUNT = click.IntRange(min=1)
 
 
-def size(text: str) -> tuple[int, int]:
-    """Parse height and width in pixels, written ``256x320``; ``256`` is a square."""
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isascii() and part.isdigit() for part in parts):
-        raise click.BadParameter(f"{text!r} is not of the form HEIGHTxWIDTH, such as 256x320")
-    height, width = int(parts[0]), int(parts[-1])
-    if min(height, width) < 1:
-        raise click.BadParameter(f"{text!r}: sizes must be at least 1")
-    return height, width
-
-
 def number(text: str) -> float:
     """Parse a number or a fraction such as ``1/255``."""
     above, slash, below = text.partition("/")
@@ -43,6 +32,11 @@ def number(text: str) -> float:
 def numbers(text: str) -> tuple[float, ...]:
     """Parse one number, or one a channel: ``0.485,0.456,0.406``."""
     return tuple(number(part) for part in text.split(","))
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Parse names with commas between them; "" is none."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def some_of(*words: str) -> Callable[[str], tuple[str, ...]]:
@@ -65,10 +59,46 @@ architecture = click.option(
 )
 
 
+own_layers = click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="[CLASS=]SOURCE",
+    help="A converter of your own: CLASS=FILE.py, CLASS=MODULE:FUNCTION, CLASS=BLOCK.onnx, or "
+    "FILE.py for all that it registers. May be repeated.",
+)
+lambdas = click.option(
+    "--lambda",
+    "lambdas",
+    multiple=True,
+    metavar="NAME=FORM",
+    help="What Lambda layers compute, by name or pattern: lambda_3=resize_bilinear:size=64x64, "
+    "'lambda_*=slice:stop=4', lambda_1=FILE.py:FUNCTION. May be repeated.",
+)
+outputs = click.option(
+    "--outputs",
+    type=names,
+    metavar="NAME:0[,...]",
+    default="",
+    help="Tensors that a frozen graph (.pb) returns.",
+)
+inputs = click.option(
+    "--inputs",
+    type=names,
+    metavar="NAME:0[,...]",
+    default="",
+    help="Tensors that a frozen graph (.pb) takes.  [default: its placeholders]",
+)
+
+
 class Loading(TypedDict):
     """What `loading` gives a command: the keyword arguments of `segrt.load`."""
 
     architecture: Path | None
+    layers: tuple[str, ...]
+    lambdas: tuple[str, ...]
+    outputs: tuple[str, ...]
+    inputs: tuple[str, ...]
 
 
 def loading(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,7 +109,7 @@ def loading(command: Callable[..., Any]) -> Callable[..., Any]:
     def gather(**given: Any) -> Any:
         return command(loading={name: given.pop(name) for name in names}, **given)
 
-    return architecture(gather)
+    return architecture(own_layers(lambdas(outputs(inputs(gather)))))
 
 
 threads = click.option(

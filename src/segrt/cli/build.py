@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from segrt.cli import _ops, _options
+from segrt.cli import _ops, _options, _sizes
 
 if TYPE_CHECKING:
     from segrt.targets._package import Package
-    from segrt.types import Verdict
+    from segrt.types import Size, Verdict
 
 
 @click.command(
@@ -25,6 +25,8 @@ Examples:
   segrt build unet.h5 -o unet.segrt --batch 1 --size 512x512
   segrt build unet.h5 -o unet.segrt --target tensorrt-rtx --fallback cpu
   segrt build unet.h5 -o unet.segrt --ops my_layers.py           operations and layers of your own
+  segrt build unet.h5 -o unet.segrt --target tensorrt-rtx --batch 1:4:16 --size 128:256:512
+  segrt build unet.h5 -o unet.segrt --input uint8 --head mask
   segrt build unet.h5 -o unet.segrt --scale 1/255 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
 """,
 )
@@ -54,13 +56,18 @@ Examples:
 )
 @_options.threads
 @click.option(
-    "--batch", type=_options.COUNT, metavar="N", help="Fix the batch size.  [default: left free]"
+    "--batch",
+    type=_sizes.batch,
+    metavar="N[:N:N]",
+    help="Fix the batch size, or give its range: smallest:usual:largest.  [default: left free; 1 "
+    "for TensorRT]",
 )
 @click.option(
     "--size",
-    type=_options.size,
-    metavar="HxW",
-    help="Fix the image size.  [default: as the model says]",
+    type=_sizes.size,
+    metavar="HxW[:HxW:HxW]",
+    help="Fix the image size, or give its range: smallest:usual:largest.  "
+    "[default: as the model says]",
 )
 @click.option(
     "--via",
@@ -73,6 +80,19 @@ Examples:
     metavar="TARGET",
     help="What runs the layers that the target refuses: cpu, cuda ...  "
     "[default: nothing; refused layers are an error]",
+)
+@click.option(
+    "--input",
+    "pixels",
+    type=click.Choice(["uint8"]),
+    help="Take 8-bit pixels; --scale, --mean, --std and --channel-order are applied inside the "
+    "engine.  [default: prepared floats]",
+)
+@click.option(
+    "--head",
+    metavar="mask[:N]",
+    help="Put out 8-bit masks: over the threshold N (0.5) for one channel, else the largest "
+    "channel.  [default: what the network puts out]",
 )
 @click.option(
     "--upsampling",
@@ -90,12 +110,14 @@ def command(
     target: str,
     precision: str,
     threads: int | None,
-    batch: int | None,
-    size: tuple[int, int] | None,
+    batch: Size | None,
+    size: tuple[Size, Size] | None,
     via: str | None,
     fallback: str | None,
     upsampling: str | None,
-    **pixels: Unpack[_options.Pixels],
+    pixels: str | None,
+    head: str | None,
+    **preprocess: Unpack[_options.Pixels],
 ) -> None:
     """Build a package from a trained model: the engine, its proof and how to feed it.
 
@@ -116,7 +138,9 @@ def command(
         via=via,
         fallback=fallback,
         upsampling=upsampling,
-        preprocess=Preprocess(**pixels),
+        input=pixels,
+        head=head,
+        preprocess=Preprocess(**preprocess),
     )
     show(package)
 
@@ -138,7 +162,8 @@ def show(package: Package) -> None:
             table.add_row(key.replace("_", " "), str(value))
     table.add_row("precision", manifest.options.precision.value)
     for spec in manifest.inputs:
-        table.add_row("input", f"{spec.name}: {_console.shape_text(spec.shape)} {spec.dtype}")
+        sizes = _console.shape_text(spec.shape, spec.ranges)
+        table.add_row("input", f"{spec.name}: {sizes} {spec.dtype}")
     for spec in manifest.outputs:
         table.add_row("output", f"{spec.name}: {_console.shape_text(spec.shape)} {spec.dtype}")
     for name, text in _rewrites(manifest.verdicts).items():

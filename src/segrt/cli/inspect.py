@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from segrt.cli import _ops, _options
+from segrt.cli._foreign import comparison_table, comparison_text, suspects_text
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
     from rich.table import Table
 
     from segrt.graph.summary import ModelSummary
@@ -29,6 +31,7 @@ Examples:
   segrt inspect unet.weights.h5 --weights         what lies in the file, whatever the layers
   segrt inspect unet.segrt --engine               what each layer became in a built engine
   segrt inspect unet.h5 --json > unet.json
+  segrt inspect foreign.onnx --compare unet.h5    which node says something else than Keras
 """,
 )
 @click.argument("model", type=_options.MODEL)
@@ -47,9 +50,21 @@ Examples:
     help="List groups, arrays, shapes and axes as they lie in the file; no layer need be known.",
 )
 @click.option(
+    "--stub",
+    type=_options.OUTPUT_FILE,
+    metavar="FILE.py",
+    help="Write a converter to fill in for every class that is not known, and nothing else.",
+)
+@click.option(
     "--engine",
     is_flag=True,
     help="MODEL is a package: show the kernels of each layer, their types, and needless copies.",
+)
+@click.option(
+    "--compare",
+    type=_options.FILE,
+    metavar="KERAS",
+    help="Run MODEL and this Keras file on the same input and name the nodes that differ.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_ops.ops
@@ -60,31 +75,46 @@ def command(
     upsampling: bool,
     target: str,
     weights: bool,
+    stub: Path | None,
     engine: bool,
+    compare: Path | None,
     as_json: bool,
-) -> None:
-    """Show the layers, shapes and weights of a trained model file, without Keras."""
+) -> int:
+    """Show the layers, shapes and weights of a trained model file, without Keras.
+
+    With --compare the exit code is 1 when the models differ.
+    """
     from segrt import api
     from segrt.cli import _console, _engine_view
     from segrt.graph.summary import summarise
+    from segrt.passes._suspects import find_suspects
 
     if engine:
         _engine_view.show(model, as_json=as_json)
-        return
+        return 0
     if weights:
         show_weights(api.list_weights(model), as_json=as_json)
-        return
+        return 0
+    if stub is not None:
+        write_stub(model, loading, stub)
+        return 0
     loaded = api.load(model, **loading)
+    if compare is not None:
+        return show_comparison(loaded, api.load(compare), as_json=as_json)
     summary = summarise(loaded)
     plans = api.plan_upsampling(loaded, target=target) if upsampling else ()
+    foreign = summary.source is not None and not summary.source.keras_version
+    suspects = find_suspects(loaded) if foreign else []
     if as_json:
         described = {
             **asdict(summary), "parameters": summary.parameters, "classes": summary.classes,
         }  # fmt: skip
         if upsampling:
             described["upsampling"] = [asdict(plan) for plan in plans]
+        if foreign:
+            described["suspects"] = [asdict(finding) for finding in suspects]
         _console.write_json(described)
-        return
+        return 0
     console = _console.results()
     if upsampling:
         console.print(upsampling_table(plans))
@@ -93,6 +123,49 @@ def command(
     console.print(head_text(summary), markup=False)
     for remark in summary.remarks:
         _console.notes().print(f"remark: {remark}", style="yellow", markup=False)
+    if suspects:
+        console.print(suspects_text(suspects), style="yellow", markup=False)
+    return 0
+
+
+def show_comparison(foreign: ir.Model, keras: ir.Model, *, as_json: bool) -> int:
+    """Print how a foreign model differs from Keras'; return the exit code."""
+    from segrt.cli import _console
+    from segrt.verification.foreign import compare_foreign
+
+    report = compare_foreign(foreign, keras)
+    if as_json:
+        _console.write_json(report.to_dict())
+    else:
+        _console.results().print(comparison_table(report))
+        style = "bold green" if report.ok else "bold red"
+        _console.results().print(comparison_text(report), style=style, markup=False)
+    return 0 if report.ok else 1
+
+
+def write_stub(model: Path, loading: _options.Loading, output: Path) -> None:
+    """Write the converters that a model lacks, to be filled in.
+
+    Raises:
+        UsageError: It lacks none, or the file exists.
+    """
+    from segrt import api
+    from segrt.cli import _console
+    from segrt.errors import UnsupportedLayerError, UsageError
+
+    if output.exists():
+        raise UsageError(f"{output} exists", hint="give another name; nothing is overwritten")
+    try:
+        api.load(model, **loading)
+    except UnsupportedLayerError as error:
+        if not error.stub:
+            raise
+        output.write_text(error.stub, "utf-8")
+        _console.notes().print(
+            f"{output} written: fill it in, then add --layer {output}", markup=False
+        )
+        return
+    raise UsageError(f"{model.name} has no layer without a converter", hint="leave --stub out")
 
 
 def head_text(summary: ModelSummary) -> str:
@@ -104,7 +177,8 @@ def head_text(summary: ModelSummary) -> str:
     if source is not None:
         lines.append(
             f"{source.file}: {source.model_name!r}, {source.format}, "
-            f"Keras {source.keras_version} ({source.backend})"
+            + (f"Keras {source.keras_version} " if source.keras_version else "")
+            + f"({source.backend})"
         )
     lines += [f"input   {name}: {shape_text(shape)}" for name, shape in summary.inputs]
     lines += [f"output  {name}: {shape_text(shape)}" for name, shape in summary.outputs]
@@ -139,7 +213,7 @@ def upsampling_table(plans: Sequence[SitePlan]) -> Table:
     )  # fmt: skip
     for plan in plans:
         layer: tuple[str, str, str] = (
-            plan.layer, plan.kind, f"{plan.factors[0]} x {plan.factors[1]}",
+            plan.layer, plan.kind, " x ".join(map(str, plan.factors)),
         )  # fmt: skip
         for option in plan.options:
             taken = option.form == plan.chosen

@@ -68,6 +68,13 @@ def driver_version() -> str:
     return ".".join(map(str, system.get_user_mode_driver_version()))
 
 
+def newest_ptx() -> tuple[int, int]:
+    """Return the CUDA version up to which the driver reads PTX; needs a driver."""
+    system = require("cuda.core.system", purpose="the CUDA engine", install=INSTALL)
+    major, minor = system.get_user_mode_driver_version()[:2]
+    return major, minor
+
+
 @functools.lru_cache(maxsize=1024)
 def compile_source(source: str, architecture: str, name: str) -> bytes:
     """Compile CUDA C++ to machine code; needs NVRTC, no GPU.

@@ -46,6 +46,17 @@ def compile_ptx(source: str, architecture: str, name: str) -> bytes:
     return bytes(code.rstrip(b"\0"))
 
 
+def compiler_version() -> tuple[int, int]:
+    """Return NVRTC's version: that of the PTX it writes.
+
+    Raises:
+        UnavailableError: NVRTC is not installed.
+    """
+    nvrtc = require("cuda.bindings.nvrtc", purpose="compiling a CUDA kernel", install=INSTALL)
+    _, major, minor = nvrtc.nvrtcVersion()
+    return major, minor
+
+
 def _checked(answer: tuple[Any, ...]) -> Any:
     """Return what came with a status, if that is good."""
     status, result = answer

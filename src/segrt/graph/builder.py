@@ -6,7 +6,8 @@ consumer will infer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -140,8 +141,18 @@ def _unique(name: str, taken: set[str | None]) -> str:
     return candidate
 
 
-def infer_node(node: ir.Node, *, opset: int = OPSET) -> None:
+def infer_node(
+    node: ir.Node,
+    *,
+    opset: int = OPSET,
+    known: Callable[[ir.Value], npt.NDArray[Any] | None] | None = None,
+) -> None:
     """Set the shapes and types of a node's outputs from its inputs.
+
+    Args:
+        node: Its inputs have types and shapes.
+        opset: Whose rules.
+        known: Tells what inputs hold that are no constants, where that is known.
 
     Raises:
         onnx.shape_inference.InferenceError: The inputs do not fit the operator.
@@ -167,6 +178,10 @@ def infer_node(node: ir.Node, *, opset: int = OPSET) -> None:
         constant = value.const_value
         if constant is not None and constant.size <= SMALL:
             data[key] = ir.serde.serialize_tensor(constant)
+        elif known is not None and (array := known(value)) is not None and array.size <= SMALL:
+            data[key] = onnx.numpy_helper.from_array(
+                np.ascontiguousarray(array).reshape(array.shape)
+            )
     proto.output.extend(f"o{index}" for index in range(len(node.outputs)))
     proto.attribute.extend(
         ir.serde.serialize_attribute(attribute) for attribute in node.attributes.values()

@@ -47,16 +47,18 @@ def fix_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int | None]]) -> i
 
 
 def fix_batch_and_size(
-    model: ir.Model, *, batch: int | None, size: tuple[int, int] | None
+    model: ir.Model, *, batch: int | None, size: tuple[int | None, int | None] | None
 ) -> ir.Model:
     """Return ``model`` with a fixed batch or image size; ``model`` itself where both are None.
+
+    A side of the image that is None stays as it is.
 
     Raises:
         ShapeError: The network cannot take them, or has no image input to apply ``size`` to.
     """
     if batch is None and size is None:
         return model
-    if (batch is not None and batch < 1) or (size is not None and min(size) < 1):
+    if any(number is not None and number < 1 for number in (batch, *(size or ()))):
         raise ShapeError("sizes must be positive", found=f"batch {batch}, size {size}")
     specs = input_specs(model)
     images = [spec for spec in specs if image_axes(spec) is not None]
@@ -69,7 +71,8 @@ def fix_batch_and_size(
             shape[0] = batch
         axes = image_axes(spec)
         if size is not None and axes is not None:
-            shape[axes[0]], shape[axes[1]] = size
+            for axis, side in zip(axes, size, strict=True):
+                shape[axis] = shape[axis] if side is None else side
         shapes[spec.name] = shape
     return fix_shapes(model, shapes)
 

@@ -8,17 +8,20 @@ import onnx
 import onnx_ir as ir
 
 from segrt.graph import metadata
-from segrt.graph.builder import infer_node, static_shape
+from segrt.graph._small_values import SmallValues
+from segrt.graph.builder import OPSET, infer_node, static_shape
 
 
 def infer_shapes(graph: ir.Graph) -> str | None:
     """Infer every value's shape anew from the inputs'; return what went wrong, None if nothing."""
+    values = SmallValues(OPSET)
     for node in graph:
         for output in node.outputs:
             output.shape = None
         layer = metadata.layer_of(node) or node.name
         try:
-            infer_node(node)
+            infer_node(node, known=values.get)
+            values.visit(node)
         except (onnx.shape_inference.InferenceError, ValueError) as error:
             sizes = " and ".join(
                 str(static_shape(value)) for value in node.inputs if value and not value.const_value

@@ -1,7 +1,8 @@
 """Axis orders of weights and images: Keras' into ONNX'.
 
 Letters: H W kernel height and width, I input channels, O output channels, M depth multiplier.
-ONNX wants output channels first and the kernel's height and width last. No axis is ever flipped:
+A volume's kernel has its depth before H, a sequence's has no W; the rules are the same.
+ONNX wants output channels first and the kernel's spatial axes last. No axis is ever flipped:
 Keras and ONNX both correlate, and both transposed convolutions are the gradient of that.
 """
 
@@ -16,7 +17,7 @@ Array: TypeAlias = npt.NDArray[Any]
 
 def convolution_kernel(kernel: Array) -> Array:
     """Return a convolution's kernel (H, W, I / groups, O) as (O, I / groups, H, W)."""
-    return kernel.transpose(3, 2, 0, 1)
+    return _channels_before_taps(kernel, -1, -2)
 
 
 def depthwise_kernel(kernel: Array) -> Array:
@@ -25,13 +26,13 @@ def depthwise_kernel(kernel: Array) -> Array:
     Output channel ``i * M + m`` belongs to input channel ``i``: Keras' order, and the order of
     ONNX's Conv with ``group = I``.
     """
-    height, width, channels, multiplier = kernel.shape
-    return kernel.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
+    *taps, channels, multiplier = kernel.shape
+    return _channels_before_taps(kernel, -2, -1).reshape(channels * multiplier, 1, *taps)
 
 
 def transposed_kernel(kernel: Array) -> Array:
     """Return a transposed convolution's kernel (H, W, O, I) as (I, O, H, W)."""
-    return kernel.transpose(3, 2, 0, 1)
+    return _channels_before_taps(kernel, -1, -2)
 
 
 def dense_as_convolution(kernel: Array, spatial: int) -> Array:
@@ -42,3 +43,7 @@ def dense_as_convolution(kernel: Array, spatial: int) -> Array:
 def channels_to_front(array: Array) -> Array:
     """Return (spatial..., C) as (C, spatial...); one image without its batch axis."""
     return array.transpose(array.ndim - 1, *range(array.ndim - 1))
+
+
+def _channels_before_taps(kernel: Array, first: int, second: int) -> Array:
+    return kernel.transpose(first, second, *range(kernel.ndim - 2))

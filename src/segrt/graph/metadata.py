@@ -12,29 +12,36 @@ On a value (an ONNX value that carries a Keras layer's output):
     JSON list. Each entry names a Keras value that a rewrite folded away and says how to compute it
     from this one: ``keras = (this - shift) / scale`` along axis 1; see `Recovery`.
 
+``segrt.ranges``
+    On graph inputs. JSON list, one entry an axis: ``[minimum, usual, maximum]`` of a free size, or
+    null. Absent: free sizes are not limited.
+
 On a node: ``segrt.layer`` (Keras value name) and ``segrt.class`` (Keras class name); in a mix of
 engines ``segrt.engine`` (name of the target that runs it).
 
 On the model: ``segrt.source`` (JSON of `Source`), ``segrt.stage`` (``imported`` or ``lowered``),
 ``segrt.remarks`` (JSON list of strings), ``segrt.fused`` (JSON object: Keras value that a rewrite
-dissolved -> why).
+dissolved -> why), ``segrt.ends`` (JSON object, see `segrt.graph.ends`).
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from segrt.types import ShapeProfile
+
 KERAS = "segrt.keras"
 TO_SOURCE = "segrt.to_source"
 RECOVER = "segrt.recover"
+RANGES = "segrt.ranges"
 LAYER = "segrt.layer"
 CLASS = "segrt.class"
 ENGINE = "segrt.engine"
@@ -42,6 +49,7 @@ SOURCE = "segrt.source"
 STAGE = "segrt.stage"
 REMARKS = "segrt.remarks"
 FUSED = "segrt.fused"
+ENDS = "segrt.ends"
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -53,9 +61,10 @@ class Source:
     Attributes:
         file: File name without folders.
         sha256: Hash of the file, hexadecimal.
-        format: ``keras-h5``, ``keras-archive``, ``keras-weights-h5`` or ``keras-weights-json``.
-        keras_version: As the file says, or "unknown".
-        backend: As the file says, or "unknown".
+        format: ``keras-h5``, ``keras-archive``, ``keras-weights-h5``, ``onnx``, ``saved-model``
+            or ``frozen-graph``.
+        keras_version: As the file says, or "unknown"; "" for formats that are not Keras'.
+        backend: As the file says, or "unknown"; for other formats what wrote the file.
         model_name: The Keras model's name.
     """
 
@@ -108,6 +117,18 @@ def to_source(value: ir.Value) -> tuple[int, ...] | None:
 def parse_axes(text: str) -> tuple[int, ...] | None:
     """Read ``0,2,3,1``; the empty string is None."""
     return tuple(int(axis) for axis in text.split(",")) if text else None
+
+
+def set_ranges(value: ir.Value, ranges: Sequence[ShapeProfile | None]) -> None:
+    """Record what the free sizes of a graph input are limited to, one entry an axis."""
+    entries = [None if r is None else (r.minimum, r.usual, r.maximum) for r in ranges]
+    value.metadata_props[RANGES] = json.dumps(entries)
+
+
+def ranges(value: ir.Value) -> tuple[ShapeProfile | None, ...]:
+    """Return what the free sizes of a graph input are limited to, () where they are not."""
+    entries = json.loads(value.metadata_props.get(RANGES, "[]"))
+    return tuple(None if entry is None else ShapeProfile(*entry) for entry in entries)
 
 
 def move_tags(old: ir.Value, new: ir.Value) -> None:
@@ -274,6 +295,17 @@ def add_fused(model: ir.Model, keras: str, reason: str) -> None:
 def fused(model: ir.Model) -> dict[str, str]:
     """Return the Keras values that rewrites dissolved: name -> why."""
     found: dict[str, str] = json.loads(model.metadata_props.get(FUSED, "{}"))
+    return found
+
+
+def set_ends(model: ir.Model, entries: Mapping[str, Any]) -> None:
+    """Write what is done at the model's ends, as JSON values; see `segrt.graph.ends`."""
+    model.metadata_props[ENDS] = json.dumps(entries, sort_keys=True)
+
+
+def ends(model: ir.Model) -> dict[str, Any]:
+    """Return what is done at the model's ends, as JSON values."""
+    found: dict[str, Any] = json.loads(model.metadata_props.get(ENDS, "{}"))
     return found
 
 

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from segrt.errors import ShapeError
 from segrt.graph.infer_shapes import infer_shapes
-from segrt.graph.specs import image_axes, input_specs
+from segrt.graph.specs import input_specs, spatial_axes
 
 # Products of the strides that occur: powers of two, with one stride of three or two.
 _STEPS = (1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 32, 36, 48, 64, 72, 96, 128, 144, 192, 256, 512)
@@ -58,6 +58,8 @@ def size_multiple(
 def needed_multiple(model: ir.Model) -> int | None:
     """Find the smallest step such that images whose sides are multiples of it go through.
 
+    Sequences and volumes count as images here.
+
     Unlike `size_multiple` this asks for no particular size of the outputs, takes any number of
     inputs, and asks about fixed sizes too.
 
@@ -69,11 +71,10 @@ def needed_multiple(model: ir.Model) -> int | None:
     def fits(pixels: int) -> bool:
         trial = model.clone()
         for spec, value in zip(specs, trial.graph.inputs, strict=True):
-            axes = image_axes(spec)
+            axes = spatial_axes(spec)
             if axes is not None:
-                shape: list[int | None] = [1, *spec.shape[1:]]
-                shape[axes[0]] = shape[axes[1]] = pixels
-                value.shape = ir.Shape(shape)
+                shape = [pixels if axis in axes else size for axis, size in enumerate(spec.shape)]
+                value.shape = ir.Shape([1, *shape[1:]])
         return infer_shapes(trial.graph) is None
 
     return _smallest(fits)
@@ -113,6 +114,8 @@ class _Probe:
     def fits(self, sizes: list[int], axis: int) -> bool:
         assert self._input.shape is not None
         rest = list(self._input.shape)
+        # Any batch does; a known one lets shape arithmetic inside the graph be worked out.
+        rest[0] = rest[0] if isinstance(rest[0], int) else 1
         rest[self._first : self._first + 2] = sizes
         self._input.shape = ir.Shape(rest)
         if infer_shapes(self._graph) is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
+from segrt.graph import metadata
 from segrt.graph.builder import static_shape
 from segrt.types import TensorSpec
 
@@ -34,10 +35,24 @@ def image_axes(spec: TensorSpec) -> tuple[int, int] | None:
     return (2, 3) if spec.channel_axis == 1 else (1, 2)
 
 
+def spatial_axes(spec: TensorSpec) -> tuple[int, ...] | None:
+    """Return the axes of a sequence, an image or a volume, None for anything else."""
+    if len(spec.shape) < 3 or spec.channel_axis is None:
+        return None
+    first = 2 if spec.channel_axis == 1 else 1
+    return tuple(range(first, first + len(spec.shape) - 2))
+
+
 def _spec(value: ir.Value, channel_axis: int | None) -> TensorSpec:
     if value.dtype is None or value.name is None:
         raise ValueError(f"graph value {value.name!r} has no type or name")
-    return TensorSpec(value.name, static_shape(value), value.dtype.numpy().name, channel_axis)
+    return TensorSpec(
+        value.name,
+        static_shape(value),
+        value.dtype.numpy().name,
+        channel_axis,
+        metadata.ranges(value),
+    )
 
 
 def _walk(start: ir.Value, *, forward: bool) -> int | None:

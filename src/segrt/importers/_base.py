@@ -21,6 +21,8 @@ class Importer(Protocol):
     def recognises(self, head: bytes) -> bool:
         """Say whether a file that begins with ``head`` (16 bytes) is of this format.
 
+        For a folder these are the first bytes of its ``saved_model.pb``.
+
         By content and never by suffix: Keras 2.12 writes HDF5 into ``.keras`` files.
         """
         ...
@@ -48,15 +50,17 @@ def import_model(path: Path, options: LoadOptions | None = None) -> ir.Model:
         ModelFileError: No such file, or of no known format.
     """
     options = options or LoadOptions()
-    for file in (path, options.architecture):
+    # A SavedModel is a folder; the file in it that describes the graph tells it.
+    described = path / "saved_model.pb" if path.is_dir() else path
+    for file in (described, options.architecture):
         if file is not None and not file.is_file():
             raise ModelFileError(
-                f"no such model file: {file}",
-                found="a directory" if file.is_dir() else "nothing",
+                f"no such model file: {path if file is described else file}",
+                found="a directory without saved_model.pb" if path.is_dir() else "nothing",
                 hint="check the path",
             )
     try:
-        with path.open("rb") as stream:
+        with described.open("rb") as stream:
             head = stream.read(16)
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read", found=str(error)) from error
@@ -65,7 +69,7 @@ def import_model(path: Path, options: LoadOptions | None = None) -> ir.Model:
             return importer.read(path, options)
     raise ModelFileError(
         f"{path} is of no known format",
-        found=f"a file of {path.stat().st_size} bytes that begins with {head!r}",
+        found=f"a file of {described.stat().st_size} bytes that begins with {head!r}",
         wanted="; ".join(importer.description for _, importer in REGISTRY),
         hint="this looks like an architecture: give the file of weights, with this beside it"
         if head.lstrip().startswith(b"{")

@@ -18,9 +18,10 @@ import onnx
 import onnx_ir as ir
 
 import segrt.importers._specs as specs
-from segrt.errors import ModelFileError, SegrtError
+from segrt.errors import ConverterError, ModelFileError, SegrtError
 from segrt.graph import metadata
 from segrt.graph.builder import IR_VERSION, OPSET, GraphBuilder
+from segrt.importers import _weight_names
 from segrt.importers._layer_graph import (
     Argument,
     Array,
@@ -35,6 +36,7 @@ from segrt.importers._layer_graph import (
 )
 from segrt.importers._layer_graph import LayerCall as KerasCall
 from segrt.importers._model_input import input_dtype, input_shape
+from segrt.importers._own_code import user_code
 from segrt.importers.layers._base import Call, Layout, Tensor
 
 # ``@1`` behind a path's part: weights belong to the layer, whatever call they are used in.
@@ -50,18 +52,16 @@ def emit(graph: LayerGraph, source: metadata.Source, remarks: Sequence[str]) -> 
         remarks: Remarks of the reader; those of the converters are added.
 
     Raises:
-        UnsupportedLayerError: Layers without a converter; all of them are listed.
         UnsupportedConfigError: A layer's settings cannot be converted exactly.
         ModelFileError: The model contradicts itself.
     """
-    specs.refuse_unknown_layers(graph, source.file)
     onnx_graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name=graph.name)
     model = ir.Model(onnx_graph, ir_version=IR_VERSION, producer_name="segrt")
     metadata.set_source(model, source)
     for remark in remarks:
         metadata.add_remark(model, remark)
     _remark_policies(model, graph)
-    emitter = _Emitter(model, graph.keras_version)
+    emitter = Emitter(model, graph.keras_version)
     inputs = [emitter.model_input(graph.layers[ref.layer]) for ref in graph.inputs]
     emitter.finish(graph, emitter.run(graph, inputs, prefix=""))
     return model
@@ -75,7 +75,9 @@ class _Key:
     call: int
 
 
-class _Emitter:
+class Emitter:
+    """Appends the calls of a model, and of the models inside it, to one graph."""
+
     def __init__(self, model: ir.Model, keras_version: KerasVersion) -> None:
         self._model = model
         self._keras_version = keras_version
@@ -108,7 +110,7 @@ class _Emitter:
                 if TensorRef(key.layer, key.call, 0) not in made:
                     raise ModelFileError(f"input {name!r} is not among the model's inputs")
                 continue
-            for index, tensor in enumerate(self._call(layer, layer.calls[key.call], name, made)):
+            for index, tensor in enumerate(self.call(layer, layer.calls[key.call], name, made)):
                 made[TensorRef(key.layer, key.call, index)] = tensor
         return [_made(made, ref, graph) for ref in graph.outputs]
 
@@ -138,9 +140,11 @@ class _Emitter:
             seen.add(inner)
             self._model.graph.outputs.append(value)
 
-    def _call(
+    def call(
         self, layer: KerasLayer, call: KerasCall, name: str, made: Mapping[TensorRef, Tensor]
     ) -> list[Tensor]:
+        """Append the nodes of one call and return what it gives."""
+
         def find(ref: TensorRef) -> Tensor:
             return _made(made, ref, None)
 
@@ -162,9 +166,17 @@ class _Emitter:
             remark=lambda text: metadata.add_remark(self._model, text),
             constants=self._constants,
         )
-        args = [self._as_float32(argument) for argument in args]
+        if not converter.keeps_types:
+            args = [self._as_float32(argument) for argument in args]
         try:
-            result = converter.convert(context, *args)
+            if converter.own:
+                with user_code(
+                    f"the converter of layer {name!r} ({layer.class_name}) failed",
+                    converter.convert,
+                ):
+                    result = converter.convert(context, *args)
+            else:
+                result = converter.convert(context, *args)
         except SegrtError:
             raise
         except onnx.shape_inference.InferenceError as error:
@@ -179,7 +191,7 @@ class _Emitter:
                 f"layer {name!r} ({layer.class_name}): its configuration cannot be read",
                 found=f"{type(e).__name__}: {e}"[:200],
             ) from e
-        results = [result] if isinstance(result, Tensor) else list(result)
+        results = _results(result, name, layer.class_name)
         for node in self._builder.appended:
             metadata.tag_node(node, name, layer.class_name)
         return [
@@ -236,22 +248,31 @@ class _Emitter:
         """Read a layer's arrays and give them their names; read once for all its calls."""
         if id(layer) in self._arrays:
             return self._arrays[id(layer)]
-        wanted = [spec.name for spec in specs.weight_specs(layer)]
-        stored = [entry.name for entry in layer.weights]
-        if len(wanted) != len(stored):
-            raise ModelFileError(
-                f"layer {name!r} ({layer.class_name}) has the wrong number of weights",
-                found=f"{len(stored)}: {', '.join(stored) or 'none'}",
-                wanted=f"{len(wanted)}: {', '.join(wanted) or 'none'}",
-            )
-        named = set(wanted) == set(stored)
+        wanted = None if specs.takes_all_arrays(layer) else specs.weight_specs(layer)
         arrays = {
-            (entry.name if named else wanted[index]): _numbers(entry.load(), entry.path)
-            for index, entry in enumerate(layer.weights)
+            key: _numbers(entry.load(), entry.path)
+            for key, entry in _weight_names.match(layer, wanted, name).items()
         }
         if len(layer.calls) > 1:
             self._arrays[id(layer)] = arrays
         return arrays
+
+
+def _results(result: object, name: str, class_name: str) -> list[Tensor]:
+    """Return what a converter returned as a list.
+
+    Raises:
+        ConverterError: It is not one tensor or several.
+    """
+    results = list(result) if isinstance(result, list | tuple) else [result]
+    tensors = [tensor for tensor in results if isinstance(tensor, Tensor)]
+    if not tensors or len(tensors) != len(results):
+        raise ConverterError(
+            f"the converter of layer {name!r} ({class_name}) returned no tensor",
+            found=", ".join(type(item).__name__ for item in results) or "nothing",
+            wanted="segrt.Tensor(value, layout), or a list of them",
+        )
+    return tensors
 
 
 def _remark_policies(model: ir.Model, graph: LayerGraph) -> None:

@@ -89,6 +89,8 @@ class KerasLayer:
         calls: In the order of Keras' node index.
         weights: Its arrays in Keras' order; empty for a nested model, whose layers own them.
         model: The nested model, where the layer is one.
+        converter: The `LayerConverter` chosen for this layer ahead of the registered one of its
+            class: bound by the user, or recognised by more than the class' name.
     """
 
     name: str
@@ -98,6 +100,7 @@ class KerasLayer:
     calls: list[LayerCall]
     weights: list[WeightEntry] = field(default_factory=list)
     model: LayerGraph | None = None
+    converter: Any = None
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from segrt.errors import ModelFileError
 from segrt.importers._arguments import is_index, keras2_argument, keras3_argument, plain
 from segrt.importers._call_numbers import count_calls_from_zero
 from segrt.importers._layer_graph import (
+    Argument,
     JsonObject,
     KerasLayer,
     KerasVersion,
@@ -178,20 +179,25 @@ class _ModelReader:
             raise self._bad(f"layer {layer!r} has a call that cannot be read", found=repr(node))
         if len(node) >= 3 and isinstance(node[0], str):  # a lone tensor, not wrapped in a list
             node = [node]
-        tensors, kwargs = [], {}
-        for item in node:
-            if not isinstance(item, list) or len(item) < 3:
-                raise self._bad(
-                    f"layer {layer!r} has an input that cannot be read", found=repr(item)[:120]
-                )
-            if item[0] == "_CONSTANT_VALUE":
-                tensors.append(item[2])
-            else:
-                tensors.append(self._ref(item))
-            if len(item) > 3 and isinstance(item[3], dict):
-                kwargs.update(keras2_argument(item[3], names, 0, self._bad))
+        named: dict[str, Any] = {}
+        tensors = [self._keras2_input(item, layer, names, named, 0) for item in node]
         argument = tensors[0] if len(tensors) == 1 else tensors
-        return LayerCall((argument,), kwargs)
+        return LayerCall((argument,), named)
+
+    def _keras2_input(
+        self, item: Any, layer: str, names: set[str], kwargs: dict[str, Any], depth: int
+    ) -> Argument:
+        """Read a tensor, a constant, or a list of them; what is named goes into ``kwargs``."""
+        nested = isinstance(item, list) and item and isinstance(item[0], list)
+        if nested and depth < _MAX_NESTING:
+            return [self._keras2_input(i, layer, names, kwargs, depth + 1) for i in item]
+        if not isinstance(item, list) or len(item) < 3:
+            raise self._bad(
+                f"layer {layer!r} has an input that cannot be read", found=repr(item)[:120]
+            )
+        if len(item) > 3 and isinstance(item[3], dict):
+            kwargs.update(keras2_argument(item[3], names, 0, self._bad))
+        return item[2] if item[0] == "_CONSTANT_VALUE" else self._ref(item)
 
     def _ref(self, item: list[Any]) -> TensorRef:
         name, call, tensor = item[:3]
@@ -258,11 +264,11 @@ def _is_operation(entry: JsonObject, module: Any) -> bool:
     default axis is another one.
     """
     if isinstance(module, str):
-        return "ops" in module.split(".")
+        return bool({"ops", "activations"} & set(module.split(".")))
     # Keras 3 writes no modules into HDF5; there only the settings that every layer has tell.
     nodes, config = entry.get("inbound_nodes"), entry.get("config")
     keras_3 = isinstance(nodes, list) and bool(nodes) and isinstance(nodes[0], dict)
-    return keras_3 and isinstance(config, dict) and not {"trainable", "dtype"} & set(config)
+    return keras_3 and isinstance(config, dict) and "trainable" not in config
 
 
 def _list(value: Any) -> list[Any]:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from segrt.errors import ModelFileError, UnsupportedLayerError
+from segrt.errors import ModelFileError
 from segrt.importers._layer_graph import KerasLayer, LayerGraph, walk_layers
-from segrt.importers.layers._base import REGISTRY, LayerConverter, WeightSpec
-
-# Shorter runs of numbered names are spelled out.
-_SHORTEST_RUN = 20
+from segrt.importers.layers._base import REGISTRY, LayerConverter, WeightSpec, as_stored
+from segrt.importers.layers._wrapped import wrapped
+from segrt.importers.operations import _dialects as operations
 
 
 def converter_of(layer: KerasLayer) -> LayerConverter | None:
-    """Return the converter of a layer's class, None where there is none.
+    """Return the converter of a layer, None where there is none.
 
-    A custom class never gets the converter of the Keras class that happens to share its name.
+    A converter chosen for the layer itself comes first. A custom class never gets the converter
+    of the Keras class that happens to share its name.
     """
-    key = f"{layer.package}>{layer.class_name}" if layer.package else layer.class_name
-    return REGISTRY.find(key)
+    if layer.converter is not None:
+        assert isinstance(layer.converter, LayerConverter)
+        return layer.converter
+    if operations.is_operation(layer):
+        return operations.converter_of(layer)
+    return REGISTRY.find(class_key(layer))
+
+
+def class_key(layer: KerasLayer) -> str:
+    """Return ``Package>Class``, or the class alone where it is Keras' own."""
+    return f"{layer.package}>{layer.class_name}" if layer.package else layer.class_name
 
 
 def weight_specs(layer: KerasLayer) -> list[WeightSpec]:
@@ -39,6 +46,12 @@ def weight_specs(layer: KerasLayer) -> list[WeightSpec]:
         ) from error
 
 
+def takes_all_arrays(layer: KerasLayer) -> bool:
+    """Say whether a layer's converter takes whatever arrays the file holds for the layer."""
+    converter = converter_of(layer)
+    return converter is not None and converter.weights is as_stored
+
+
 def owns_arrays(layer: KerasLayer) -> bool:
     """Say whether a layer, or any layer of a nested model, owns arrays."""
     if layer.model is None:
@@ -46,65 +59,25 @@ def owns_arrays(layer: KerasLayer) -> bool:
     return any(owns_arrays(inner) for inner in layer.model.layers.values())
 
 
-def refuse_unknown_layers(graph: LayerGraph, file: str) -> None:
-    """Raise one error that lists every layer without a converter.
+def may_own_arrays(layer: KerasLayer) -> bool:
+    """Say whether only the file tells if a layer, or any of a nested model, owns arrays."""
+    if layer.model is None:
+        return takes_all_arrays(layer)
+    return any(may_own_arrays(inner) for inner in layer.model.layers.values())
 
-    Raises:
-        UnsupportedLayerError: There is at least one.
-    """
-    unknown = [
-        (path, f"{layer.package}>{layer.class_name}" if layer.package else layer.class_name)
+
+def unknown_layers(graph: LayerGraph) -> list[tuple[str, KerasLayer]]:
+    """Return path and layer of every layer without a converter, those of nested models too."""
+    return [
+        (path, layer)
         for path, layer in walk_layers(graph)
-        if layer.model is None and layer.class_name != "InputLayer" and converter_of(layer) is None
+        if layer.model is None and layer.class_name != "InputLayer" and missing_class(layer)
     ]
-    if not unknown:
-        return
-    by_class: dict[str, list[str]] = {}
-    for path, class_name in unknown:
-        by_class.setdefault(class_name, []).append(path)
-    listing = "\n".join(
-        f"    {class_name}: {', '.join(_shorten(paths))}" for class_name, paths in by_class.items()
-    )
-    hints = [
-        "write a converter: one file in segrt/importers/layers with a function decorated "
-        '@keras_layer("ClassName"); docs/guides/add_a_layer.md shows one'
-    ]
-    if any(class_name == "Lambda" for _, class_name in unknown):
-        hints.append(
-            "a Lambda holds Python code, which is never executed: replace it by a Keras layer"
-        )
-    if any(c == "TFOpLambda" or c.startswith("keras.ops>") for _, c in unknown):
-        hints.append(
-            "`x + 1`, `tf.concat(...)` and the like are operations, not layers: use Keras layers "
-            "(Add, Concatenate, Rescaling, ...) in their place"
-        )
-    raise UnsupportedLayerError(
-        f"{file}: {len(unknown)} layer(s) have no converter:\n{listing}",
-        unknown,
-        hint="; ".join(hints),
-    )
 
 
-def _shorten(names: Sequence[str]) -> list[str]:
-    """Return names with runs of automatic ones (``lambda_1``, ``lambda_2`` ...) put together.
-
-    Published networks have thousands of Lambdas; none is left out, and the list stays readable.
-    """
-    shown: list[str] = []
-    runs: list[list[str]] = []
-    for name in names:
-        stem, number = _numbered(name)
-        if runs and (stem, number - 1) == _numbered(runs[-1][-1]):
-            runs[-1].append(name)
-        else:
-            runs.append([name])
-    for run in runs:
-        shown += run if len(run) < _SHORTEST_RUN else [f"{run[0]} ... {run[-1]} ({len(run)})"]
-    return shown
-
-
-def _numbered(name: str) -> tuple[str, int]:
-    """Split ``lambda_12`` into its stem and number; without a number it is 0, as Keras counts."""
-    stem, _, number = name.rpartition("_")
-    plain = number.isascii() and number.isdigit() and stem and str(int(number[:9])) == number
-    return (stem, int(number)) if plain else (name, 0)
+def missing_class(layer: KerasLayer) -> str:
+    """Return the class that has no converter: the layer's, or that of the one it wraps; else ""."""
+    if converter_of(layer) is None:
+        return operations.title(layer) if operations.is_operation(layer) else class_key(layer)
+    inner = wrapped(layer.config) if layer.converter is None else None
+    return inner.key if inner is not None and inner.converter is None else ""

@@ -16,10 +16,12 @@ import h5py
 from segrt.errors import ModelFileError
 from segrt.importers._hdf5 import children, get_group, text_attribute
 from segrt.importers._layer_graph import KerasLayer, LayerGraph, WeightEntry
-from segrt.importers._specs import owns_arrays
+from segrt.importers._specs import may_own_arrays, owns_arrays
 from segrt.importers._weights_by_name import make_entry
 
 _CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
+# Groups are called after the Python class, configurations after the public name.
+_PYTHON_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
 
 
 def holds_this_layout(root: h5py.Group) -> bool:
@@ -47,16 +49,20 @@ def bind(graph: LayerGraph, root: h5py.Group, file: str) -> list[str]:
             by_class.setdefault(_stem(name), []).append(name)
     owners: dict[str, list[KerasLayer]] = {}
     for layer in graph.layers.values():
-        if owns_arrays(layer):
-            owners.setdefault(snake_case(layer.class_name), []).append(layer)
+        if owns_arrays(layer) or may_own_arrays(layer):
+            owners.setdefault(_group_stem(layer), []).append(layer)
     remarks: list[str] = []
-    for stem, layers in owners.items():
+    for stem, candidates in owners.items():
         names = by_class.get(stem, [])
+        layers = candidates
+        if len(names) != len(candidates):  # then those that need not own any own none
+            layers = [layer for layer in candidates if owns_arrays(layer)]
         if len(names) != len(layers):
             raise ModelFileError(
-                f"{file}: weights of {layers[0].class_name} layers do not match the architecture",
+                f"{file}: weights of {candidates[0].class_name} layers do not match the "
+                "architecture",
                 found=f"{len(names)} group(s) {stem}*",
-                wanted=f"{len(layers)}: " + ", ".join(layer.name for layer in layers[:8]),
+                wanted=f"{len(candidates)}: " + ", ".join(layer.name for layer in candidates[:8]),
                 hint="give the architecture these weights were saved from",
             )
         for layer, name in zip(_in_file_order(layers, holder, names, file), names, strict=True):
@@ -76,6 +82,10 @@ def snake_case(class_name: str) -> str:
     name = re.sub(r"\W+", "", class_name)
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _group_stem(layer: KerasLayer) -> str:
+    return snake_case(_PYTHON_NAMES.get(layer.class_name, layer.class_name))
 
 
 def _in_file_order(

@@ -14,7 +14,7 @@ import h5py
 from segrt.errors import ModelFileError
 from segrt.importers._hdf5 import get_dataset, get_group, read_dataset, text_list_attribute
 from segrt.importers._layer_graph import KerasLayer, LayerGraph, WeightEntry, walk_layers
-from segrt.importers._specs import owns_arrays, weight_specs
+from segrt.importers._specs import may_own_arrays, owns_arrays, takes_all_arrays, weight_specs
 
 
 def bind(graph: LayerGraph, root: h5py.Group, file: str) -> list[str]:
@@ -34,8 +34,12 @@ def bind(graph: LayerGraph, root: h5py.Group, file: str) -> list[str]:
             hint="save the whole model with model.save('model.h5')",
         )
     groups = {name: _entries(root, name, file) for name in stored}
-    owners = {name: layer for name, layer in graph.layers.items() if owns_arrays(layer)}
     full = {name: entries for name, entries in groups.items() if entries}
+    owners = {
+        name: layer
+        for name, layer in graph.layers.items()
+        if owns_arrays(layer) or (name in full and may_own_arrays(layer))
+    }
     remarks: list[str] = []
     missing = [name for name in owners if name not in full]
     if missing:
@@ -77,7 +81,11 @@ def _give(layer: KerasLayer, entries: list[WeightEntry], file: str) -> None:
     if layer.model is None:
         layer.weights = entries
         return
-    inner = [one for _, one in walk_layers(layer.model) if one.model is None and weight_specs(one)]
+    inner = [
+        one
+        for _, one in walk_layers(layer.model)
+        if one.model is None and (weight_specs(one) or takes_all_arrays(one))
+    ]
     shares = _by_name(inner, entries) or _by_order(layer, inner, entries, file)
     for one, share in zip(inner, shares, strict=True):
         one.weights = share
@@ -94,7 +102,8 @@ def _by_name(inner: list[KerasLayer], entries: list[WeightEntry]) -> list[list[W
         if owner is None:
             return None
         shares[owner].append(entry)
-    if any(len(shares[one.name]) != len(weight_specs(one)) for one in inner):
+    declared = [one for one in inner if not takes_all_arrays(one)]
+    if any(len(shares[one.name]) != len(weight_specs(one)) for one in declared):
         return None
     return [shares[one.name] for one in inner]
 
@@ -117,10 +126,15 @@ def _by_order(
         if (index, position) not in chosen
     ]
     if len(entries) != len(trainable) + len(others):
+        undeclared = [one.class_name for one in inner if takes_all_arrays(one)]
         raise ModelFileError(
             f"{file}: nested model {layer.name!r} does not match its weights",
             found=f"{len(entries)} arrays",
             wanted=f"{len(trainable) + len(others)} arrays",
+            hint=f"declare the arrays of {', '.join(dict.fromkeys(undeclared))}: "
+            "@segrt.keras_layer(..., weights=...)"
+            if undeclared
+            else None,
         )
     placed = dict(zip(trainable + others, entries, strict=True))
     return [

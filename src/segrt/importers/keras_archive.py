@@ -16,10 +16,9 @@ from segrt.errors import ModelFileError, UnsafeFileError, UsageError
 from segrt.graph.metadata import Source
 from segrt.importers import _hdf5, _weights_by_class
 from segrt.importers._base import REGISTRY, sha256_of
-from segrt.importers._emit import emit
+from segrt.importers._convert import convert
 from segrt.importers._json import MAX_JSON_BYTES, parse_object
 from segrt.importers._model_config import read_model
-from segrt.importers._specs import refuse_unknown_layers
 from segrt.types import LoadOptions
 
 _WEIGHTS = "model.weights.h5"
@@ -50,11 +49,11 @@ class KerasArchive:
             )
         try:
             with zipfile.ZipFile(path) as archive:
-                return self._read(archive, path)
+                return self._read(archive, path, options)
         except _ZIP_ERRORS as error:
             raise _damaged(path, error) from error
 
-    def _read(self, archive: zipfile.ZipFile, path: Path) -> ir.Model:
+    def _read(self, archive: zipfile.ZipFile, path: Path, options: LoadOptions) -> ir.Model:
         members = _checked_members(archive, path.name)
         description = parse_object(
             _small_member(archive, members, "config.json", path.name), f"{path.name}/config.json"
@@ -64,7 +63,6 @@ class KerasArchive:
             text = _small_member(archive, members, "metadata.json", path.name)
             version = str(parse_object(text, f"{path.name}/metadata.json").get("keras_version", ""))
         graph = read_model(description, version, path.name)
-        refuse_unknown_layers(graph, path.name)
         _require_weights(members, path.name)
         source = Source(
             file=path.name,
@@ -75,8 +73,10 @@ class KerasArchive:
             model_name=graph.name,
         )
         with _open_weights(archive, members, path) as file:
-            remarks = _weights_by_class.bind(graph, file, f"{path.name}/{_WEIGHTS}")
-            return emit(graph, source, remarks)
+            where = f"{path.name}/{_WEIGHTS}"
+            return convert(
+                graph, source, options, lambda: _weights_by_class.bind(graph, file, where)
+            )
 
 
 @contextmanager

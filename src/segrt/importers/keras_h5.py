@@ -11,11 +11,10 @@ from segrt.errors import ModelFileError, UsageError
 from segrt.graph.metadata import Source
 from segrt.importers import _hdf5, _weights_by_class, _weights_by_name
 from segrt.importers._base import REGISTRY, sha256_of
-from segrt.importers._emit import emit
+from segrt.importers._convert import convert
 from segrt.importers._json import MAX_JSON_BYTES, parse_object
 from segrt.importers._layer_graph import JsonObject, LayerGraph
 from segrt.importers._model_config import read_model
-from segrt.importers._specs import refuse_unknown_layers
 from segrt.types import LoadOptions
 
 
@@ -46,9 +45,6 @@ class KerasH5:
         description = parse_object(text, f"attribute 'model_config' of {path.name}")
         version = _hdf5.text_attribute(file, "keras_version", path.name) or ""
         graph = read_model(description, version, path.name)
-        refuse_unknown_layers(graph, path.name)
-        root = _hdf5.get_group(file, "model_weights", path.name)
-        remarks = _weights_by_name.bind(graph, root, path.name)
         source = Source(
             file=path.name,
             sha256=sha256_of(path),
@@ -57,7 +53,12 @@ class KerasH5:
             backend=_hdf5.text_attribute(file, "backend", path.name) or "unknown",
             model_name=graph.name,
         )
-        return emit(graph, source, remarks)
+
+        def bind() -> list[str]:
+            root = _hdf5.get_group(file, "model_weights", path.name)
+            return _weights_by_name.bind(graph, root, path.name)
+
+        return convert(graph, source, options, bind)
 
     def _weights_only(self, file: h5py.File, path: Path, options: LoadOptions) -> ir.Model:
         architecture = options.architecture
@@ -72,8 +73,6 @@ class KerasH5:
         version = str(description.get("keras_version") or "")
         version = _hdf5.text_attribute(file, "keras_version", path.name) or version
         graph = read_model(description, version, architecture.name)
-        refuse_unknown_layers(graph, architecture.name)
-        remarks = bind_weights(graph, file, path.name)
         source = Source(
             file=path.name,
             sha256=sha256_of(path, architecture),
@@ -82,7 +81,7 @@ class KerasH5:
             backend=str(description.get("backend") or "unknown"),
             model_name=graph.name,
         )
-        return emit(graph, source, remarks)
+        return convert(graph, source, options, lambda: bind_weights(graph, file, path.name))
 
 
 def read_architecture(path: Path) -> JsonObject:

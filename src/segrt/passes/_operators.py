@@ -7,7 +7,7 @@ evaluator then takes over. All compute in the type of their first input.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -40,41 +40,47 @@ def conv_pads(node: ir.Node, kernel: tuple[int, ...]) -> list[int] | None:
     attribute = node.attributes.get("auto_pad")
     mode = attribute.as_string() if attribute is not None else "NOTSET"
     if mode in ("SAME_UPPER", "SAME_LOWER"):
-        if any(stride != 1 for stride in _ints(node, "strides", [1, 1])):
+        if any(stride != 1 for stride in _ints(node, "strides", [])):
             return None
         dilations = _ints(node, "dilations", [1] * len(kernel))
         totals = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
         small, large = [t // 2 for t in totals], [t - t // 2 for t in totals]
         return [*small, *large] if mode == "SAME_UPPER" else [*large, *small]
-    return [0] * (2 * len(kernel)) if mode == "VALID" else _ints(node, "pads", [0, 0, 0, 0])
+    none = [0] * (2 * len(kernel))
+    return none if mode == "VALID" else _ints(node, "pads", none)
 
 
 def _conv(node: ir.Node, inputs: list[Array | None]) -> Array | None:
     x, weight = inputs[0], inputs[1]
     bias = inputs[2] if len(inputs) > 2 else None
-    if x is None or weight is None or weight.ndim != 4:
+    if x is None or weight is None or weight.ndim < 3:
         return None
-    pads = conv_pads(node, weight.shape[2:])
+    taps = weight.shape[2:]
+    spatial = len(taps)
+    pads = conv_pads(node, taps)
     if pads is None:
         return None
     groups = _int(node, "group", 1)
-    (sy, sx), (dy, dx) = _ints(node, "strides", [1, 1]), _ints(node, "dilations", [1, 1])
-    ky, kx = (weight.shape[2] - 1) * dy + 1, (weight.shape[3] - 1) * dx + 1
-    padded = np.pad(x, ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (ky, kx), axis=(2, 3))
-    windows = windows[:, :, ::sy, ::sx, ::dy, ::dx]
-    n, c, height, width = windows.shape[:4]
-    # (group, N*H*W, C/group * kh * kw): one matrix product a group
-    split = windows.reshape(n, groups, c // groups, height, width, *weight.shape[2:])
-    columns = split.transpose(1, 0, 3, 4, 2, 5, 6).reshape(groups, n * height * width, -1)
+    dilations = _ints(node, "dilations", [1] * spatial)
+    extent = [(k - 1) * d + 1 for k, d in zip(taps, dilations, strict=True)]
+    sides = zip(pads[:spatial], pads[spatial:], strict=True)
+    padded = np.pad(x, ((0, 0), (0, 0), *sides))
+    axes = tuple(range(2, x.ndim))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, extent, axis=axes)
+    steps = [*_ints(node, "strides", [1] * spatial), *dilations]
+    windows = windows[(slice(None), slice(None), *(slice(None, None, step) for step in steps))]
+    n, c, *sizes = windows.shape[: 2 + spatial]
+    # (group, N * pixels, C/group * taps): one matrix product a group
+    split = windows.reshape(n, groups, c // groups, *sizes, *taps)
+    order = (1, 0, *range(3, 3 + spatial), 2, *range(3 + spatial, 3 + 2 * spatial))
+    columns = split.transpose(order).reshape(groups, n * int(np.prod(sizes)), -1)
     rows = weight.reshape(groups, weight.shape[0] // groups, -1)
-    result = np.empty((groups, n * height * width, rows.shape[1]), dtype=x.dtype)
+    result = np.empty((groups, columns.shape[1], rows.shape[1]), dtype=x.dtype)
     for start in range(0, rows.shape[1], _ROWS):
         piece = rows[:, start : start + _ROWS].astype(x.dtype)
         result[:, :, start : start + _ROWS] = columns @ piece.transpose(0, 2, 1)
-    result = result.reshape(groups, n, height, width, -1).transpose(1, 0, 4, 2, 3)
-    result = result.reshape(n, weight.shape[0], height, width)
-    return result if bias is None else result + bias.astype(x.dtype)[:, None, None]
+    result = np.moveaxis(result.reshape(groups, n, *sizes, -1), (1, -1), (0, 2))
+    return _with_bias(result.reshape(n, weight.shape[0], *sizes), bias)
 
 
 def _conv_transpose(node: ir.Node, inputs: list[Array | None]) -> Array | None:
@@ -82,31 +88,85 @@ def _conv_transpose(node: ir.Node, inputs: list[Array | None]) -> Array | None:
     bias = inputs[2] if len(inputs) > 2 else None
     auto_pad = node.attributes.get("auto_pad")
     explicit = auto_pad is None or auto_pad.as_string() in ("NOTSET", "VALID")
-    if x is None or weight is None or weight.ndim != 4 or not explicit:
+    if x is None or weight is None or weight.ndim < 3 or not explicit:
         return None
     if "output_shape" in node.attributes:
         return None
-    groups = _int(node, "group", 1)
-    (sy, sx), (dy, dx) = _ints(node, "strides", [1, 1]), _ints(node, "dilations", [1, 1])
-    pads = _ints(node, "pads", [0, 0, 0, 0])
-    extra = _ints(node, "output_padding", [0, 0])
-    n, c, height, width = x.shape
-    per_group, ky, kx = weight.shape[1:]
-    split = x.reshape(n, groups, c // groups, height, width)
-    taps = weight.reshape(groups, c // groups, per_group, ky, kx)
-    tall = (height - 1) * sy + dy * (ky - 1) + 1 + extra[0]
-    wide = (width - 1) * sx + dx * (kx - 1) + 1 + extra[1]
-    canvas = np.zeros((n, groups, per_group, tall, wide), dtype=x.dtype)
-    for i in range(ky):
-        for j in range(kx):
-            tap = taps[:, :, :, i, j].astype(x.dtype)
-            part = np.einsum("ngchw,gcm->ngmhw", split, tap, optimize=True)
-            rows = slice(i * dy, i * dy + (height - 1) * sy + 1, sy)
-            columns = slice(j * dx, j * dx + (width - 1) * sx + 1, sx)
-            canvas[:, :, :, rows, columns] += part
-    result = canvas.reshape(n, groups * per_group, tall, wide)
-    result = result[:, :, pads[0] : tall - pads[2], pads[1] : wide - pads[3]]
-    return result if bias is None else result + bias.astype(x.dtype)[:, None, None]
+    groups, spatial = _int(node, "group", 1), weight.ndim - 2
+    strides = _ints(node, "strides", [1] * spatial)
+    dilations = _ints(node, "dilations", [1] * spatial)
+    pads = _ints(node, "pads", [0] * (2 * spatial))
+    extra = _ints(node, "output_padding", [0] * spatial)
+    n, c, *sizes = x.shape
+    per_group, *kernel = weight.shape[1:]
+    split = x.reshape(n, groups, c // groups, *sizes)
+    taps = weight.reshape(groups, c // groups, per_group, *kernel)
+    spans = [(size - 1) * s + 1 for size, s in zip(sizes, strides, strict=True)]
+    full = [
+        span + d * (k - 1) + more
+        for span, d, k, more in zip(spans, dilations, kernel, extra, strict=True)
+    ]
+    canvas = np.zeros((n, groups, per_group, *full), dtype=x.dtype)
+    for index in np.ndindex(*kernel):
+        tap = taps[(..., *index)].astype(x.dtype)
+        part = np.einsum("ngc...,gcm->ngm...", split, tap, optimize=True)
+        starts = [i * d for i, d in zip(index, dilations, strict=True)]
+        places = zip(starts, spans, strides, strict=True)
+        canvas[_inner(slice(at, at + span, step) for at, span, step in places)] += part
+    result = canvas.reshape(n, groups * per_group, *full)
+    kept = zip(pads[:spatial], full, pads[spatial:], strict=True)
+    return _with_bias(result[_inner(slice(a, size - b) for a, size, b in kept)], bias)
+
+
+def _inner(slices: Iterable[slice]) -> Any:
+    """Return the index that takes ``slices`` of the last axes."""
+    return (..., *slices)
+
+
+def _with_bias(x: Array, bias: Array | None) -> Array:
+    return x if bias is None else x + bias.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 2))
+
+
+def _pool(node: ir.Node, inputs: list[Array | None]) -> Array | None:
+    x, kernel = inputs[0], _ints(node, "kernel_shape", [])
+    unusual = set(_ints(node, "dilations", [1])) != {1} or _int(node, "ceil_mode", 0)
+    if x is None or not kernel or unusual or len(node.outputs) > 1:
+        return None
+    strides = _ints(node, "strides", [1] * len(kernel))
+    pads = _pool_pads(node, x.shape[2:], kernel, strides)
+    if pads is None:
+        return None
+    largest = node.op_type == "MaxPool"
+    counted = x.dtype.type(not largest and bool(_int(node, "count_include_pad", 0)))
+    sides = ((0, 0), (0, 0), *pads)
+    steps = _inner(slice(None, None, step) for step in [*strides, *[1] * len(kernel)])
+    axes = tuple(range(2, x.ndim))
+    inner = tuple(range(-len(kernel), 0))
+
+    def windows(array: Array) -> Array:
+        found = np.lib.stride_tricks.sliding_window_view(array, tuple(kernel), axis=axes)
+        return np.asarray(found[steps])
+
+    if largest:
+        return np.asarray(windows(np.pad(x, sides, constant_values=-np.inf)).max(axis=inner))
+    inside = np.pad(np.ones_like(x[:1, :1]), sides, constant_values=counted)
+    return np.asarray(windows(np.pad(x, sides)).sum(axis=inner) / windows(inside).sum(axis=inner))
+
+
+def _pool_pads(
+    node: ir.Node, sizes: tuple[int, ...], kernel: list[int], strides: list[int]
+) -> list[tuple[int, int]] | None:
+    """Return (before, after) an axis; None for a rule that is not known here."""
+    attribute = node.attributes.get("auto_pad")
+    mode = attribute.as_string() if attribute is not None else "NOTSET"
+    if mode == "SAME_LOWER":
+        return None
+    if mode == "SAME_UPPER":
+        triples = zip(sizes, kernel, strides, strict=True)
+        totals = [max((-(-size // step) - 1) * step + k - size, 0) for size, k, step in triples]
+        return [(total // 2, total - total // 2) for total in totals]
+    pads = [0] * (2 * len(kernel)) if mode == "VALID" else _ints(node, "pads", [0, 0] * len(kernel))
+    return list(zip(pads[: len(kernel)], pads[len(kernel) :], strict=True))
 
 
 def _resize(node: ir.Node, inputs: list[Array | None]) -> Array | None:
@@ -114,11 +174,11 @@ def _resize(node: ir.Node, inputs: list[Array | None]) -> Array | None:
     if rule is None or inputs[0] is None:
         return None
     result = inputs[0]
-    for axis, factor in ((2, rule.factors[0]), (3, rule.factors[1])):
+    for axis, factor in enumerate(rule.factors, start=2):
         size = result.shape[axis]
         if rule.linear:
             low, high, weight = rule.linear_taps(size, factor)
-            shape = [1, 1, 1, 1]
+            shape = [1] * result.ndim
             shape[axis] = -1
             part = weight.reshape(shape).astype(result.dtype)
             near, far = np.take(result, low, axis), np.take(result, high, axis)
@@ -206,6 +266,7 @@ def _unsqueeze(_node: ir.Node, inputs: list[Array | None]) -> Array | None:
 
 
 OPERATORS: dict[str, Callable[[ir.Node, list[Array | None]], Array | None]] = {
+    "AveragePool": _pool,
     "BatchNormalization": _batch_norm,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
@@ -213,6 +274,7 @@ OPERATORS: dict[str, Callable[[ir.Node, list[Array | None]], Array | None]] = {
     "Expand": _expand,
     "Identity": _identity,
     "MatMul": _matmul,
+    "MaxPool": _pool,
     "Relu": _relu,
     "Reshape": _reshape,
     "Resize": _resize,

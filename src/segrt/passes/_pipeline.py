@@ -20,20 +20,24 @@ from segrt.types import Verdict
 ORDER = (
     "fold_constants",
     "remove_noops",
+    # Upsampling that another exporter spelled otherwise, before its steps are moved about.
+    "restore_repeats",
+    "restore_ones",
     "cancel_transposes",
     "fold_padding",
     "fold_batch_norm",
     "upsampling",
     "hoist_activations",
-    # Trades that pay only in some engines; each runs where a target asks for it (``OPTIONAL``).
+    # What pays, or is needed, only in some engines; runs where a target asks for it (``OPTIONAL``).
     "winograd",
     "split_concat",
     "fold_pixels",
     "slice_pools",
+    "widen_sequences",
     # Neighbours that now work with channels last need no Transposes between them.
     "cancel_transposes",
 )
-OPTIONAL = ("winograd", "split_concat", "fold_pixels", "slice_pools")
+OPTIONAL = ("winograd", "split_concat", "fold_pixels", "slice_pools", "widen_sequences")
 
 
 def lower(model: ir.Model, context: PassContext) -> tuple[ir.Model, tuple[Verdict, ...]]:

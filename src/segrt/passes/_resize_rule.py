@@ -22,20 +22,20 @@ _NEAREST = ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")
 
 @dataclass(frozen=True, slots=True)
 class ResizeRule:
-    """A Resize of height and width by whole factors.
+    """A Resize of the spatial axes by whole factors.
 
     Attributes:
         linear: Bilinear, else nearest.
         coordinates: ``asymmetric``, ``half_pixel``, ``pytorch_half_pixel`` or
             ``tf_half_pixel_for_nn``.
         rounding: ONNX ``nearest_mode``; without meaning for bilinear.
-        factors: Of height and width.
+        factors: One a spatial axis.
     """
 
     linear: bool
     coordinates: str
     rounding: str
-    factors: tuple[int, int]
+    factors: tuple[int, ...]
 
     def positions(self, size: int, factor: int) -> FloatArray:
         """Return where each of the ``size * factor`` output pixels lies in the input."""
@@ -81,7 +81,7 @@ class ResizeRule:
 
 
 def read_rule(node: ir.Node) -> ResizeRule | None:
-    """Return the rule of a Resize of N C H W by whole factors, None for any other node."""
+    """Return the rule of a Resize of N C spatial... by whole factors, None for any other node."""
     if node.op_type != "Resize" or node.domain != "" or len(node.inputs) < 3:
         return None
     factors = _whole_factors(node.inputs[2])
@@ -99,14 +99,14 @@ def read_rule(node: ir.Node) -> ResizeRule | None:
     return ResizeRule(mode == "linear", coordinates, rounding, factors)
 
 
-def _whole_factors(scales: ir.Value | None) -> tuple[int, int] | None:
+def _whole_factors(scales: ir.Value | None) -> tuple[int, ...] | None:
     if scales is None or scales.const_value is None:
         return None
     numbers: list[Any] = scales.const_value.numpy().reshape(-1).tolist()
     whole = all(float(number).is_integer() and number >= 1 for number in numbers)
-    if len(numbers) != 4 or not whole or numbers[:2] != [1.0, 1.0]:
+    if not 3 <= len(numbers) <= 5 or not whole or numbers[:2] != [1.0, 1.0]:
         return None
-    return int(numbers[2]), int(numbers[3])
+    return tuple(int(number) for number in numbers[2:])
 
 
 def _text(node: ir.Node, name: str, default: str) -> str:

@@ -23,6 +23,7 @@ from segrt.passes._rewrite import (
     replace,
     subject_of,
 )
+from segrt.passes._transpose_absorb import absorb_all
 from segrt.passes._transpose_flip import flip
 from segrt.passes._transpose_region import Region, find_region, permutation
 from segrt.types import Certificate, Verdict
@@ -40,6 +41,7 @@ class CancelTransposes:
         refused: set[ir.Node] = set()
         while True:
             verdicts += self._merge_all(rewriter)
+            verdicts += absorb_all(rewriter, self.name)
             verdict = self._flip_one(rewriter, refused)
             if verdict is None:
                 return verdicts

@@ -75,7 +75,7 @@ def _fold(model: ir.Model, rewriter: Rewriter, node: ir.Node) -> Certificate:
 
 
 def _spatial_pads(node: ir.Node) -> tuple[list[int], list[int]]:
-    """Return the pads of height and width; refuse anything but zeros put around them."""
+    """Return the pads of the spatial axes; refuse anything but zeros put around them."""
     mode = node.attributes.get("mode")
     if mode is not None and mode.as_string() != "constant":
         raise PassError(f"its mode is {mode.as_string()}, a convolution pads with zeros")
@@ -86,13 +86,14 @@ def _spatial_pads(node: ir.Node) -> tuple[list[int], list[int]]:
     pads = constant_array(node.inputs[1])
     axes = node.inputs[3] if len(node.inputs) > 3 else None
     source = node.inputs[0]
-    if pads is None or source is None or source.shape is None or len(source.shape) != 4:
-        raise PassError("its pads are not constant, or the tensor is not N C H W")
+    if pads is None or source is None or source.shape is None or len(source.shape) < 3:
+        raise PassError("its pads are not constant, or the tensor has no spatial axes")
     axis_array = constant_array(axes)
     if axes is not None and axis_array is None:
         raise PassError("its axes are not constant")
-    chosen = list(range(4)) if axis_array is None else [int(a) % 4 for a in axis_array]
-    full = np.zeros((2, 4), dtype=np.int64)
+    rank = len(source.shape)
+    chosen = list(range(rank)) if axis_array is None else [int(a) % rank for a in axis_array]
+    full = np.zeros((2, rank), dtype=np.int64)
     full[:, chosen] = pads.reshape(2, -1)
     if full[:, :2].any() or (full < 0).any():
         raise PassError("it pads batch or channels, or crops")
@@ -107,9 +108,9 @@ def _merged_pads(
         kernel = None if weight is None or weight.shape is None else static_shape(weight)[2:]
         mode = reader.attributes.get("auto_pad")
         automatic = mode is not None and mode.as_string() not in ("NOTSET", "VALID")
-        if kernel is None or None in kernel or len(kernel) != 2 or automatic:
+        if kernel is None or None in kernel or automatic:
             raise PassError("the convolution behind it chooses its own padding")
-        own = conv_pads(reader, tuple(size or 1 for size in kernel)) or [0, 0, 0, 0]
+        own = conv_pads(reader, tuple(size or 1 for size in kernel)) or [0] * (2 * len(kernel))
     elif reader.op_type == "MaxPool":
         own = _max_pool_pads(reader, source, begins, ends)
     elif reader.op_type == "AveragePool":
@@ -134,9 +135,10 @@ def _max_pool_pads(
         raise PassError("the max pooling behind it chooses its own padding")
     if len(reader.outputs) > 1 or "dilations" in reader.attributes:
         raise PassError("the max pooling behind it has dilations or a second output")
-    own = [0] * 4 if pads is None else list(pads.as_ints())
     kernel = list(reader.attributes["kernel_shape"].as_ints())
-    for size, *amounts in zip(kernel, begins, ends, own[:2], own[2:], strict=True):
+    spatial = len(kernel)
+    own = [0] * (2 * spatial) if pads is None else list(pads.as_ints())
+    for size, *amounts in zip(kernel, begins, ends, own[:spatial], own[spatial:], strict=True):
         if max(amounts[0] + amounts[2], amounts[1] + amounts[3]) >= size:
             raise PassError("a whole window of the max pooling would lie in the padding")
     return own
@@ -158,13 +160,14 @@ def _with_pads(rewriter: Rewriter, reader: ir.Node, source: ir.Value, pads: list
 
 def _certify(reader: ir.Node, new: ir.Value, source: ir.Value) -> Certificate:
     weight = reader.inputs[1] if len(reader.inputs) > 1 else None
-    channels = static_shape(source)[1]
-    extent = [7, 9]
+    _, channels, *sizes = static_shape(source)
+    extent = [7 + 2 * axis for axis in range(len(sizes))]
     if reader.op_type == "Conv" and weight is not None and weight.shape is not None:
         dilations = reader.attributes.get("dilations")
-        spread = [1, 1] if dilations is None else list(dilations.as_ints())
         kernel = [size or 1 for size in static_shape(weight)[2:]]
-        extent = [(k - 1) * d + extra for k, d, extra in zip(kernel, spread, (3, 4), strict=True)]
+        spread = [1] * len(kernel) if dilations is None else list(dilations.as_ints())
+        taps = enumerate(zip(kernel, spread, strict=True), start=3)
+        extent = [(size - 1) * step + extra for extra, (size, step) in taps]
     else:
         channels = 2
     if channels is None:

@@ -87,7 +87,7 @@ def _neutral(number: float, *, commutes: bool) -> Callable[[ir.Node], ir.Value |
 
 def _resize(node: ir.Node) -> ir.Value | None:
     rule = read_rule(node)
-    return node.inputs[0] if rule is not None and rule.factors == (1, 1) else None
+    return node.inputs[0] if rule is not None and set(rule.factors) == {1} else None
 
 
 _CHECKS: dict[str, Callable[[ir.Node], ir.Value | None]] = {

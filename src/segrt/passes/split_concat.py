@@ -111,7 +111,7 @@ def _parts(concat: ir.Node) -> list[tuple[ir.Value, int]]:
         shape = static_shape(value)
         channels = shape[1] if len(shape) == 4 else None
         if axis % len(shape) != 1 or channels is None:
-            raise PassError("it does not join known numbers of channels")
+            raise PassError("it does not join known numbers of channels of images")
         parts.append((value, channels))
     if len({value for value, _ in parts}) != len(parts):
         raise PassError("a part occurs twice")

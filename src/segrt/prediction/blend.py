@@ -1,4 +1,4 @@
-"""Putting overlapping tiles together without seams, in bounded memory.
+"""Putting overlapping tiles together, in bounded memory: probabilities blended, masks joined.
 
 Each tile's prediction counts most in its middle: its weight is a product of two raised-cosine
 ramps as wide as the overlap, so that two neighbours that share exactly that overlap have weights
@@ -79,12 +79,19 @@ class Blender:
         left = self._plan.columns[column]
         width = min(self._plan.tile[1], self._plan.size[1] - left)
         place = np.s_[:, left : left + width]
-        window = self._window[:height, :width]
-        self._weight[place] += window
-        # At most 1 up to rounding; exactly 1 where this tile is the first.
-        share = (window / self._weight[place])[..., None]
-        self._mean[place] += (tile[:height, :width] - self._mean[place]) * share
+        self._merge(
+            self._mean[place], self._weight[place], tile[:height, :width],
+            self._window[:height, :width],
+        )  # fmt: skip
         return self._finish(row) if column == len(self._plan.columns) - 1 else None
+
+    def _merge(
+        self, mean: FloatArray, weight: FloatArray, tile: FloatArray, window: FloatArray
+    ) -> None:
+        """Add a tile where it lies; ``mean`` and ``weight`` are changed."""
+        weight += window
+        # At most 1 up to rounding; exactly 1 where this tile is the first.
+        mean += (tile - mean) * (window / weight)[..., None]
 
     def _finish(self, row: int) -> Band:
         rows = self._plan.rows
@@ -96,3 +103,19 @@ class Blender:
             array[: len(array) - done] = array[done:].copy()
             array[len(array) - done :] = 0
         return band
+
+
+class Mosaic(Blender):
+    """Puts masks together: each pixel is taken from the tile that has it nearest to its middle.
+
+    Numbers of classes cannot be averaged, so nothing is blended. The seam of two tiles runs through
+    the middle of what they share, as far from both edges as it can.
+    """
+
+    def _merge(
+        self, mean: FloatArray, weight: FloatArray, tile: FloatArray, window: FloatArray
+    ) -> None:
+        """Put in the part of a tile that no tile before it has nearer to its middle."""
+        nearer = window > weight
+        mean[nearer] = tile[nearer]
+        weight[nearer] = window[nearer]

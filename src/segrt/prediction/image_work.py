@@ -10,17 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from segrt.errors import SegrtError
-from segrt.prediction.blend import Blender
+from segrt.prediction.blend import Blender, Mosaic
 from segrt.prediction.image_io import read_image
 from segrt.prediction.jobs import Job
 from segrt.prediction.network import Network
 from segrt.prediction.options import PredictOptions
 from segrt.prediction.overlay import heat_map, overlay
 from segrt.prediction.picture import Picture, Pixels
-from segrt.prediction.postprocess import FloatArray, classes, confidence
+from segrt.prediction.postprocess import MASKS, FloatArray, MaskArray, classes, confidence
 from segrt.prediction.preprocess import fit_channels
 from segrt.prediction.report import ImageResult
-from segrt.prediction.tiling import TilePlan, choose_tile, plan_tiles
+from segrt.prediction.tiling import Fixed, TilePlan, choose_tile, plan_tiles
 from segrt.prediction.write import write_picture
 from segrt.types import Preprocess
 
@@ -51,14 +51,17 @@ class ImageWork:
     _files: dict[str, Path] = field(default_factory=dict)
 
     def add(self, tile: FloatArray, options: PredictOptions) -> bool:
-        """Add the probabilities of the next tile, in order; say whether it was the last."""
+        """Add the probabilities, or the mask, of the next tile; say whether it was the last."""
+        ready = options.kind in MASKS
         if self._blender is None:
-            self._blender = Blender(self.plan, tile.shape[-1])
-            self._binary = tile.shape[-1] == 1
+            self._blender = (Mosaic if ready else Blender)(self.plan, tile.shape[-1])
+            self._binary = options.kind == "binary" or (not ready and tile.shape[-1] == 1)
         band = self._blender.add(tile)
         if band is None:
             return False
-        mask = classes(band.values, options.threshold)
+        mask: MaskArray = classes(band.values, options.threshold)
+        if ready:
+            mask = band.values[..., 0].astype(np.uint8)
         if self._mask is None:
             self._mask = np.empty(self.plan.size, dtype=mask.dtype)
             if "prob" in options.save:
@@ -126,13 +129,13 @@ def load(job: Job, network: Network, preprocess: Preprocess, options: PredictOpt
 
 
 def plan_image(
-    size: tuple[int, int], fixed: tuple[int | None, int | None], options: PredictOptions
+    size: tuple[int, int], fixed: tuple[Fixed, Fixed], options: PredictOptions
 ) -> TilePlan:
     """Plan one image's tiles.
 
     Args:
         size: The image's (height, width).
-        fixed: The network's, None where free.
+        fixed: The network's, its range, or None where free.
         options: Tile, overlap and multiple.
 
     Raises:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from segrt.errors import ShapeError, UsageError
+from segrt.graph.size_ranges import nearest_in_range, range_of
 from segrt.prediction.picture import Pixels
 from segrt.prediction.postprocess import FloatArray, arrange
 from segrt.targets._base import Session
-from segrt.types import TensorSpec
+from segrt.types import ShapeProfile, TensorSpec
 
 
 class Network:
@@ -24,8 +25,9 @@ class Network:
         channels: The input's channel count.
         channel_axis: Where the input's channels are, 1 or -1.
         dtype: The input's type.
-        size: The input's (height, width), None where free.
+        size: The input's (height, width), a range or None where free.
         batch: The input's batch size, None where free.
+        batch_range: What a free batch size is limited to, None where it is not.
         remarks: About what was chosen.
 
     Raises:
@@ -48,6 +50,7 @@ class Network:
                 f"the network's input {self._input.name!r} is no image",
                 found=f"shape {shape}",
                 wanted="four axes: batch, height, width and channels",
+                hint="give sequences and volumes as arrays to segrt.open_session(...).run",
             )
         self.channel_axis = 1 if self._input.channel_axis == 1 else -1
         channels = shape[self.channel_axis]
@@ -55,13 +58,19 @@ class Network:
             raise ShapeError(f"the channels of the network's input {self._input.name!r} are free")
         self.channels = channels
         self.dtype = self._input.dtype
-        self.size = (shape[2], shape[3]) if self.channel_axis == 1 else (shape[1], shape[2])
+        sides = (2, 3) if self.channel_axis == 1 else (1, 2)
+        self.size = (self._side(sides[0]), self._side(sides[1]))
         self.batch = shape[0]
+        self.batch_range = range_of(self._input, 0)
+
+    def most_tiles(self, wanted: int) -> int:
+        """Return how many tiles to run at once where ``wanted`` are asked for."""
+        return self.batch or nearest_in_range(wanted, self.batch_range)
 
     def run(self, tiles: Sequence[Pixels]) -> FloatArray:
         """Run tiles of equal size, in the network's axis order, without a batch axis.
 
-        A fixed batch is filled up with copies of the last tile.
+        A fixed batch, or the smallest of a range, is filled up with copies of the last tile.
 
         Returns:
             float32 ``(tiles, height, width, classes)``.
@@ -70,12 +79,16 @@ class Network:
             ShapeError: The output is no map of the input's size.
             EngineError: The engine failed.
         """
-        filled = [*tiles, *[tiles[-1]] * ((self.batch or 0) - len(tiles))]
+        filled = [*tiles, *[tiles[-1]] * (self.most_tiles(len(tiles)) - len(tiles))]
         feed = np.stack(filled)
         height, width = feed.shape[2:] if self.channel_axis == 1 else feed.shape[1:3]
         outputs = self._session.run({self._input.name: feed})
         raw = outputs[self._output.name]
         return arrange(raw, self._output.channel_axis, (height, width))[: len(tiles)]
+
+    def _side(self, axis: int) -> int | ShapeProfile | None:
+        fixed = self._input.shape[axis]
+        return range_of(self._input, axis) if fixed is None else fixed
 
 
 def _choose(

@@ -12,7 +12,9 @@ from segrt.errors import EngineError, ShapeError, UsageError
 FloatArray = npt.NDArray[np.float32]
 MaskArray = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
-OutputKind = Literal["probabilities", "logits"]
+# The last two are masks already: 0 and 1, and numbers of classes.
+OutputKind = Literal["probabilities", "logits", "binary", "classes"]
+MASKS: tuple[OutputKind, ...] = ("binary", "classes")
 # Rounding of a half-precision softmax or sigmoid stays within this.
 _SLACK = 1e-2
 
@@ -50,12 +52,14 @@ def probabilities(maps: FloatArray, kind: OutputKind) -> FloatArray:
 
     Args:
         maps: The network's output.
-        kind: ``logits`` applies the function, ``probabilities`` only checks.
+        kind: ``logits`` applies the function, ``probabilities`` only checks; masks pass.
 
     Raises:
         EngineError: The output holds NaN.
         UsageError: ``probabilities`` that are none.
     """
+    if kind in MASKS:
+        return maps
     if np.isnan(maps).any():
         raise EngineError("the network's output holds NaN")
     if kind == "logits":

@@ -108,7 +108,7 @@ class _Run:
         self._options = options
         self._total = total
         self._progress = progress
-        self._batch = network.batch or options.batch
+        self._batch = network.most_tiles(options.batch)
         self._tiles: list[tuple[ImageWork, int]] = []
         self._writing: deque[Future[ImageResult]] = deque()
 

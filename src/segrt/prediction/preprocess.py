@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segrt.errors import ShapeError, UsageError
+from segrt.graph.ends import per_channel
 from segrt.prediction.picture import Picture, Pixels
 from segrt.types import Preprocess, TensorSpec
 
@@ -89,8 +90,8 @@ class Normaliser:
     def __init__(
         self, preprocess: Preprocess, channels: int, channel_axis: int, dtype: str
     ) -> None:
-        self._mean = _per_channel("mean", preprocess.mean, channels)
-        self._std = _per_channel("std", preprocess.std, channels)
+        self._mean = per_channel("mean", preprocess.mean, channels)
+        self._std = per_channel("std", preprocess.std, channels)
         if not self._std.all():
             raise UsageError("std must not hold a 0", found=f"{preprocess.std}")
         self._scale = preprocess.scale
@@ -151,16 +152,6 @@ def check_preprocess(preprocess: Preprocess, inputs: Sequence[TensorSpec]) -> No
     channels = inputs[0].shape[axis]
     if channels is not None:
         Normaliser(preprocess, channels, axis, inputs[0].dtype)
-
-
-def _per_channel(name: str, values: tuple[float, ...], channels: int) -> FloatArray:
-    if len(values) not in (1, channels):
-        raise UsageError(
-            f"{name} does not fit the network's channels",
-            found=f"{len(values)} values",
-            wanted=f"1 or {channels} values",
-        )
-    return np.broadcast_to(np.array(values, dtype=np.float64), (channels,))
 
 
 def _opaque(dtype: np.dtype[Any]) -> float:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 
 from segrt.errors import ShapeError, UsageError
+from segrt.graph.rescales_input import rescales_input
+from segrt.graph.size_multiple import size_multiple
+from segrt.graph.size_ranges import nearest_in_range, range_of
+from segrt.graph.specs import input_specs
 from segrt.prediction.image_io import read_image
 from segrt.prediction.picture import MAX_PIXELS, Picture, Pixels
 from segrt.prediction.preprocess import Normaliser, fit_channels
@@ -16,6 +22,30 @@ from segrt.types import Preprocess, TensorSpec
 
 # The largest tile for free-size networks: enough context, and every layer of it can be held.
 _FREE_SIDE_PX = 256
+
+
+def sample_inputs(
+    graph: ir.Model, preprocess: Preprocess, images: Sequence[Path]
+) -> dict[str, Pixels]:
+    """Cut inputs by name from image files, for a graph with one image input; see `sample_batch`.
+
+    Raises:
+        UsageError: The graph has other inputs, or there are no images.
+    """
+    specs = input_specs(graph)
+    if len(specs) != 1:
+        raise UsageError(
+            "images fit only networks with one input",
+            found=", ".join(spec.name for spec in specs),
+            hint="give arrays by input name",
+        )
+    spec = specs[0]
+    if preprocess.scale is None and rescales_input(graph):
+        preprocess = replace(preprocess, scale=1.0)
+    multiple = (1, 1)
+    if len(spec.shape) == 4 and None in spec.shape[1:]:
+        multiple = size_multiple(graph, channel_axis=spec.channel_axis or -1)
+    return {spec.name: sample_batch(spec, preprocess, images, multiple=multiple)}
 
 
 def sample_batch(
@@ -53,15 +83,17 @@ def sample_batch(
     if not images:
         raise UsageError("no images were given")
     axis = 1 if spec.channel_axis == 1 else -1
-    fixed = spec.shape[2:] if axis == 1 else spec.shape[1:3]
-    count = spec.shape[0] or min(len(images), limit)
+    first = 2 if axis == 1 else 1
+    fixed = spec.shape[first : first + 2]
+    count = spec.shape[0] or min(len(images), nearest_in_range(limit, range_of(spec, 0)))
     pictures = [read_image(path, 0, max_pixels=MAX_PIXELS) for path in images[:count]]
     tile = tuple(
-        side or -(-min(_FREE_SIDE_PX, max(lengths)) // step) * step
-        for side, step, lengths in zip(
+        side or nearest_in_range(-(-min(_FREE_SIDE_PX, max(lengths)) // step) * step, allowed)
+        for side, step, lengths, allowed in zip(
             fixed,
             multiple,
             ([p.height for p in pictures], [p.width for p in pictures]),
+            (range_of(spec, first), range_of(spec, first + 1)),
             strict=True,
         )
     )

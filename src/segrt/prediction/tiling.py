@@ -14,9 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from segrt.errors import UsageError
+from segrt.graph.size_ranges import nearest_in_range
 from segrt.prediction.picture import Pixels
+from segrt.types import ShapeProfile
 
 Size = tuple[int, int]
+# A side that a network fixes, the range it limits it to, or None where it is free.
+Fixed = int | ShapeProfile | None
 
 # Without a wish, larger images go through a free-size network in tiles: a level of 64 channels
 # in fp32 takes 256 MB at this size, and a network keeps several of them.
@@ -85,7 +89,7 @@ def plan_tiles(size: Size, tile: Size, overlap: Size) -> TilePlan:
 
 def choose_tile(
     size: Size,
-    fixed: tuple[int | None, int | None],
+    fixed: tuple[Fixed, Fixed],
     multiple: Size,
     asked: int | None,
     *,
@@ -95,29 +99,32 @@ def choose_tile(
 
     Args:
         size: The image's (height, width).
-        fixed: The network's input size, None where it is free.
+        fixed: The network's input size, its range, or None where it is free.
         multiple: What free sizes must be multiples of.
         asked: The wished side; rounded up to the multiple.
         whole_pixels: Images up to this size go through a free-size network whole.
 
     Raises:
-        UsageError: A tile was asked for that a fixed-size network cannot take.
+        UsageError: A tile was asked for that the network cannot take.
     """
-    if asked is not None and (asked < 1 or any(side not in (None, asked) for side in fixed)):
+    if asked is not None and (asked < 1 or not all(_takes(side, asked) for side in fixed)):
         raise UsageError(
             "the tile does not fit the network",
             found=f"tile {asked}",
-            wanted=" x ".join("any" if side is None else str(side) for side in fixed),
+            wanted=" x ".join(map(_describe, fixed)),
             hint="leave the tile out: it follows from the network",
         )
     padded = [_round_up(length, step) for length, step in zip(size, multiple, strict=True)]
     side = asked
     if asked is None and math.prod(padded) > whole_pixels:
         side = math.isqrt(whole_pixels)
-    return (
-        fixed[0] or min(padded[0], _side(side, padded[0], multiple[0], asked)),
-        fixed[1] or min(padded[1], _side(side, padded[1], multiple[1], asked)),
+    height, width = (
+        own
+        if isinstance(own, int)
+        else _within(own, min(length, _side(side, length, step, asked)), step)
+        for own, length, step in zip(fixed, padded, multiple, strict=True)
     )
+    return height, width
 
 
 def mirrored(index: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.int64]:
@@ -134,6 +141,27 @@ def _starts(length: int, tile: int, overlap: int) -> tuple[int, ...]:
         return (0,)
     count = math.ceil((length - overlap) / (tile - overlap))
     return tuple(index * (length - tile) // (count - 1) for index in range(count))
+
+
+def _takes(fixed: Fixed, asked: int) -> bool:
+    if isinstance(fixed, ShapeProfile):
+        return fixed.minimum <= asked <= fixed.maximum
+    return fixed in (None, asked)
+
+
+def _describe(fixed: Fixed) -> str:
+    if isinstance(fixed, ShapeProfile):
+        return f"{fixed.minimum} to {fixed.maximum}"
+    return "any" if fixed is None else str(fixed)
+
+
+def _within(allowed: ShapeProfile | None, side: int, step: int) -> int:
+    """Return the size of the range that is nearest to ``side``, a multiple where there is one."""
+    nearest = nearest_in_range(side, allowed)
+    if allowed is None or nearest % step == 0:
+        return nearest
+    inside = _round_up(nearest, step) if side < nearest else nearest - nearest % step
+    return inside if allowed.minimum <= inside <= allowed.maximum else allowed.usual
 
 
 def _side(side: int | None, padded: int, step: int, asked: int | None) -> int:

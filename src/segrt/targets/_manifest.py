@@ -23,6 +23,8 @@ from segrt.types import (
     Certificate,
     Precision,
     Preprocess,
+    ShapeProfile,
+    Size,
     TensorSpec,
     Verdict,
 )
@@ -51,7 +53,7 @@ class Manifest:
         source: The file the network came from, None for graphs made otherwise.
         target: Name of the target it was built for.
         engine: The target's own notes (library, version, measured times ...), JSON values.
-        options: What `build` was asked for; its ``preprocess`` is the package's.
+        options: What `build` was asked for; its ``preprocess`` is the network's.
         inputs: What a session wants.
         outputs: What a session returns.
         files: Every file but the manifest itself, by path relative to the package.
@@ -76,8 +78,8 @@ class Manifest:
 
     @property
     def preprocess(self) -> Preprocess:
-        """How pixels become network input."""
-        return self.options.preprocess
+        """How pixels become the session's input: as they are, where the engine prepares them."""
+        return self.options.preprocess if self.options.input is None else Preprocess(scale=1.0)
 
     def to_json(self) -> str:
         """Write it as JSON, keys sorted."""
@@ -180,21 +182,38 @@ def _optional_count(value: object) -> int | None:
     return value if value is None else _is(int, value)
 
 
+def _optional_size(value: object) -> Size | None:
+    if not isinstance(value, dict):
+        return _optional_count(value)
+    profile = ShapeProfile(*(_is(int, value[key]) for key in ("minimum", "usual", "maximum")))
+    if not 1 <= profile.minimum <= profile.usual <= profile.maximum:
+        raise ValueError(f"{value!r:.80} is no range of sizes")
+    return profile
+
+
+def _read_sides(value: object) -> tuple[Size, Size] | None:
+    if value is None:
+        return None
+    height, width = (_optional_size(side) for side in _is(list, value))
+    if height is None or width is None:
+        raise ValueError(f"size {value!r} is no height and width")
+    return height, width
+
+
 def _read_options(value: dict[str, Any]) -> BuildOptions:
-    size = value["size"]
     upsampling = value["upsampling"]
-    via = value.get("via")  # absent in packages of 0.1
+    # Absent in packages of 0.1.
+    via, pixels, head = (value.get(key) for key in ("via", "input", "head"))
     fallback = value.get("fallback")
-    pair = None if size is None else tuple(_is(int, length) for length in _is(list, size))
-    if pair is not None and (len(pair) != 2 or min(pair) < 1):
-        raise ValueError(f"size {size!r} is no height and width")
     return BuildOptions(
         precision=Precision(_is(str, value["precision"])),
         threads=_optional_count(value["threads"]),
-        batch=_optional_count(value["batch"]),
-        size=None if pair is None else (pair[0], pair[1]),
+        batch=_optional_size(value["batch"]),
+        size=_read_sides(value["size"]),
         upsampling=None if upsampling is None else _is(str, upsampling),
         via=None if via is None else _is(str, via),
+        input=None if pixels is None else _is(str, pixels),
+        head=None if head is None else _is(str, head),
         fallback=None if fallback is None else _is(str, fallback),
     )
 
@@ -230,7 +249,15 @@ def _read_spec(value: dict[str, Any]) -> TensorSpec:
         shape=_each(_optional_count, value["shape"]),
         dtype=np.dtype(_is(str, value["dtype"])).name,
         channel_axis=axis,
+        ranges=_each(_range, value.get("ranges", [])),  # absent in packages of 0.1
     )
+
+
+def _range(value: object) -> ShapeProfile | None:
+    found = _optional_size(value)
+    if isinstance(found, int):
+        raise TypeError(f"{value!r} is no range of sizes")
+    return found
 
 
 def _read_files(value: dict[str, Any]) -> dict[str, FileEntry]:

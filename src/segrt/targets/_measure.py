@@ -12,7 +12,8 @@ import numpy as np
 import onnx_ir as ir
 
 from segrt.graph.size_multiple import needed_multiple
-from segrt.graph.specs import image_axes, input_specs
+from segrt.graph.size_ranges import nearest_in_range, range_of
+from segrt.graph.specs import image_axes, input_specs, spatial_axes
 from segrt.targets._base import Array, Session
 
 _WARM_UP = 2
@@ -61,19 +62,28 @@ def measure(sessions: Mapping[K, Session], feeds: Mapping[str, Array]) -> dict[K
 def sample_feeds(model: ir.Model, *, side: int = _SIDE, seed: int = 0) -> dict[str, Array]:
     """Make an input per graph input: batch 1 and about ``side`` pixels where sizes are free.
 
-    Values are multiples of 1/255 in 0..1, like scaled 8-bit images; other types get small whole
-    numbers.
+    A volume gets about as many pixels as an image of that side. Where a range limits them, the
+    size of it that comes nearest.
+
+    Values are multiples of 1/255 in 0..1, like scaled 8-bit images, or 8-bit images themselves;
+    other types get small whole numbers.
     """
     generator = np.random.default_rng(seed)
     specs = input_specs(model)
     free = any(None in spec.shape[1:] for spec in specs)
     multiple = (needed_multiple(model) or 1) if free else 1
-    pixels = max(multiple, side // multiple * multiple)
     feeds: dict[str, Array] = {}
     for spec in specs:
-        other = pixels if image_axes(spec) is not None else 1
-        shape = [size or (1 if axis == 0 else other) for axis, size in enumerate(spec.shape)]
+        axes = spatial_axes(spec)
+        length = side if axes is None or len(axes) < 3 else round(side ** (2 / 3))
+        other = 1 if axes is None else max(multiple, length // multiple * multiple)
+        shape = [
+            size or nearest_in_range(1 if axis == 0 else other, range_of(spec, axis))
+            for axis, size in enumerate(spec.shape)
+        ]
         values = generator.integers(0, 256, size=shape)
         dtype = np.dtype(spec.dtype)
-        feeds[spec.name] = (values / 255 if dtype.kind == "f" else values % 2).astype(dtype)
+        pixels = dtype == np.uint8 and image_axes(spec) is not None
+        whole = values if pixels else values % 2
+        feeds[spec.name] = (values / 255 if dtype.kind == "f" else whole).astype(dtype)
     return feeds

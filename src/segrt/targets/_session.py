@@ -15,9 +15,10 @@ import onnx_ir as ir
 from segrt.errors import EngineError, SegrtError, ShapeError, UsageError
 from segrt.graph.builder import SMALL
 from segrt.graph.fix_shapes import fix_shapes
+from segrt.graph.size_ranges import nearest_in_range, range_of
 from segrt.graph.specs import input_specs, output_specs
 from segrt.targets._base import Array, Feeds
-from segrt.types import TensorSpec
+from segrt.types import ShapeProfile, TensorSpec
 
 _REMEMBERED_SHAPES = 256
 
@@ -147,13 +148,24 @@ def _check_feed(spec: TensorSpec, array: npt.NDArray[np.generic]) -> Array:
     for size, expected in zip(array.shape, spec.shape, strict=True):
         if (expected is not None and size != expected) or size == 0:
             raise _misfit(spec, array, wanted, _layout_hint(spec, array.shape))
+    for size, allowed in zip(array.shape, spec.ranges, strict=False):
+        if allowed is not None and size != nearest_in_range(size, allowed):
+            raise _misfit(spec, array, wanted, "build again with a wider range of sizes")
     return np.ascontiguousarray(_cast(spec, array))
 
 
 def describe_shape(spec: TensorSpec) -> str:
-    """Write a shape for people: ``(any, 256, 256, 1)``."""
-    sizes = ", ".join("any" if size is None else str(size) for size in spec.shape)
+    """Write a shape for people: ``(any, 256, 256, 1)``; a range is ``1 to 8``."""
+    sizes = ", ".join(
+        _describe_size(size, range_of(spec, axis)) for axis, size in enumerate(spec.shape)
+    )
     return f"({sizes},)" if len(spec.shape) == 1 else f"({sizes})"
+
+
+def _describe_size(size: int | None, allowed: ShapeProfile | None) -> str:
+    if allowed is not None:
+        return f"{allowed.minimum} to {allowed.maximum}"
+    return "any" if size is None else str(size)
 
 
 def _misfit(

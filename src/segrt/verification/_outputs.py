@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy.typing as npt
 import onnx_ir as ir
 
+from segrt.graph.ends import read_ends
 from segrt.targets._base import Session
 from segrt.types import TensorSpec
 from segrt.verification._inner import run_in_batches
@@ -31,11 +32,19 @@ class OutputComparison:
         operator: ONNX operator that makes it; decides how it becomes a mask.
         threshold: The user's own threshold, None to decide by the operator.
         band_px: Width of the boundary band.
+        classes: How many a mask has; None where the output is none.
     """
 
     def __init__(
-        self, spec: TensorSpec, operator: str, *, threshold: float | None, band_px: int
+        self,
+        spec: TensorSpec,
+        operator: str,
+        *,
+        threshold: float | None,
+        band_px: int,
+        classes: int | None = None,
     ) -> None:
+        self._classes = classes
         self._name = spec.name
         self._operator = operator
         self._threshold = threshold
@@ -53,9 +62,14 @@ class OutputComparison:
             return
         if self._masks is None:
             channels = expected.shape[self._axis]
+            rule = (
+                MaskRule.choose(self._operator, channels, self._threshold)
+                if self._classes is None
+                else MaskRule("classes")
+            )
             self._masks = MaskComparison(
-                MaskRule.choose(self._operator, channels, self._threshold),
-                classes=max(2, channels),
+                rule,
+                classes=max(2, self._classes or channels),
                 band_px=self._band_px,
                 channel_axis=self._axis,
             )
@@ -64,7 +78,8 @@ class OutputComparison:
     def row(self, tolerance: Tolerance) -> OutputRow:
         """Return the figures and judge them."""
         figures = self._figures.result()
-        notes = [complaint(figures, tolerance.whole)]
+        # Numbers of classes have no distance: a mask is judged by how many of its pixels agree.
+        notes = [complaint(figures, tolerance.whole) if self._classes is None else ""]
         masks = None if self._masks is None else self._masks.result()
         if masks is not None and not masks.agreement >= tolerance.mask_agreement:
             wanted = tolerance.mask_agreement
@@ -97,10 +112,14 @@ def compare_outputs(
         threshold: See `OutputComparison`.
         band_px: See `OutputComparison`.
     """
-    known = reference.outputs()
+    known, made = reference.outputs(), read_ends(model).masks
     comparisons = {
         spec.name: OutputComparison(
-            spec, _operator(model, spec.name), threshold=threshold, band_px=band_px
+            spec,
+            _operator(model, spec.name),
+            threshold=threshold,
+            band_px=band_px,
+            classes=made[spec.name].classes if spec.name in made else None,
         )
         for spec in session.outputs
         if spec.name in known

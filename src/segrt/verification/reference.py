@@ -14,6 +14,7 @@ import onnx_ir as ir
 from segrt._optional import is_installed
 from segrt.errors import ModelFileError, UnavailableError, UsageError
 from segrt.graph import metadata
+from segrt.graph.ends import read_ends
 from segrt.verification._inner import DEFAULT_BUDGET_BYTES, InnerValues, Opener, value_bytes
 from segrt.verification._ort import open_plain
 from segrt.verification.candidate import Locations, locate, to_source
@@ -229,7 +230,8 @@ def choose_reference(
     if not (is_installed("keras") or is_installed("tensorflow")):
         return graph, [_stand_in(against, graph.meta, "Keras is not installed")]
     try:
-        return KerasModel(against, inputs, architecture=architecture), []
+        values = read_ends(imported).values(inputs)
+        return KerasModel(against, values, architecture=architecture), []
     except UnavailableError as error:
         return graph, [_stand_in(against, graph.meta, error.message)]
 

@@ -6,6 +6,7 @@ Outputs become masks like this, unless a threshold is given:
 one channel behind a (hard) sigmoid   class 1 where the value is over 0.5
 one channel behind anything else      class 1 where the value is over 0 (logits)
 several channels                      the channel with the largest value
+a mask                                as it is
 ====================================  =========================================
 
 A pixel whose output is NaN belongs to no class and agrees with nothing.
@@ -33,11 +34,11 @@ class MaskRule:
     """How an output becomes a mask.
 
     Attributes:
-        kind: ``threshold`` (one channel) or ``argmax``.
+        kind: ``threshold`` (one channel), ``argmax``, or ``classes``: a mask already.
         threshold: Values over it are class 1.
     """
 
-    kind: Literal["threshold", "argmax"]
+    kind: Literal["threshold", "argmax", "classes"]
     threshold: float = 0.0
 
     @classmethod
@@ -67,6 +68,8 @@ class MaskRule:
     def masks(self, output: Array, channel_axis: int = -1) -> Masks:
         """Return class numbers, shape (batch, y, x); -1 where the output is NaN."""
         moved = np.moveaxis(output, channel_axis, -1)
+        if self.kind == "classes":
+            return np.asarray(moved[..., 0], np.int64)
         if self.kind == "argmax":
             masks: Masks = moved.argmax(axis=-1).astype(np.int64)
         else:

@@ -12,13 +12,17 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from segrt.errors import UsageError
+from segrt.graph.ends import read_ends
+from segrt.graph.size_ranges import nearest_in_range, range_of
+from segrt.graph.specs import input_specs
 from segrt.verification._inner import DEFAULT_BUDGET_BYTES
 from segrt.verification._layers import compare_layers
 from segrt.verification._outputs import compare_outputs
 from segrt.verification._plan import Plan
 from segrt.verification._rows import Names, layer_row
 from segrt.verification.candidate import locate
-from segrt.verification.reference import Reference, choose_reference
+from segrt.verification.ends import WithEnds
+from segrt.verification.reference import ImportedGraph, Reference, choose_reference
 from segrt.verification.report import Report
 from segrt.verification.subject import Subject
 from segrt.verification.tolerance import Tolerance, tolerance_of
@@ -27,6 +31,8 @@ Array: TypeAlias = npt.NDArray[Any]
 
 # Size of a free axis of a random input: a multiple of 32, as nets with five poolings need.
 _FREE_SIZE = 128
+# The same for volumes, which have an axis more.
+_FREE_SIZE_3D = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ def verify_package(
         against: A recording (``.npz``), a Keras model file, or None for the imported graph.
         inputs: What to feed a reference with that brings no inputs of its own, by input name and
             in the source's layout. None: one random image, uniform in 0..1 from seed 0, with 128
-            for every free size.
+            for every free size, or what its range has next to that.
         options: See `VerifyOptions`.
 
     Raises:
@@ -84,6 +90,9 @@ def verify_package(
         budget_bytes=options.budget_bytes,
     )
     try:
+        ends = read_ends(subject.imported)
+        if ends and not isinstance(reference, ImportedGraph):
+            return _compare(subject, WithEnds(reference, ends), tolerance, options, remarks)
         return _compare(subject, reference, tolerance, options, remarks)
     finally:
         reference.close()
@@ -96,14 +105,16 @@ def random_inputs(model: ir.Model) -> dict[str, Array]:
     for value in model.graph.inputs:
         if value.shape is None or value.dtype is None or value.name is None:
             raise UsageError(f"the shape of input {value.name!r} is unknown", hint="give inputs")
-        free = [1] + [_FREE_SIZE] * (len(value.shape) - 1)
+    for spec in input_specs(model):
+        side = _FREE_SIZE if len(spec.shape) < 5 else _FREE_SIZE_3D
+        free = [1] + [side] * (len(spec.shape) - 1)
         sizes = [
-            size if isinstance(size, int) else other
-            for size, other in zip(value.shape, free, strict=True)
+            size or nearest_in_range(other, range_of(spec, axis))
+            for axis, (size, other) in enumerate(zip(spec.shape, free, strict=True))
         ]
-        dtype = value.dtype.numpy()
+        dtype = np.dtype(spec.dtype)
         uniform = rng.random(sizes)
-        inputs[value.name] = (uniform if dtype.kind == "f" else uniform * 255).astype(dtype)
+        inputs[spec.name] = (uniform if dtype.kind == "f" else uniform * 255).astype(dtype)
     return inputs
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from helpers.goldens import GOLDENS
 from segrt import api
 from segrt.checks._base import Support, worst
 from segrt.graph.builder import IR_VERSION, OPSET, GraphBuilder
@@ -103,6 +104,20 @@ def test_what_tf2onnx_writes_is_told_apart(net):
         ("MaxPool", (), "supported", "supported"),
         ("GlobalAveragePool", (), "supported", "supported"),
         ("Det", (), "blocked", "blocked"),
+        ("Asinh", (), "supported", "supported"),
+        ("Round", (), "plugin", "supported"),
+        ("HardSwish", (), "rewritten", "rewritten"),
+        ("Mean", (np.ones((1, 2, 6, 6), np.float32),), "rewritten", "rewritten"),
+        ("ArgMax", (), "supported", "supported"),
+        ("ReduceL2", (np.array([1]),), "rewritten", "rewritten"),
+        ("Gather", (np.array([0]),), "supported", "supported"),
+        ("GatherElements", (np.zeros((1, 2, 6, 6), np.int64),), "plugin", "supported"),
+        ("GreaterOrEqual", (np.float32(0),), "plugin", "rewritten"),
+        ("Equal", (np.float32(0),), "plugin", "supported"),
+        ("CumSum", (np.int64(1),), "plugin", "plugin"),
+        ("GridSample", (np.zeros((1, 3, 3, 2), np.float32),), "plugin", "supported"),
+        ("Tile", (np.array([1, 1, 2, 2]),), "rewritten", "rewritten"),
+        ("OneHot", (np.int64(3), np.array([0, 1], np.float32)), "plugin", "rewritten"),
     ],
 )
 def test_operators_old_and_new(net, op_type, more, old, new):
@@ -171,6 +186,36 @@ def test_support_is_ordered():
     assert worst([]) is Support.SUPPORTED
     assert worst([Support.PLUGIN, Support.REWRITTEN]) is Support.PLUGIN
     assert [s.rank for s in Support] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"), [("MaxPooling1D", "TRT-POOL-1D"), ("Conv1DTranspose", "TRT-DECONV-1D")]
+)
+def test_sequences_are_written_as_images_one_pixel_wide(name, rule):
+    golden = "sequence_layers" if name == "MaxPooling1D" else "sequence_convolutions"
+    file = next(g for g in GOLDENS if g.name == golden and g.folder.name == "keras-3.15")
+    report = api.check(file.read(), target="tensorrt:8.6")
+    found = [check.rulings for check in report.layers if check.class_name == name]
+    assert found
+    assert {ruling.rule for rulings in found for ruling in rulings} >= {rule}
+
+
+@pytest.mark.parametrize(
+    ("equation", "old", "new"),
+    [("bchw,wk->bchk", "plugin", "supported"), ("...w,wk->...k", "plugin", "plugin")],
+)
+def test_einsum_by_its_letters(net, equation, old, new):
+    factor = np.ones((6, 3), np.float32)
+    model = net((1, 2, 6, 6)).layer("x", "X", "Einsum", factor, equation=equation).done()
+    assert only(api.check(model, target="tensorrt:8.0"), "x").support == old
+    assert only(api.check(model, target="tensorrt:8.2"), "x").support == new
+
+
+def test_running_sums_came_with_10_8(net):
+    model = net((1, 2, 6, 6)).layer("x", "X", "CumSum", np.int64(1)).done()
+    assert only(api.check(model, target="tensorrt:10.7"), "x").support is Support.PLUGIN
+    assert only(api.check(model, target="tensorrt:10.8"), "x").support is Support.SUPPORTED
+    assert only(api.check(model, target="rtx:1.7"), "x").support is Support.SUPPORTED
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from segrt.checks._jetpack import JETPACKS, find_jetpack
 from segrt.checks._parse import parse_gpu, parse_target
 from segrt.checks._release import Release
 from segrt.errors import UsageError
+from segrt.targets.trt.layers._base import REGISTRY as CONVERTERS
 
 ENGINES = ["cpu", "cuda", "onnxruntime", "openvino"]
 
@@ -150,3 +151,8 @@ def test_every_operator_that_converters_make_has_a_rule():
         made |= set(re.findall(r'(?:call\.ops?|simple|builder\.ops?)\(\s*"([A-Z]\w+)"', text))
     assert {"Conv", "Resize", "Celu"} <= made
     assert sorted(made - set(REGISTRY.names())) == []
+
+
+def test_every_operator_that_is_written_for_tensorrt_has_a_rule():
+    # A constant is no layer of its own.
+    assert sorted(set(CONVERTERS.names()) - set(REGISTRY.names())) == ["Constant"]

@@ -74,16 +74,18 @@ def test_build_hands_on_all_options(segrt, calls, model, tmp_path, monkeypatch):
         "build", model, "-o", tmp_path / "p", "--target", "openvino", "--precision", "bf16",
         "--threads", 2, "--batch", 4, "--size", "96x128", "--upsampling", "subpixel",
         "--scale", "1/127.5", "--mean", "1", "--std", "0.5,0.25,1", "--channel-order", "bgr",
+        "--input", "uint8", "--head", "mask:0.35",
     )  # fmt: skip
     assert (code, err) == (0, "")
     assert shown == ["package"]
     wanted = {
         "target": "openvino", "output": tmp_path / "p", "precision": "bf16",
         "threads": 2, "batch": 4, "size": (96, 128), "via": None,
-        "upsampling": "subpixel",
+        "upsampling": "subpixel", "input": "uint8", "head": "mask:0.35",
         "preprocess": Preprocess(1 / 127.5, (1.0,), (0.5, 0.25, 1.0), "bgr"),
     }  # fmt: skip
-    assert read == [((model,), {"architecture": None})]
+    nothing = dict.fromkeys(("layers", "lambdas", "outputs", "inputs"), ())
+    assert read == [((model,), {"architecture": None, **nothing})]
     assert made == [(("graph",), wanted)]
 
 

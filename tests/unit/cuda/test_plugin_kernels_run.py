@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from segrt.cuda.custom_source import entry_name, plugin_source
-from segrt.cuda.ptx import compile_ptx
 from segrt.cuda.views import decode, encode
 from segrt.graph.custom.upsample_bilinear import upsample_bilinear
 from segrt.graph.custom.upsample_nearest import upsample_nearest
 from segrt.graph.custom_ops import custom_op
-from segrt.targets.trt.plugin import ARCHITECTURE
+from segrt.targets.trt.plugin import kernel_code
 
 # Relative L2: what rounding the result to the type explains, and float32 sums.
 BOUND = {"fp32": 2e-6, "fp16": 5e-4, "bf16": 4e-3}
@@ -45,8 +44,9 @@ def test_agrees_with_its_reference(gpu, name, dtype):
     from cuda.core import LaunchConfig, ObjectCode, launch
 
     op, attributes = CASES[name]
-    code = compile_ptx(plugin_source(op, attributes, dtype, [4, 4]), ARCHITECTURE, op.name)
-    kernel = ObjectCode.from_ptx(code).get_kernel(entry_name(op))
+    code = kernel_code(plugin_source(op, attributes, dtype, [4, 4]), op.name)
+    load = ObjectCode.from_cubin if code[:4] == b"\x7fELF" else ObjectCode.from_ptx
+    kernel = load(code).get_kernel(entry_name(op))
     # One kernel serves all sizes: they are arguments.
     for shape in ((1, 1, 1, 1), (2, 3, 5, 7), (1, 16, 64, 48)):
         image = encode(np.random.default_rng(5).normal(size=shape), dtype)

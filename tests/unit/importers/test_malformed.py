@@ -352,7 +352,7 @@ def test_unknown_layers_are_listed_all_at_once(tmp_path):
     with pytest.raises(UnsupportedLayerError) as caught:
         import_model(unknown_layers(tmp_path))
     assert caught.value.layers == [("first", "MyLayer"), ("conv", "OtherLayer")]
-    assert "@keras_layer" in str(caught.value)
+    assert "@segrt.keras_layer" in str(caught.value)
     assert "MyLayer: first\n" in str(caught.value)
 
 

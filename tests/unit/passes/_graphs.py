@@ -26,7 +26,8 @@ class Net(GraphBuilder):
     def keras(self, value: ir.Value, name: str, class_name: str = "Layer") -> ir.Value:
         self.rename(value, name)
         name = value.name or name
-        axes = (0, 2, 3, 1) if value.shape is not None and len(value.shape) == 4 else None
+        rank = 0 if value.shape is None else len(value.shape)
+        axes = (0, *range(2, rank), 1) if rank > 2 else None
         metadata.tag_value(value, name, axes)
         metadata.tag_node(value.producer(), name, class_name)
         return value
@@ -45,7 +46,7 @@ class Net(GraphBuilder):
         self,
         x: ir.Value,
         outputs: int,
-        kernel: tuple[int, int] = (3, 3),
+        kernel: tuple[int, ...] = (3, 3),
         pads: tuple[int, ...] | str = "same",
         *,
         bias: bool = True,

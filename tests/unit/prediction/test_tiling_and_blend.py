@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from segrt.errors import UsageError
-from segrt.prediction.blend import Blender, ramp
+from segrt.prediction.blend import Blender, Mosaic, ramp
 from segrt.prediction.tiling import choose_tile, mirrored, plan_tiles
+from segrt.types import ShapeProfile
 
 RNG = np.random.default_rng(11)
 
@@ -168,3 +169,49 @@ def test_tile_that_a_fixed_network_cannot_take():
 def test_overlap_must_be_smaller_than_the_tile(overlap):
     with pytest.raises(UsageError, match="overlap"):
         plan_tiles((20, 20), (8, 8), (overlap, 0))
+
+
+RANGE = ShapeProfile(64, 128, 250)
+
+
+@pytest.mark.parametrize(
+    ("size", "asked", "expected"),
+    [
+        ((30, 200), None, (64, 208)),  # too small: mirrored; a multiple of 16 that holds it
+        ((500, 100), None, (240, 112)),  # too large: the largest multiple that is allowed
+        ((500, 500), 128, (128, 128)),
+        ((500, 500), 130, (144, 144)),
+    ],
+)
+def test_tiles_stay_within_a_range(size, asked, expected):
+    assert choose_tile(size, (RANGE, RANGE), (16, 16), asked) == expected
+
+
+def test_a_range_without_a_multiple_gives_its_usual_size():
+    narrow = ShapeProfile(60, 61, 62)
+    assert choose_tile((500, 10), (narrow, 32), (16, 16), None) == (61, 32)
+
+
+def test_tile_outside_a_range():
+    with pytest.raises(UsageError, match="tile") as caught:
+        choose_tile((512, 512), (RANGE, RANGE), (1, 1), 512)
+    assert "64 to 250" in str(caught.value)
+
+
+@given(plans(), st.integers(0, 2**32 - 1))
+def test_masks_are_joined_from_whole_pixels(plan, seed):
+    classes = np.random.default_rng(seed).integers(0, 4, plan.size).astype("f4")[..., None]
+    mosaic, rows = Mosaic(plan, 1), []
+    for index in range(plan.count):
+        band = mosaic.add(plan.cut(classes, index))
+        if band is not None:
+            rows.append(band.values)
+    assert np.array_equal(np.concatenate(rows), classes)
+
+
+def test_a_seam_lies_in_the_middle_of_what_tiles_share():
+    plan = plan_tiles((4, 12), (4, 8), (0, 4))
+    mosaic = Mosaic(plan, 1)
+    assert mosaic.add(np.full((4, 8, 1), 1, "f4")) is None
+    band = mosaic.add(np.full((4, 8, 1), 2, "f4"))
+    assert band.values[0, :, 0].tolist() == [1] * 6 + [2] * 6

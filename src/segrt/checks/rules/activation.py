@@ -31,6 +31,14 @@ def celu(_place: Place, release: Release) -> Ruling:
     return rewritten("TRT-CELU", text, release, "activation", "scaled ELU")
 
 
+@rule("HardSwish", "Mish")
+def gated(place: Place, release: Release) -> Ruling:
+    """Answer for activations that are their input times another activation of it."""
+    gate = "HARD_SIGMOID" if place.node.op_type == "HardSwish" else "TANH of SOFTPLUS"
+    text = f"IElementWiseLayer PROD of the input and IActivationLayer {gate}"
+    return rewritten("TRT-GATED", text, release, "activation", "composed")
+
+
 @rule("Gelu")
 def gelu(place: Place, release: Release) -> Ruling:
     """Answer for GELU as one operator."""

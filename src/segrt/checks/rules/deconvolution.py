@@ -10,6 +10,9 @@ from segrt.checks.rules._answers import ints, missing, pads_note, rank, rewritte
 @rule("ConvTranspose")
 def deconvolution(place: Place, release: Release) -> Ruling:
     """Answer for ConvTranspose: IDeconvolutionLayer, kernels I O H W, not flipped."""
+    if rank(place) == 3:
+        text = "IDeconvolutionLayer is 2-D: a third axis of size 1 is added and taken away"
+        return rewritten("TRT-DECONV-1D", text, release, "deconvolution", "2-D of height 1")
     if rank(place) == 5 and not release.has("3-d"):
         return missing("TRT-DECONV-3D", "3-D deconvolution", release, "3-d")
     dilated = any(step != 1 for step in ints(place.node, "dilations"))

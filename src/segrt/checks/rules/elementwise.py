@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from segrt.checks._base import Place, Ruling, Support, rule
 from segrt.checks._release import Release
-from segrt.checks.rules._answers import missing, supported
+from segrt.checks.rules._answers import missing, rewritten, supported
 
 _PAIRS = {
     "Add": "SUM", "Sub": "SUB", "Mul": "PROD", "Div": "DIV", "Max": "MAX", "Min": "MIN",
-    "Pow": "POW",
+    "Pow": "POW", "Sum": "SUM",
 }  # fmt: skip
 _SINGLE = {
     "Exp": "EXP", "Log": "LOG", "Sqrt": "SQRT", "Reciprocal": "RECIP", "Abs": "ABS", "Neg": "NEG",
+    "Sin": "SIN", "Cos": "COS", "Tan": "TAN", "Sinh": "SINH", "Cosh": "COSH", "Asin": "ASIN",
+    "Acos": "ACOS", "Atan": "ATAN", "Asinh": "ASINH", "Acosh": "ACOSH", "Atanh": "ATANH",
+    "Ceil": "CEIL", "Floor": "FLOOR",
 }  # fmt: skip
 
 
@@ -29,6 +32,22 @@ def unary(place: Place, release: Release) -> Ruling:
     return supported("TRT-UNARY", text, release, "unary")
 
 
+@rule("Mean")
+def mean(_place: Place, release: Release) -> Ruling:
+    """Answer for the mean of several tensors."""
+    text = "IElementWiseLayer SUM, then DIV by their number"
+    return rewritten("TRT-MEAN", text, release, "elementwise", "sum, divided")
+
+
+@rule("Sign", "Round", "IsNaN", "IsInf")
+def late_unary(place: Place, release: Release) -> Ruling:
+    """Answer for the functions that came later."""
+    kind = place.node.op_type
+    if not release.has("unary-logic"):
+        return missing("TRT-UNARY-LATE", kind, release, "unary-logic")
+    return supported("TRT-UNARY-LATE", f"IUnaryLayer {kind.upper()}", release, "unary-logic")
+
+
 @rule("Erf")
 def erf(_place: Place, release: Release) -> Ruling:
     """Answer for the error function, which the exact GELU needs."""
@@ -37,13 +56,25 @@ def erf(_place: Place, release: Release) -> Ruling:
     return supported("TRT-ERF", "IUnaryLayer ERF", release, "erf")
 
 
-@rule("Greater", "Less", "Where")
+@rule("Greater", "Less", "Equal", "And", "Or", "Xor", "Not", "Where")
 def comparison(place: Place, release: Release) -> Ruling:
     """Answer for comparing and choosing."""
     if not release.has("compare"):
         return missing("TRT-COMPARE", "comparison and selection", release, "compare")
-    layer = "ISelectLayer" if place.node.op_type == "Where" else "IElementWiseLayer"
+    layer = {"Where": "ISelectLayer", "Not": "IUnaryLayer"}.get(
+        place.node.op_type, "IElementWiseLayer"
+    )
     return supported("TRT-COMPARE", f"{layer} ({place.node.op_type})", release, "compare")
+
+
+@rule("GreaterOrEqual", "LessOrEqual")
+def comparison_or_equal(place: Place, release: Release) -> Ruling:
+    """Answer for "or equal", which is written out."""
+    if not release.has("compare"):
+        return missing("TRT-COMPARE", "comparison", release, "compare")
+    kind = "GREATER" if place.node.op_type == "GreaterOrEqual" else "LESS"
+    text = f"IElementWiseLayer {kind}, EQUAL and OR"
+    return rewritten("TRT-COMPARE-OR-EQUAL", text, release, "compare", "composed")
 
 
 @rule("Shrink")

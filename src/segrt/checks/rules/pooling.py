@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from segrt.checks._base import Place, Ruling, Support, rule
 from segrt.checks._release import Release, source_of
-from segrt.checks.rules._answers import ints, missing, pads_note, rank, supported
+from segrt.checks.rules._answers import ints, missing, pads_note, rank, rewritten, supported
 
 
 @rule("MaxPool", "AveragePool")
@@ -14,6 +14,9 @@ def pooling(place: Place, release: Release) -> Ruling:
     if any(step != 1 for step in ints(node, "dilations")) or len(node.outputs) > 1:
         text = "IPoolingLayer has neither dilation nor indices: write a plugin"
         return Ruling("TRT-POOL-DILATED", Support.PLUGIN, text, source_of("pooling", release))
+    if rank(place) == 3:
+        text = "IPoolingLayer is 2-D: a third axis of size 1 is added and taken away"
+        return rewritten("TRT-POOL-1D", text, release, "pooling", "2-D of height 1")
     if rank(place) == 5 and not release.has("3-d"):
         return missing("TRT-POOL-3D", "3-D pooling", release, "3-d")
     kind = "MAX" if node.op_type == "MaxPool" else "AVERAGE"

@@ -150,8 +150,8 @@ def _other(place: Place, release: Release) -> Ruling:
 
 
 def _scales(found: ResizeRule) -> str:
-    return f"[1, 1, {found.factors[0]}, {found.factors[1]}]"
+    return str([1, 1, *found.factors])
 
 
 def _factors(found: ResizeRule) -> str:
-    return f"{found.factors[0]}x{found.factors[1]}"
+    return "x".join(map(str, found.factors))

@@ -172,6 +172,26 @@ def log_softmax(call: Call, x: Tensor) -> ir.Value:
     return call.op("LogSoftmax", [x.value], axis=call.stored_axis(x, -1))
 
 
+def glu(call: Call, x: Tensor) -> ir.Value:
+    """Gate the first half of Keras' last axis with the sigmoid of the second."""
+    axis = call.stored_axis(x, -1)
+    size = x.shape[-1]
+    if size is None or size % 2:
+        raise call.unsupported("activation", f"glu of {size} channels", "an even number")
+    left, right = call.ops("Split", [x.value], outputs=2, role="half", axis=axis, num_outputs=2)
+    return call.op("Mul", [left, call.op("Sigmoid", [right])], role="glu")
+
+
+def sparse_plus(call: Call, x: Tensor) -> ir.Value:
+    """0 up to -1, ``(x + 1)^2 / 4`` up to 1, x above."""
+    shifted = call.op("Add", [x.value, call.scalar("one", 1.0)], role="shifted")
+    ends = [call.scalar("low", 0.0), call.scalar("high", 2.0)]
+    inner = call.op("Clip", [shifted, *ends], role="inner")
+    square = call.op("Mul", [inner, inner], role="square")
+    curve = call.op("Mul", [square, call.scalar("quarter", 0.25)], role="curve")
+    return call.op("Max", [curve, x.value], role="sparse_plus")
+
+
 # TensorFlow's own functions keep their Python names (`tf.nn.softmax` is softmax_v2).
 FUNCTIONS: dict[str, Function] = {
     "linear": linear,
@@ -198,6 +218,9 @@ FUNCTIONS: dict[str, Function] = {
     "softplus": simple("Softplus"),
     "softsign": simple("Softsign"),
     "squareplus": squareplus,
+    "sparse_plus": sparse_plus,
+    "sparse_sigmoid": simple("HardSigmoid", alpha=0.5, beta=0.5),
+    "glu": glu,
     "exponential": simple("Exp"),
     "softmax": softmax,
     "softmax_v2": softmax,

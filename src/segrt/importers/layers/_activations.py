@@ -6,13 +6,15 @@ Keras has written them in these forms, all of which may sit in ``activation``:
 - ``{"class_name": "function", "config": "relu", "registered_name": ...}``: a function;
 - ``{"class_name": "LeakyReLU", "config": {...}}``: a layer used as a function.
 
-A function of the user's own is known by its name alone, and is refused.
+A function of the user's own is known by its name alone: a few names mean one function wherever
+they are defined (`_custom_functions`), any other is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from segrt.importers.layers import _custom_functions
 from segrt.importers.layers._activation_functions import FUNCTIONS
 from segrt.importers.layers._base import REGISTRY, Call, Tensor
 
@@ -40,11 +42,19 @@ def apply(call: Call, x: Tensor, spec: object) -> Tensor:
             return apply(call, x, config)
         if class_name in _LAYERS and isinstance(config, dict):
             return _layer(call, x, class_name, config)
+    name = config if class_name == "function" and isinstance(config, str) else str(class_name)
+    custom = _custom_functions.find(name.rpartition(">")[2], package or name.rpartition(">")[0])
+    if custom is not None:
+        return Tensor(custom(call, x), x.layout)
     raise call.unsupported("activation", spec.get("registered_name") or class_name, _wanted())
 
 
 def _function(call: Call, x: Tensor, name: str) -> Tensor:
-    function = FUNCTIONS.get(name)
+    package, _, plain = name.rpartition(">")
+    # Keras 2 has no hard_swish: there it is always somebody's, and the paper's.
+    own = bool(package) or (plain == "hard_swish" and call.keras_major == 2)
+    function = None if own else FUNCTIONS.get(plain)
+    function = function or _custom_functions.find(plain, package)
     if function is None:
         raise call.unsupported("activation", name, _wanted())
     return Tensor(function(call, x), x.layout)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -26,54 +25,12 @@ import onnx_ir as ir
 
 from segrt._registry import Registry
 from segrt.errors import ModelFileError, UnsupportedConfigError
-from segrt.graph.builder import AttributeValue, GraphBuilder, static_shape
+from segrt.graph.builder import AttributeValue, GraphBuilder
 from segrt.graph.custom_ops import CustomOp
 from segrt.importers._layer_graph import Array, JsonObject, KerasVersion
-
-
-class Layout(Enum):
-    """How a tensor is stored, relative to Keras' own axis order."""
-
-    SOURCE = "source"
-    CHANNELS_FIRST = "channels_first"
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """A Keras tensor and the ONNX value that stores it."""
-
-    value: ir.Value
-    layout: Layout
-
-    @property
-    def rank(self) -> int:
-        """Number of axes, batch included."""
-        return len(static_shape(self.value))
-
-    @property
-    def shape(self) -> tuple[int | None, ...]:
-        """Sizes in Keras' own axis order; None where unknown."""
-        stored = static_shape(self.value)
-        if self.layout is Layout.CHANNELS_FIRST:
-            return (stored[0], *stored[2:], stored[1])
-        return stored
-
-    @property
-    def to_source(self) -> tuple[int, ...] | None:
-        """The permutation from the stored into Keras' own axis order; None if they agree."""
-        if self.layout is Layout.SOURCE:
-            return None
-        return channels_last_axes(self.rank)
-
-
-def channels_first_axes(rank: int) -> tuple[int, ...]:
-    """Permutation N spatial... C -> N C spatial...; (0, 3, 1, 2) for rank 4."""
-    return (0, rank - 1, *range(1, rank - 1))
-
-
-def channels_last_axes(rank: int) -> tuple[int, ...]:
-    """Permutation N C spatial... -> N spatial... C; (0, 2, 3, 1) for rank 4."""
-    return (0, *range(2, rank), 1)
+from segrt.importers.layers._tensor import Layout as Layout  # noqa: PLC0414 - passed on
+from segrt.importers.layers._tensor import Tensor as Tensor  # noqa: PLC0414 - passed on
+from segrt.importers.layers._tensor import channels_first_axes, channels_last_axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,20 +196,66 @@ class Call:
 
         return _activations.apply(self, x, spec)
 
-    def part(self, class_name: str, config: JsonObject) -> Call:
-        """Return a call under the same name for a layer that is a part of this one."""
+    def part(
+        self,
+        class_name: str,
+        config: JsonObject,
+        weights: Mapping[str, Array] | None = None,
+        *,
+        role: str = "",
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Call:
+        """Return the call of a layer that is a part of this one.
+
+        Args:
+            class_name: Its Keras class.
+            config: Its settings.
+            weights: Its arrays.
+            role: Set behind this call's name; a part with weights of its own needs one.
+            kwargs: Further arguments of its call.
+        """
         return Call(
             self._builder,
-            name=self.name,
-            layer_name=self._layer_name,
+            name=f"{self.name}:{role}" if role else self.name,
+            layer_name=f"{self._layer_name}/{role}" if role else self._layer_name,
             class_name=class_name,
             config=config,
             keras_version=self.keras_version,
-            weights={},
-            kwargs={},
+            weights=weights or {},
+            kwargs=kwargs or {},
             remark=self._remark,
             constants=self._constants,
         )
+
+    def apply_part(self, class_name: str, config: JsonObject, *args: Any, role: str = "") -> Tensor:
+        """Convert a Keras layer that this layer holds and return its output.
+
+        Its arrays are those of this layer whose names begin with ``role/``: ``conv/kernel`` and
+        ``conv/bias``, or ``conv/0`` and ``conv/1``, for ``role="conv"``; without a role, all.
+
+        Args:
+            class_name: Its Keras class, which must be one that is known.
+            config: Its settings.
+            args: What it is called with.
+            role: Its name inside this layer.
+
+        Raises:
+            UnsupportedConfigError: There is no converter for the class, or its settings.
+        """
+        converter = REGISTRY.find(class_name)
+        if converter is None:
+            raise self.unsupported(f"part {role!r}", class_name, "a layer of Keras'")
+        front = f"{role}/" if role else ""
+        arrays = {k.removeprefix(front): v for k, v in self.weights.items() if k.startswith(front)}
+        if arrays and all(key.isdigit() for key in arrays):
+            names = [spec.name for spec in converter.weights(config)]
+            numbered = sorted(arrays.items(), key=lambda item: int(item[0]))
+            arrays = {name: array for name, (_, array) in zip(names, numbered, strict=True)}
+        part = self.part(class_name, config, role=role, weights=arrays)
+        result = converter.convert(part, *args)
+        if not isinstance(result, Tensor):
+            raise TypeError(f"the converter of {class_name} did not return one tensor")
+        return result
 
     def remark(self, text: str) -> None:
         """Tell the user something about this layer."""
@@ -282,10 +285,19 @@ class WeightSpecs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LayerConverter:
-    """A registered converter: how to convert a call, and which arrays the layer owns."""
+    """A registered converter: how to convert a call, and which arrays the layer owns.
+
+    Attributes:
+        convert: Converts one call.
+        weights: Which arrays the layer owns, in Keras' order; `as_stored` for those of the file.
+        own: It is the user's, not this package's: its exceptions are not this program's mistakes.
+        keeps_types: It takes integers as they are; layers compute in their own type.
+    """
 
     convert: Converter
     weights: WeightSpecs
+    own: bool = False
+    keeps_types: bool = False
 
 
 REGISTRY: Registry[LayerConverter] = Registry("Keras layer", "segrt.importers.layers")
@@ -293,6 +305,11 @@ REGISTRY: Registry[LayerConverter] = Registry("Keras layer", "segrt.importers.la
 
 def no_weights(_config: JsonObject, /) -> list[WeightSpec]:
     """Return the empty list: the layer owns no arrays."""
+    return []
+
+
+def as_stored(_config: JsonObject, /) -> list[WeightSpec]:
+    """Stand for the arrays the file holds, under their own names; itself it knows of none."""
     return []
 
 

@@ -51,36 +51,46 @@ def integer(
     return value
 
 
-def pair(
-    call: Call, key: str, default: object = REQUIRED, *, low: int = 1, high: int = LARGEST
-) -> tuple[int, int]:
-    """Return (height, width) from an integer for both, or a list of two."""
-    wanted = f"one or two integers from {low} to {high}"
+def sizes(
+    call: Call,
+    key: str,
+    count: int,
+    default: object = REQUIRED,
+    *,
+    low: int = 1,
+    high: int = LARGEST,
+) -> tuple[int, ...]:
+    """Return ``count`` integers, one a spatial axis, from one integer for all or a list."""
+    wanted = f"{'one integer' if count == 1 else f'one or {count} integers'} from {low} to {high}"
     found = setting(call, key, default, wanted)
-    items = found if isinstance(found, list | tuple) else [found, found]
+    items = found if isinstance(found, list | tuple) else [found] * count
     values = [value for value in map(_as_int, items) if value is not None and low <= value <= high]
-    if len(values) != 2 or len(items) != 2:
+    if len(values) != count or len(items) != count:
         raise call.unsupported(key, found, wanted)
-    return values[0], values[1]
+    return tuple(values)
 
 
-def borders(call: Call, key: str, default: object) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return ((top, bottom), (left, right)) from an integer, (height, width) or two pairs."""
-    wanted = f"n, [rows, columns] or [[top, bottom], [left, right]], each from 0 to {LARGEST}"
+def borders(call: Call, key: str, count: int, default: object) -> list[tuple[int, int]]:
+    """Return (before, after) for each of ``count`` spatial axes.
+
+    Keras writes one integer for all, one for each axis, or a pair for each; with a single axis
+    two integers are the pair.
+    """
+    wanted = f"n, {count} integers or {count} pairs [before, after], each from 0 to {LARGEST}"
     found = setting(call, key, default, wanted)
-    outer = found if isinstance(found, list | tuple) else [found, found]
+    outer = found if isinstance(found, list | tuple) else [found] * count
+    if count == 1 and len(outer) == 2:
+        outer = [outer]
     sides = [item if isinstance(item, list | tuple) else [item, item] for item in outer]
-    if len(sides) != 2 or any(len(side) != 2 for side in sides):
-        raise call.unsupported(key, found, wanted)
     numbers = [
         number
         for side in sides
         for number in map(_as_int, side)
         if number is not None and 0 <= number <= LARGEST
     ]
-    if len(numbers) != 4:
+    if [len(side) for side in sides] != [2] * count or len(numbers) != 2 * count:
         raise call.unsupported(key, found, wanted)
-    return (numbers[0], numbers[1]), (numbers[2], numbers[3])
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def integers(call: Call, key: str, default: object = REQUIRED) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,9 @@ import onnx_ir as ir
 from segrt.errors import ModelFileError
 from segrt.importers._layer_graph import Array
 from segrt.importers.layers._base import Call, Layout, Tensor
+
+# The number of spatial axes that a class name tells: Conv1D, GlobalMaxPooling2D, Cropping3D.
+_DIMENSIONS = re.compile(r"([123])D")
 
 
 def single(call: Call, x: object) -> Tensor:
@@ -38,33 +42,41 @@ def several(call: Call, xs: object, *, exactly: int | None = None) -> list[Tenso
     return tensors
 
 
+def dimensions(call: Call) -> int:
+    """Return how many spatial axes the layer's class works on, by its name; 2 if it tells none."""
+    found = _DIMENSIONS.search(call.class_name)
+    return int(found[1]) if found else 2
+
+
 def image(call: Call, x: object) -> Tensor:
-    """Return the layer's one input, a batch of images.
+    """Return the layer's one input: a batch of sequences, images or volumes, as its class says.
 
     Raises:
-        ModelFileError: It has not four axes.
+        ModelFileError: It has another number of axes.
     """
     tensor = single(call, x)
-    if tensor.rank != 4:
-        raise wrong_input(call, f"an input with {tensor.rank} axes {tensor.shape}", "4 axes")
+    rank = dimensions(call) + 2
+    if tensor.rank != rank:
+        raise wrong_input(call, f"an input with {tensor.rank} axes {tensor.shape}", f"{rank} axes")
     return tensor
 
 
 def channels(call: Call, x: Tensor, kernel: Array | None = None, per: int = 1) -> int:
-    """Return the size of the channel axis of an image.
+    """Return the size of the channel axis of a sequence, an image or a volume.
 
     Args:
         call: The layer's call.
         x: The image.
-        kernel: Where the graph does not know the size, ``per * kernel.shape[2]`` is taken.
+        kernel: Spatial axes, input channels, output channels. Where the graph does not know the
+            size, ``per`` times the kernel's input channels is taken.
         per: See ``kernel``.
 
     Raises:
         ModelFileError: The size is nowhere to be found.
     """
     size = x.shape[-1 if call.channels_last else 1]
-    if size is None and kernel is not None and kernel.ndim == 4:
-        size = int(kernel.shape[2]) * per
+    if size is None and kernel is not None and kernel.ndim == x.rank:
+        size = int(kernel.shape[-2]) * per
     if size is None:
         raise wrong_input(call, "an unknown number of channels", "a known number")
     return size
@@ -108,6 +120,17 @@ def floating(call: Call, x: Tensor) -> Tensor:
         return x
     cast = call.op("Cast", [x.value], role="cast", to=int(ir.DataType.FLOAT))
     return Tensor(cast, x.layout)
+
+
+def came_as_integers(x: Tensor) -> bool:
+    """Say whether ``x`` is an integer tensor that was cast for the layer."""
+    producer = x.value.producer()
+    while producer is not None and producer.op_type == "Transpose" and producer.inputs[0]:
+        producer = producer.inputs[0].producer()
+    if producer is None or producer.op_type != "Cast" or producer.inputs[0] is None:
+        return False
+    dtype = producer.inputs[0].dtype
+    return dtype is not None and not dtype.is_floating_point()
 
 
 def identity(call: Call, x: Tensor) -> Tensor:

@@ -5,6 +5,10 @@ SAME with input size I, stride S and dilated kernel K:
 rest after, so an odd pixel goes behind. For S = 1 that is ``K - 1`` whatever the input is. For
 S > 1 it depends on the input, and an input of unknown size needs either ONNX's ``SAME_UPPER``
 (the same rule) or padding that is computed at run time.
+
+TensorFlow's plain CPU kernels for volumes (``TF_ENABLE_ONEDNN_OPTS=0``, 2.12 to 2.21) forget the
+floor at 0 and start later where a window is shorter than its stride by two or more; its oneDNN
+kernels, the default, keep to the rule, and so does this file.
 """
 
 from __future__ import annotations
@@ -18,52 +22,61 @@ import onnx_ir as ir
 from segrt.graph.builder import AttributeValue, static_shape
 from segrt.importers.layers import _config
 from segrt.importers.layers._base import Call
-from segrt.importers.layers._inputs import wrong_input
+from segrt.importers.layers._inputs import dimensions, wrong_input
 
 Pair = tuple[int, int]
+Sizes = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A sliding window over height and width.
+    """A sliding window; all sizes are one number a spatial axis.
 
     Attributes:
-        kernel: Height and width in taps.
+        kernel: Size in taps.
         strides: Steps between windows.
         dilations: Steps between taps.
-        same: Padding is Keras' ``same``; else ``valid``.
+        padding: Keras' ``same``, ``valid``, or ``causal``: all of a sequence's padding in front.
     """
 
-    kernel: Pair
-    strides: Pair
-    dilations: Pair
-    same: bool
+    kernel: Sizes
+    strides: Sizes
+    dilations: Sizes
+    padding: str
 
     @property
-    def extent(self) -> Pair:
+    def same(self) -> bool:
+        """Whether the padding is Keras' ``same``."""
+        return self.padding == "same"
+
+    @property
+    def extent(self) -> Sizes:
         """Pixels from a window's first to its last tap, both included."""
-        return (
-            (self.kernel[0] - 1) * self.dilations[0] + 1,
-            (self.kernel[1] - 1) * self.dilations[1] + 1,
+        return tuple(
+            (taps - 1) * step + 1 for taps, step in zip(self.kernel, self.dilations, strict=True)
         )
 
 
-def read_window(call: Call, kernel: str, default: object = _config.REQUIRED) -> Window:
-    """Read a window from a layer's settings.
+def read_window(
+    call: Call, kernel: str, default: object = _config.REQUIRED, *, causal: bool = False
+) -> Window:
+    """Read a window from a layer's settings; its class name tells the number of axes.
 
     Args:
         call: The layer's call.
         kernel: The setting with the kernel's size (``kernel_size`` or ``pool_size``); strides
             default to 1, for pools to the pool's size.
         default: Kernel size where the setting is missing.
+        causal: Whether a sequence's window may be padded in front only.
     """
-    size = _config.pair(call, kernel, default)
-    strides: object = size if kernel == "pool_size" else (1, 1)
+    rank = dimensions(call)
+    size = _config.sizes(call, kernel, rank, default)
+    strides = size if kernel == "pool_size" else (1,) * rank
     if call.config.get("strides") is not None:
-        strides = _config.pair(call, "strides")
-    padding = _config.choice(call, "padding", ("same", "valid"), "valid")
-    dilations = _config.pair(call, "dilation_rate", (1, 1))
-    return Window(size, strides, dilations, padding == "same")  # type: ignore[arg-type]
+        strides = _config.sizes(call, "strides", rank)
+    known = ("same", "valid", "causal") if causal and rank == 1 else ("same", "valid")
+    padding = _config.choice(call, "padding", known, "valid")
+    return Window(size, strides, _config.sizes(call, "dilation_rate", rank, 1), padding)
 
 
 def same_pads(size: int | None, stride: int, extent: int) -> Pair | None:
@@ -95,7 +108,7 @@ def slide(
     Args:
         call: The layer's call.
         op_type: ONNX operator.
-        x: N C H W.
+        x: N C spatial...
         window: The window, padding included.
         role: Name of the node within the layer.
         weights: Further inputs.
@@ -128,38 +141,36 @@ def pad_window(
 
     Args:
         call: The layer's call.
-        x: N C H W.
+        x: N C spatial...
         window: The window.
         fill: What padding holds where it has to be made by a node of its own.
 
     Raises:
         ModelFileError: The image is smaller than a window without padding.
     """
-    sizes = static_shape(x)[2:]
-    if not window.same:
-        _check_fits(call, sizes, window)
-        return x, {"pads": [0, 0, 0, 0]}
+    if window.padding == "valid":
+        _check_fits(call, static_shape(x)[2:], window)
     known = explicit_pads(x, window)
     if known is not None:
         return x, {"pads": known}
     if runtime_padding(window):
-        return _pad_at_run_time(call, x, window, fill), {"pads": [0, 0, 0, 0]}
+        padded = _pad_at_run_time(call, x, window, fill)
+        return padded, {"pads": [0] * (2 * len(window.kernel))}
     return x, {"auto_pad": "SAME_UPPER"}
 
 
 def explicit_pads(x: ir.Value, window: Window) -> list[int] | None:
-    """Return ONNX' [top, left, bottom, right], None where only run time tells."""
-    if not window.same:
-        return [0, 0, 0, 0]
-    rows, columns = (
-        same_pads(size, stride, extent)
-        for size, stride, extent in zip(
-            static_shape(x)[2:], window.strides, window.extent, strict=True
-        )
-    )
-    if rows is None or columns is None:
+    """Return ONNX' pads, all in front and then all behind, None where only run time tells."""
+    if window.padding == "causal":
+        return [extent - 1 for extent in window.extent] + [0] * len(window.kernel)
+    if window.padding == "valid":
+        return [0] * (2 * len(window.kernel))
+    axes = zip(static_shape(x)[2:], window.strides, window.extent, strict=True)
+    found = [same_pads(*axis) for axis in axes]
+    known = [pads for pads in found if pads is not None]
+    if len(known) < len(found):
         return None
-    return [rows[0], columns[0], rows[1], columns[1]]
+    return [before for before, _ in known] + [after for _, after in known]
 
 
 def runtime_padding(window: Window) -> bool:
@@ -170,14 +181,14 @@ def runtime_padding(window: Window) -> bool:
     disagree about which extent SAME_UPPER takes.
     """
     shorter = any(e < s for e, s in zip(window.extent, window.strides, strict=True))
-    return shorter or window.dilations != (1, 1)
+    return shorter or any(step != 1 for step in window.dilations)
 
 
 def _pad_at_run_time(call: Call, x: ir.Value, window: Window, fill: float) -> ir.Value:
     """Append nodes that compute the SAME rule from the image's shape, and a Pad."""
     strides = call.ints("strides", window.strides)
     one, two, zero = call.ints("one", [1]), call.ints("two", [2]), call.ints("zero", [0])
-    size = call.op("Shape", [x], role="size", start=2, end=4)
+    size = call.op("Shape", [x], role="size", start=2)
     before_last = call.op("Div", [call.op("Sub", [size, one], role="last"), strides], role="steps")
     reach = call.op(
         "Add",
@@ -187,12 +198,12 @@ def _pad_at_run_time(call: Call, x: ir.Value, window: Window, fill: float) -> ir
     total = call.op("Max", [call.op("Sub", [reach, size], role="excess"), zero], role="total")
     before = call.op("Div", [total, two], role="before")
     after = call.op("Sub", [total, before], role="after")
-    none = call.ints("none", [0, 0])
+    none = call.ints("none", [0, 0])  # batch and channels
     pads = call.op("Concat", [none, before, none, after], role="pads", axis=0)
     value = call.constant("fill", np.float32(fill))
     padded = call.op("Pad", [x, pads, value], role="padded", mode="constant")
     # Pads are computed, so inference knows no size at all; batch and channels are not padded.
-    padded.shape = ir.Shape([*(x.shape or ())[:2], None, None])
+    padded.shape = ir.Shape([*(x.shape or ())[:2], *[None] * len(window.kernel)])
     return padded
 
 

@@ -55,15 +55,3 @@ def thresholded_relu(call: Call, x: Tensor) -> Tensor:
     x = single(call, x)
     theta = _config.number(call, "theta", 1.0)
     return Tensor(call.op("ThresholdedRelu", [x.value], alpha=theta), x.layout)
-
-
-@keras_layer("Softmax")
-def softmax(call: Call, x: Tensor) -> Tensor:
-    """Convert Softmax over one axis or several."""
-    x = single(call, x)
-    if call.kwargs.get("mask") is not None:
-        raise call.unsupported("mask", "a mask", "no mask")
-    axes = _config.integers(call, "axis", -1)
-    if not axes or len({call.stored_axis(x, axis) for axis in axes}) != len(axes):
-        raise call.unsupported("axis", axes, "axes that differ")
-    return Tensor(functions.softmax(call, x, axes), x.layout)

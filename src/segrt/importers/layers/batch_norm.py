@@ -15,12 +15,17 @@ from segrt.importers.layers._inputs import refuse_training, single, weight, wron
 _FUSED_EPSILON = 1.001e-5
 _FUSED_SINCE = (2, 1)
 _FUSED_UNCLAMPED = (2, 12)
+# Volumes were fused too, by the sources of TensorFlow, since 2.6.
+_FUSED_VOLUMES_SINCE = (2, 6)
 
 
 def _batch_norm_weights(config: JsonObject, /) -> list[WeightSpec]:
     specs = [WeightSpec("gamma")] if config.get("scale", True) else []
     specs += [WeightSpec("beta")] if config.get("center", True) else []
-    return [*specs, WeightSpec("moving_mean", False), WeightSpec("moving_variance", False)]
+    names = ["moving_mean", "moving_variance"]
+    # What training corrects a batch's own statistics with; inference has no use for it.
+    names += ["renorm_mean", "renorm_stddev"] if config.get("renorm") else []
+    return [*specs, *(WeightSpec(name, False) for name in names)]
 
 
 @keras_layer(
@@ -34,8 +39,6 @@ def batch_normalization(call: Call, x: Tensor) -> Tensor:
     """Convert to BatchNormalization if the axis is stored as axis 1, else to Mul and Add."""
     x = single(call, x)
     refuse_training(call, "inference: a batch's own statistics cannot be converted")
-    if _config.flag(call, "renorm", False):
-        raise call.unsupported("renorm", True, "false")
     axis = call.stored_axis(x, _config.axis(call))
     size = x.shape[_config.axis(call)]
     mean = weight(call, "moving_mean", None if size is None else (size,))
@@ -74,8 +77,10 @@ def _epsilon(call: Call, x: Tensor) -> float:
     epsilon = _config.number(call, "epsilon", 1e-3)
     if epsilon < 0:
         raise call.unsupported("epsilon", epsilon, "zero or more")
-    images = x.rank == 4 and _config.axis(call) in (3, -1)
-    fused = images and call.config.get("fused") is not False
-    if fused and _FUSED_SINCE <= call.keras_version < _FUSED_UNCLAMPED:
+    since = {4: _FUSED_SINCE, 5: _FUSED_VOLUMES_SINCE}.get(x.rank, _FUSED_UNCLAMPED)
+    last = _config.axis(call) in (x.rank - 1, -1)
+    plain = not call.config.get("renorm") and call.config.get("virtual_batch_size") is None
+    fused = last and plain and call.config.get("fused") is not False
+    if fused and since <= call.keras_version < _FUSED_UNCLAMPED:
         return max(epsilon, _FUSED_EPSILON)
     return epsilon

@@ -1,4 +1,4 @@
-"""Conv2D: any stride, dilation and number of groups."""
+"""Conv1D, Conv2D and Conv3D: any stride, dilation and number of groups."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ from segrt.importers.layers._inputs import channels, image, weight
 from segrt.importers.layers._windows import read_window, slide
 
 
-@keras_layer("Conv2D", "Convolution2D", weights=kernel_and_bias)
-def conv_2d(call: Call, x: Tensor) -> Tensor:
-    """Convert Conv2D to Conv; Keras' kernel is (H, W, I / groups, O)."""
+@keras_layer(
+    "Conv1D",
+    "Convolution1D",
+    "Conv2D",
+    "Convolution2D",
+    "Conv3D",
+    "Convolution3D",
+    weights=kernel_and_bias,
+)
+def convolution(call: Call, x: Tensor) -> Tensor:
+    """Convert to Conv; Keras' kernel is (spatial..., I / groups, O)."""
     x = image(call, x)
-    window = read_window(call, "kernel_size")
+    window = read_window(call, "kernel_size", causal=True)
     filters = _config.integer(call, "filters")
     groups = _config.integer(call, "groups", 1)
     depth = channels(call, x, call.weights.get("kernel"), per=groups)

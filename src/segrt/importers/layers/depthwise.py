@@ -1,4 +1,4 @@
-"""DepthwiseConv2D and SeparableConv2D, with a depth multiplier."""
+"""DepthwiseConv1D, SeparableConv1D and their 2-D kin, with a depth multiplier."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from segrt.graph import layouts
 from segrt.importers._layer_graph import JsonObject
 from segrt.importers.layers import _config
 from segrt.importers.layers._base import Call, Tensor, WeightSpec, keras_layer
-from segrt.importers.layers._inputs import channels, image, weight
+from segrt.importers.layers._inputs import channels, dimensions, image, weight
 from segrt.importers.layers._windows import read_window, slide
 
 
@@ -22,29 +22,36 @@ def _separable_weights(config: JsonObject, /) -> list[WeightSpec]:
     return [WeightSpec(name) for name in ["depthwise_kernel", "pointwise_kernel", *bias]]
 
 
-@keras_layer("DepthwiseConv2D", weights=_depthwise_weights)
-def depthwise_conv_2d(call: Call, x: Tensor) -> Tensor:
-    """Convert DepthwiseConv2D to a Conv with one group a channel."""
+@keras_layer("DepthwiseConv1D", "DepthwiseConv2D", weights=_depthwise_weights)
+def depthwise_convolution(call: Call, x: Tensor) -> Tensor:
+    """Convert to a Conv with one group a channel."""
     value, _ = _depthwise(call, image(call, x), with_bias=True)
     return call.activation(call.wrap(value), call.config.get("activation"))
 
 
-@keras_layer("SeparableConv2D", "SeparableConvolution2D", weights=_separable_weights)
-def separable_conv_2d(call: Call, x: Tensor) -> Tensor:
-    """Convert SeparableConv2D to a depthwise Conv without bias and a 1x1 Conv with it."""
+@keras_layer(
+    "SeparableConv1D",
+    "SeparableConvolution1D",
+    "SeparableConv2D",
+    "SeparableConvolution2D",
+    weights=_separable_weights,
+)
+def separable_convolution(call: Call, x: Tensor) -> Tensor:
+    """Convert to a depthwise Conv without bias and a Conv of size 1 with it."""
     filters = _config.integer(call, "filters")
     inner, outputs = _depthwise(call, image(call, x), with_bias=False)
-    kernel = weight(call, "pointwise_kernel", (1, 1, outputs, filters))
+    single = [1] * dimensions(call)
+    kernel = weight(call, "pointwise_kernel", (*single, outputs, filters))
     weights = [call.weight("pointwise_kernel", layouts.convolution_kernel(kernel))]
     if _config.flag(call, "use_bias", True):
         weights.append(call.weight("bias", weight(call, "bias", (filters,))))
-    value = call.op("Conv", [inner, *weights], role="pointwise", kernel_shape=[1, 1])
+    value = call.op("Conv", [inner, *weights], role="pointwise", kernel_shape=single)
     return call.activation(call.wrap(value), call.config.get("activation"))
 
 
 def _depthwise(call: Call, x: Tensor, *, with_bias: bool) -> tuple[ir.Value, int]:
     """Append the depthwise Conv; return its value and its number of output channels."""
-    window = read_window(call, "kernel_size")
+    window = read_window(call, "kernel_size", causal=True)
     multiplier = _config.integer(call, "depth_multiplier", 1)
     depth = channels(call, x, call.weights.get("depthwise_kernel"))
     kernel = weight(call, "depthwise_kernel", (*window.kernel, depth, multiplier))

@@ -1,29 +1,29 @@
-"""ZeroPadding2D and Cropping2D."""
+"""ZeroPadding and Cropping in one to three dimensions."""
 
 from __future__ import annotations
 
 from segrt.graph.builder import static_shape
 from segrt.importers.layers import _config
 from segrt.importers.layers._base import Call, Tensor, keras_layer
-from segrt.importers.layers._inputs import image, wrong_input
+from segrt.importers.layers._inputs import dimensions, image, wrong_input
 
 _TO_THE_END = (1 << 63) - 1
 
 
-@keras_layer("ZeroPadding2D")
-def zero_padding_2d(call: Call, x: Tensor) -> Tensor:
-    """Convert ZeroPadding2D to Pad."""
+@keras_layer("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D")
+def zero_padding(call: Call, x: Tensor) -> Tensor:
+    """Convert ZeroPadding to Pad."""
     x = image(call, x)
-    (top, bottom), (left, right) = _config.borders(call, "padding", 1)
-    pads = call.ints("pads", [0, 0, top, left, 0, 0, bottom, right])
+    before, after = zip(*_config.borders(call, "padding", dimensions(call), 1), strict=True)
+    pads = call.ints("pads", [0, 0, *before, 0, 0, *after])
     return call.wrap(call.op("Pad", [call.channels_first(x), pads], role="pad", mode="constant"))
 
 
-@keras_layer("Cropping2D")
-def cropping_2d(call: Call, x: Tensor) -> Tensor:
-    """Convert Cropping2D to Slice."""
+@keras_layer("Cropping1D", "Cropping2D", "Cropping3D")
+def cropping(call: Call, x: Tensor) -> Tensor:
+    """Convert Cropping to Slice."""
     x = image(call, x)
-    borders = _config.borders(call, "cropping", 0)
+    borders = _config.borders(call, "cropping", dimensions(call), 0)
     value = call.channels_first(x)
     for size, (before, after) in zip(static_shape(value)[2:], borders, strict=True):
         if size is not None and before + after >= size:
@@ -31,5 +31,6 @@ def cropping_2d(call: Call, x: Tensor) -> Tensor:
     starts = [before for before, _ in borders]
     # A negative end counts from behind, but 0 would mean the front.
     ends = [-after if after else _TO_THE_END for _, after in borders]
-    inputs = [call.ints("starts", starts), call.ints("ends", ends), call.ints("axes", [2, 3])]
+    axes = call.ints("axes", range(2, x.rank))
+    inputs = [call.ints("starts", starts), call.ints("ends", ends), axes]
     return call.wrap(call.op("Slice", [value, *inputs], role="crop"))

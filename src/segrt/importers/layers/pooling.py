@@ -1,4 +1,4 @@
-"""MaxPooling2D and AveragePooling2D; Keras' averages leave padding out."""
+"""MaxPooling and AveragePooling in one to three dimensions; Keras' averages leave padding out."""
 
 from __future__ import annotations
 
@@ -17,20 +17,27 @@ from segrt.importers.layers._windows import (
 )
 
 
-@keras_layer("MaxPooling2D", "MaxPool2D")
-def max_pooling_2d(call: Call, x: Tensor) -> Tensor:
-    """Convert MaxPooling2D to MaxPool."""
+@keras_layer("MaxPooling1D", "MaxPool1D", "MaxPooling2D", "MaxPool2D", "MaxPooling3D", "MaxPool3D")
+def max_pooling(call: Call, x: Tensor) -> Tensor:
+    """Convert to MaxPool."""
     x = image(call, x)
-    window = read_window(call, "pool_size", (2, 2))
+    window = read_window(call, "pool_size", 2)
     value = call.channels_first(x)
     return call.wrap(slide(call, "MaxPool", value, window, role="pool", fill=-math.inf))
 
 
-@keras_layer("AveragePooling2D", "AvgPool2D")
-def average_pooling_2d(call: Call, x: Tensor) -> Tensor:
-    """Convert AveragePooling2D to AveragePool without padding in the averages."""
+@keras_layer(
+    "AveragePooling1D",
+    "AvgPool1D",
+    "AveragePooling2D",
+    "AvgPool2D",
+    "AveragePooling3D",
+    "AvgPool3D",
+)
+def average_pooling(call: Call, x: Tensor) -> Tensor:
+    """Convert to AveragePool without padding in the averages."""
     x = image(call, x)
-    window = read_window(call, "pool_size", (2, 2))
+    window = read_window(call, "pool_size", 2)
     value = call.channels_first(x)
     pooled = slide(call, "AveragePool", value, window, role="pool")
     if explicit_pads(value, window) is None and runtime_padding(window):
@@ -40,7 +47,7 @@ def average_pooling_2d(call: Call, x: Tensor) -> Tensor:
 
 def _share_inside(call: Call, x: ir.Value, window: Window) -> ir.Value:
     """Return which share of every window lies inside the image, where padding is a node."""
-    size = call.op("Shape", [x], role="plane", start=2, end=4)
+    size = call.op("Shape", [x], role="plane", start=2)
     shape = call.op("Concat", [call.ints("single", [1, 1]), size], role="shape", axis=0)
     ones = call.op("Expand", [call.scalar("unit", 1.0), shape], role="ones")
     if ones.shape is None:

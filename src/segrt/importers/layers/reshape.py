@@ -1,4 +1,4 @@
-"""Reshape, Flatten and Permute: they work on Keras' own axis order."""
+"""Reshape, Flatten, Permute and RepeatVector: they work on Keras' own axis order."""
 
 from __future__ import annotations
 
@@ -42,6 +42,17 @@ def permute(call: Call, x: Tensor) -> Tensor:
     # One transposition from the stored order, not one to Keras' order and one from there.
     axes = [call.stored_axis(x, axis) for axis in (0, *dims)]
     return Tensor(call.op("Transpose", [x.value], role="permuted", perm=axes), Layout.SOURCE)
+
+
+@keras_layer("RepeatVector")
+def repeat_vector(call: Call, x: Tensor) -> Tensor:
+    """Convert RepeatVector: a vector becomes a sequence of ``n`` equal ones."""
+    x = single(call, x)
+    if x.rank != 2:
+        raise wrong_input(call, f"an input of shape {x.shape}", "2 axes")
+    step = call.op("Unsqueeze", [x.value, call.ints("axes", [1])], role="step")
+    first = call.ints("first", [0] * _config.integer(call, "n"))
+    return Tensor(call.op("Gather", [step, first], role="repeated", axis=1), Layout.SOURCE)
 
 
 def _resolve(call: Call, x: Tensor, target: list[int]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Conv2DTranspose, with the output lengths that Keras and TensorFlow define.
+"""Transposed convolutions in one to three dimensions, with the output lengths that Keras defines.
 
 Per axis, with input I, stride S and dilated kernel K, Keras wants this many outputs:
 
@@ -13,6 +13,8 @@ outputs than there are, the rest gets no contribution but the bias.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -24,10 +26,18 @@ from segrt.importers.layers._windows import Window, read_window
 
 
 @keras_layer(
-    "Conv2DTranspose", "Convolution2DTranspose", "Deconvolution2D", weights=kernel_and_bias
+    "Conv1DTranspose",
+    "Convolution1DTranspose",
+    "Conv2DTranspose",
+    "Convolution2DTranspose",
+    "Deconvolution2D",
+    "Conv3DTranspose",
+    "Convolution3DTranspose",
+    "Deconvolution3D",
+    weights=kernel_and_bias,
 )
-def conv_2d_transpose(call: Call, x: Tensor) -> Tensor:
-    """Convert Conv2DTranspose to ConvTranspose; Keras' kernel is (H, W, O, I)."""
+def transposed_convolution(call: Call, x: Tensor) -> Tensor:
+    """Convert to ConvTranspose; Keras' kernel is (spatial..., O, I)."""
     x = image(call, x)
     window = read_window(call, "kernel_size")
     filters = _config.integer(call, "filters")
@@ -49,22 +59,23 @@ def conv_2d_transpose(call: Call, x: Tensor) -> Tensor:
         kernel_shape=window.kernel,
         strides=window.strides,
         dilations=window.dilations,
-        pads=[cuts[0][0], cuts[1][0], max(cuts[0][1], 0), max(cuts[1][1], 0)],
+        pads=[before for before, _ in cuts] + [max(after, 0) for _, after in cuts],
     )
     if short:
         value = _lengthen(call, value, [max(-after, 0) for _, after in cuts])
         if bias is not None:
-            value = call.op("Add", [value, _channel_bias(call, bias)], role="biased")
+            value = call.op("Add", [value, _channel_bias(call, bias, len(cuts))], role="biased")
     return call.activation(call.wrap(value), call.config.get("activation"))
 
 
 def _cuts(call: Call, window: Window) -> list[tuple[int, int]]:
     """Return per axis how much to cut off in front and behind; negative behind: to append."""
-    paddings: tuple[int, int] | tuple[None, None] = (None, None)
+    rank = len(window.kernel)
+    paddings: Sequence[int | None] = [None] * rank
     if call.keras_major == 3 and "output_padding" not in call.config:
         call.remark("the first Keras 3 versions did not save output_padding; taken as none")
     if call.config.get("output_padding") is not None:
-        paddings = _config.pair(call, "output_padding", low=0)
+        paddings = _config.sizes(call, "output_padding", rank, low=0)
     cuts = []
     for stride, extent, output_padding in zip(window.strides, window.extent, paddings, strict=True):
         # Outputs beyond (I - 1) * S.
@@ -87,14 +98,14 @@ def _cuts(call: Call, window: Window) -> list[tuple[int, int]]:
 
 
 def _lengthen(call: Call, value: ir.Value, behind: list[int]) -> ir.Value:
-    """Append rows and columns of zeros.
+    """Append zeros behind the last pixels of each axis.
 
     ConvTranspose's own ``output_padding`` would do it too, but engines know it badly, and the
     appended pixels must not see the convolution's bias twice or not at all.
     """
-    pads = call.ints("pads", [0, 0, 0, 0, 0, 0, *behind])
+    pads = call.ints("pads", [*[0] * (4 + len(behind)), *behind])
     return call.op("Pad", [value, pads], role="lengthened", mode="constant")
 
 
-def _channel_bias(call: Call, bias: np.ndarray) -> ir.Value:
-    return call.weight("bias", bias.reshape(1, -1, 1, 1))
+def _channel_bias(call: Call, bias: np.ndarray, spatial: int) -> ir.Value:
+    return call.weight("bias", bias.reshape(1, -1, *[1] * spatial))

@@ -1,22 +1,26 @@
-"""UpSampling2D: nearest, and bilinear in the two meanings it has had."""
+"""UpSampling1D, 2D and 3D: nearest, and for images bicubic, and bilinear in its two meanings."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from segrt.graph.builder import static_shape
 from segrt.importers.layers import _config
 from segrt.importers.layers._base import Call, Tensor, keras_layer
-from segrt.importers.layers._inputs import image
+from segrt.importers.layers._inputs import dimensions, image
+from segrt.importers.layers._resize import enlarge_bicubic, resize
 
 
-@keras_layer("UpSampling2D")
-def upsampling_2d(call: Call, x: Tensor) -> Tensor:
-    """Convert UpSampling2D to Resize: output pixel i of nearest is input pixel i // factor."""
+@keras_layer("UpSampling1D", "UpSampling2D", "UpSampling3D")
+def upsampling(call: Call, x: Tensor) -> Tensor:
+    """Convert UpSampling to Resize: output pixel i of nearest is input pixel i // factor."""
     x = image(call, x)
-    factors = _config.pair(call, "size", (2, 2))
-    interpolation = _config.choice(
-        call, "interpolation", ("nearest", "bilinear"), default="nearest"
-    )
+    rank = dimensions(call)
+    factors = _config.sizes(call, "size", rank, 2)
+    known = ("nearest", "bilinear", "bicubic") if rank == 2 else ("nearest",)
+    interpolation = _config.choice(call, "interpolation", known, default="nearest")
+    if interpolation == "bicubic":
+        return _bicubic(call, x, factors)
     if interpolation == "nearest":
         mode = {"mode": "nearest", "nearest_mode": "floor"}
         coordinates = "asymmetric"
@@ -32,6 +36,15 @@ def upsampling_2d(call: Call, x: Tensor) -> Tensor:
         **mode,
     )
     return call.wrap(value)
+
+
+def _bicubic(call: Call, x: Tensor, factors: tuple[int, ...]) -> Tensor:
+    """Convert by the target size: TensorFlow rounds the weights of some factors."""
+    value, (rows, cols) = call.channels_first(x), factors
+    height, width = static_shape(value)[2:]
+    if height is None or width is None:
+        return call.wrap(enlarge_bicubic(call, value, (rows, cols)))
+    return call.wrap(resize(call, value, (height * rows, width * cols), "bicubic"))
 
 
 def _asymmetric_bilinear(call: Call) -> bool:

@@ -28,20 +28,20 @@ class Site:
     Attributes:
         node: The Resize or ConvTranspose.
         layer: The Keras value it makes.
-        kind: What it computes; ``foreign`` is a Resize that is no Keras UpSampling2D.
-        factors: Of height and width.
+        kind: What it computes; ``foreign`` is a Resize that is no Keras UpSampling.
+        factors: One a spatial axis.
         rule: Of a Resize, else None.
     """
 
     node: ir.Node
     layer: str
     kind: Kind
-    factors: tuple[int, int]
+    factors: tuple[int, ...]
     rule: ResizeRule | None
 
     @property
     def source(self) -> ir.Value:
-        """The small image, N C H W."""
+        """The small image, N C spatial..."""
         value = self.node.inputs[0]
         if value is None:
             raise ValueError(f"{self.node.name!r} has no input")
@@ -49,8 +49,13 @@ class Site:
 
     @property
     def output(self) -> ir.Value:
-        """The large image, N C fy*H fx*W."""
+        """The large image: each spatial axis times its factor."""
         return self.node.outputs[0]
+
+    @property
+    def probe(self) -> tuple[int, ...]:
+        """Spatial sizes of a small image that tells axes and shifts apart."""
+        return (PROBE_DEPTH, PROBE_HEIGHT, PROBE_WIDTH)[-len(self.factors) :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ class Candidate:
     build: Callable[[Rewriter], ir.Value] | None
     claim: Literal["bit-equal", "up to rounding"]
     reason: str
-    probe: tuple[int, int, int, int]
+    probe: tuple[int, ...]
     dissolves: Mapping[ir.Value, str] = field(default_factory=dict)
 
 
@@ -115,7 +120,7 @@ class SitePlan:
     Attributes:
         layer: The Keras value.
         kind: ``nearest``, ``bilinear``, ``transposed convolution`` or ``foreign``.
-        factors: Of height and width.
+        factors: One a spatial axis.
         options: Every form, in the order of preference.
         chosen: The form that `lower` would take; "" leaves the layer as it was.
         why: In one sentence.
@@ -123,7 +128,7 @@ class SitePlan:
 
     layer: str
     kind: Kind
-    factors: tuple[int, int]
+    factors: tuple[int, ...]
     options: tuple[FormOption, ...]
     chosen: str
     why: str
@@ -132,4 +137,4 @@ class SitePlan:
 REGISTRY: Registry[Form] = Registry("upsampling form", "segrt.passes.upsampling")
 
 # Small, odd, and unequal: neither a swap of axes nor a shift by one can hide.
-PROBE_HEIGHT, PROBE_WIDTH = 5, 4
+PROBE_DEPTH, PROBE_HEIGHT, PROBE_WIDTH = 3, 5, 4

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from segrt.errors import PassError
 from segrt.passes._evaluate import evaluate
 from segrt.passes._proof import ramp, relative_l2
-from segrt.passes.upsampling._base import PROBE_HEIGHT, PROBE_WIDTH, Site
+from segrt.passes.upsampling._base import Site
 from segrt.types import Certificate
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -30,24 +30,26 @@ def prove_kept(site: Site) -> Certificate | None:
     """
     if site.kind == "transposed convolution" or site.rule is None:
         return None
-    probe = ramp((1, 2, PROBE_HEIGHT, PROBE_WIDTH))
+    probe = ramp((1, 2, *site.probe))
     found = evaluate(site.output, {site.source: probe}, wide=True)
-    fy, fx = site.factors
-    if site.kind == "nearest":
-        wanted = probe.repeat(fy, axis=2).repeat(fx, axis=3)
-    else:
-        offset = 0.0 if site.rule.coordinates == "asymmetric" else 0.5
-        rows, columns = (_tents(PROBE_HEIGHT, fy, offset), _tents(PROBE_WIDTH, fx, offset))
-        wanted = np.einsum("ncij,yi,xj->ncyx", probe.astype(np.float64), rows, columns)
-    error = relative_l2(found, wanted)
     exact = site.kind == "nearest"
+    offset = 0.0 if site.rule.coordinates == "asymmetric" else 0.5
+    wanted: Array = probe if exact else probe.astype(np.float64)
+    for axis, factor in enumerate(site.factors, start=2):
+        if exact:
+            wanted = wanted.repeat(factor, axis=axis)
+        else:
+            tents = _tents(wanted.shape[axis], factor, offset)
+            wanted = np.moveaxis(np.tensordot(wanted, tents, axes=(axis, 1)), -1, axis)
+    error = relative_l2(found, wanted)
     bound = 0.0 if exact else _BOUND
     if not error <= bound:
         raise PassError(
             f"{site.node.name!r} is not the upsampling of Keras",
             found=f"relative L2 difference {error:.3g} for {site.rule}, factors {site.factors}",
         )
-    method = f"{'repeated' if exact else 'tent-weighted'} integer ramp, factor {fy}x{fx}"
+    factors = "x".join(map(str, site.factors))
+    method = f"{'repeated' if exact else 'tent-weighted'} integer ramp, factor {factors}"
     return Certificate("bit-equal" if exact else "up to rounding", method, error, bound)
 
 

@@ -9,9 +9,9 @@ from segrt.passes._rewrite import Rewriter
 
 
 def pixel_shuffle(
-    rewriter: Rewriter, x: ir.Value, factors: tuple[int, int], *, name: str
+    rewriter: Rewriter, x: ir.Value, factors: tuple[int, ...], *, name: str
 ) -> ir.Value:
-    """Return N K fy*H fx*W from ``x``, N K*fy*fx H W, channel = (k * fy + row) * fx + column."""
+    """Return the image N K fy*H fx*W from N K*fy*fx H W, channel = (k * fy + row) * fx + column."""
     fy, fx = factors
     if fy == fx:
         return rewriter.op("DepthToSpace", [x], name=f"{name}:shuffle", blocksize=fy, mode="CRD")
@@ -31,30 +31,32 @@ def with_sizes(
     value: ir.Value,
     sized: ir.Value,
     leading: tuple[int, ...],
-    factors: tuple[int, int],
+    factors: tuple[int, ...],
     *,
     name: str,
     known: bool = True,
 ) -> ir.Value:
-    """Reshape ``value`` to ``leading`` and the height and width of ``sized`` times ``factors``.
+    """Reshape ``value`` to ``leading`` and the spatial sizes of ``sized`` times ``factors``.
 
     Args:
         rewriter: Inserts the nodes.
         value: What is reshaped.
-        sized: N C H W.
+        sized: N C spatial...
         leading: The first sizes; 0 keeps that of ``value``.
-        factors: Of height and width.
+        factors: One a spatial axis.
         name: Of the result.
         known: Write sizes that are known into the graph; else they are read off at run time, so
             that a small probe can run through the same nodes.
     """
-    height, width = static_shape(sized)[2:]
-    if known and height is not None and width is not None:
-        sizes = rewriter.ints(f"{name}:sizes", [*leading, height * factors[0], width * factors[1]])
-        return rewriter.op("Reshape", [value, sizes], name=name)
-    now = rewriter.op("Shape", [sized], name=f"{name}:now", start=2, end=4)
+    pairs = zip(static_shape(sized)[2:], factors, strict=True)
+    large = [size * factor for size, factor in pairs if size is not None]
+    if known and len(large) == len(factors):
+        return rewriter.op(
+            "Reshape", [value, rewriter.ints(f"{name}:sizes", [*leading, *large])], name=name
+        )
+    now = rewriter.op("Shape", [sized], name=f"{name}:now", start=2)
     times = rewriter.ints(f"{name}:times", factors)
-    large = rewriter.op("Mul", [now, times], name=f"{name}:large")
+    product = rewriter.op("Mul", [now, times], name=f"{name}:large")
     first = rewriter.ints(f"{name}:first", leading)
-    sizes = rewriter.op("Concat", [first, large], name=f"{name}:sizes", axis=0)
+    sizes = rewriter.op("Concat", [first, product], name=f"{name}:sizes", axis=0)
     return rewriter.op("Reshape", [value, sizes], name=name)

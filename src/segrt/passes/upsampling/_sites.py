@@ -17,9 +17,9 @@ def find_sites(graph: ir.Graph) -> Iterator[Site]:
         layer = subject_of(node.outputs[0])
         if node.op_type == "ConvTranspose":
             strides = node.attributes.get("strides")
-            steps = (1, 1) if strides is None else tuple(strides.as_ints())
-            if len(steps) == 2 and max(steps) > 1:
-                yield Site(node, layer, "transposed convolution", (steps[0], steps[1]), None)
+            steps = (1,) if strides is None else tuple(strides.as_ints())
+            if max(steps) > 1:
+                yield Site(node, layer, "transposed convolution", steps, None)
             continue
         rule = read_rule(node)
         yield Site(node, layer, _kind(rule), (1, 1) if rule is None else rule.factors, rule)
@@ -34,9 +34,9 @@ def _kind(rule: ResizeRule | None) -> Kind:
 
 
 def describe_foreign(site: Site) -> str:
-    """Return what a foreign Resize does differently from UpSampling2D."""
+    """Return what a foreign Resize does differently from UpSampling."""
     if site.rule is None:
-        return "it does not resize height and width by whole factors known in advance"
+        return "it does not resize by whole factors known in advance"
     if site.rule.linear:
         return f"bilinear with {site.rule.coordinates} coordinates"
     factor = max(site.factors)

@@ -11,8 +11,6 @@ import onnx_ir as ir
 from segrt.graph.builder import static_shape
 from segrt.passes._rewrite import Rewriter
 from segrt.passes.upsampling._base import (
-    PROBE_HEIGHT,
-    PROBE_WIDTH,
     REGISTRY,
     Candidate,
     Refusal,
@@ -31,7 +29,7 @@ class DeconvolutionForm:
         channels = static_shape(site.source)[1]
         if channels is None:
             return Refusal("the number of channels is unknown")
-        probe = (1, channels, PROBE_HEIGHT, PROBE_WIDTH)
+        probe = (1, channels, *site.probe)
         if site.kind == "transposed convolution":
             reason = "it is a transposed convolution already"
             return Candidate(site.output, None, "bit-equal", reason, probe)
@@ -49,15 +47,14 @@ class DeconvolutionForm:
 
 
 def _build(rewriter: Rewriter, site: Site, channels: int) -> ir.Value:
-    fy, fx = site.factors
-    ones = rewriter.constant(f"{site.layer}:ones", np.ones((channels, 1, fy, fx), np.float32))
+    ones = np.ones((channels, 1, *site.factors), np.float32)
     return rewriter.op(
         "ConvTranspose",
-        [site.source, ones],
+        [site.source, rewriter.constant(f"{site.layer}:ones", ones)],
         name=f"{site.layer}:deconvolution",
         group=channels,
-        kernel_shape=(fy, fx),
-        strides=(fy, fx),
+        kernel_shape=site.factors,
+        strides=site.factors,
     )
 
 

@@ -1,17 +1,17 @@
 """The form ``expand``: N C H 1 W 1 broadcast to N C H fy W fx, then read as N C fy*H fx*W.
 
-No arithmetic at all, so it is bit-equal.
+A volume takes eight axes so, the most that TensorRT has. No arithmetic at all, so it is bit-equal.
 """
 
 from __future__ import annotations
+
+from math import prod
 
 import onnx_ir as ir
 
 from segrt.graph.builder import static_shape
 from segrt.passes._rewrite import Rewriter
 from segrt.passes.upsampling._base import (
-    PROBE_HEIGHT,
-    PROBE_WIDTH,
     REGISTRY,
     Candidate,
     Refusal,
@@ -34,15 +34,15 @@ class ExpandForm:
             return Refusal(describe_foreign(site))
         if site.kind == "bilinear":
             return Refusal("bilinear mixes pixels, repeating them does not")
-        _, channels, height, width = static_shape(site.source)
+        _, channels, *sizes = static_shape(site.source)
+        known = tuple(size for size in sizes if size is not None)
         # Known sizes are written into the graph, so the probe must have them; two channels of
         # the real image are enough, unless the number of channels is unknown too.
-        known = height is not None and width is not None
-        probe = (1, channels or 2, height or 1, width or 1)
-        if not known:
-            probe = (1, channels or 2, PROBE_HEIGHT, PROBE_WIDTH)
-        elif probe[2] * probe[3] > _LARGE:
-            probe = (1, 2, probe[2], probe[3])
+        probe = (1, channels or 2, *known)
+        if len(known) < len(sizes):
+            probe = (1, channels or 2, *site.probe)
+        elif prod(known) > _LARGE:
+            probe = (1, 2, *known)
         return Candidate(
             replaces=site.output,
             build=lambda rewriter: _build(rewriter, site),
@@ -57,10 +57,10 @@ _LARGE = 1024
 
 
 def _build(rewriter: Rewriter, site: Site) -> ir.Value:
-    fy, fx = site.factors
-    axes = rewriter.ints(f"{site.layer}:axes", (3, 5))
+    axes = rewriter.ints(f"{site.layer}:axes", [3 + 2 * axis for axis in range(len(site.factors))])
     apart = rewriter.op("Unsqueeze", [site.source, axes], name=f"{site.layer}:apart")
-    sizes = rewriter.ints(f"{site.layer}:repeats", (1, 1, 1, fy, 1, fx))
+    repeats = [size for factor in site.factors for size in (1, factor)]
+    sizes = rewriter.ints(f"{site.layer}:repeats", (1, 1, *repeats))
     wide = rewriter.op("Expand", [apart, sizes], name=f"{site.layer}:wide")
     # The channels are kept by a 0, so that a probe may have fewer.
     return with_sizes(

@@ -10,8 +10,6 @@ import onnx_ir as ir
 
 from segrt.passes._rewrite import Rewriter
 from segrt.passes.upsampling._base import (
-    PROBE_HEIGHT,
-    PROBE_WIDTH,
     REGISTRY,
     Candidate,
     Refusal,
@@ -38,7 +36,7 @@ class ResizeForm:
             build=None if keep else lambda rewriter: _spell(rewriter, site),
             claim="bit-equal",
             reason=f"Resize ({site.rule})" if keep else f"{site.rule} reads the same pixels",
-            probe=(1, 3, PROBE_HEIGHT, PROBE_WIDTH),
+            probe=(1, 3, *site.probe),
         )
 
 

@@ -12,6 +12,7 @@ Bilinear becomes a depthwise convolution of the small image with its border repe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -108,9 +109,13 @@ class SubpixelForm:
             return Refusal("a transposed convolution already computes on the small image")
         if site.kind == "foreign":
             return Refusal(describe_foreign(site))
-        channels = static_shape(site.source)[1]
-        if channels is None:
-            return Refusal("the number of channels is unknown")
+        channels, image = static_shape(site.source)[1], len(site.factors) == 2
+        if channels is None or not image:
+            return Refusal(
+                "the number of channels is unknown"
+                if image
+                else "pixels are shuffled in images only"
+            )
         probe = (1, channels, PROBE_HEIGHT, PROBE_WIDTH)
         if site.kind == "bilinear":
             return Candidate(
@@ -153,9 +158,9 @@ def _unmergeable(site: Site, conv: ir.Node) -> str:
             return f"the convolution behind it has {name} {list(attribute.as_ints())}"
     if "group" in conv.attributes and conv.attributes["group"].as_int() != 1:
         return "the convolution behind it is grouped"
-    fy, fx = site.factors
-    if kernel.ndim != 4 or kernel.size * fy * fx > _MOST_WEIGHTS:
-        return f"the merged kernel would be {fy * fx} times {kernel.size} numbers"
+    phases = prod(site.factors)
+    if kernel.size * phases > _MOST_WEIGHTS:
+        return f"the merged kernel would be {phases} times {kernel.size} numbers"
     return ""
 
 

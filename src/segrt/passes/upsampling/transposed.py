@@ -12,6 +12,7 @@ outside the large image lie outside the small one too.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,8 +24,6 @@ from segrt.graph.builder import static_shape
 from segrt.passes._operators import conv_pads
 from segrt.passes._rewrite import Rewriter, constant_array, only_consumer
 from segrt.passes.upsampling._base import (
-    PROBE_HEIGHT,
-    PROBE_WIDTH,
     REGISTRY,
     Candidate,
     Refusal,
@@ -35,21 +34,21 @@ from segrt.passes.upsampling.subpixel import obstacle_to_merging
 Array: TypeAlias = npt.NDArray[Any]
 
 
-def smear_kernel(kernel: Array, factors: tuple[int, int]) -> npt.NDArray[np.float32]:
+def smear_kernel(kernel: Array, factors: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Return the transposed convolution's kernel, (C, K, kh + fy - 1, kw + fx - 1).
 
     Args:
-        kernel: Of the convolution behind, (K, C, kh, kw).
-        factors: Of height and width.
+        kernel: Of the convolution behind, (K, C, kh, kw); of a volume or a sequence likewise.
+        factors: One a spatial axis.
     """
-    outputs, inputs, height, width = kernel.shape
-    fy, fx = factors
-    flipped = kernel[:, :, ::-1, ::-1].astype(np.float64)
-    smeared = np.zeros((outputs, inputs, height + fy - 1, width + fx - 1))
-    for row in range(fy):
-        for column in range(fx):
-            smeared[:, :, row : row + height, column : column + width] += flipped
-    return np.ascontiguousarray(smeared.transpose(1, 0, 2, 3), dtype=np.float32)
+    outputs, inputs, *taps = kernel.shape
+    flipped = np.flip(kernel, axis=tuple(range(2, kernel.ndim))).astype(np.float64)
+    grown = [size + factor - 1 for size, factor in zip(taps, factors, strict=True)]
+    smeared = np.zeros((outputs, inputs, *grown))
+    for phase in np.ndindex(*factors):
+        places = [slice(at, at + size) for at, size in zip(phase, taps, strict=True)]
+        smeared[(slice(None), slice(None), *places)] += flipped
+    return np.ascontiguousarray(smeared.swapaxes(0, 1), dtype=np.float32)
 
 
 class TransposedForm:
@@ -69,24 +68,23 @@ class TransposedForm:
         kernel = constant_array(conv.inputs[1])
         if kernel is None:
             return Refusal("the weights of the convolution behind it are not constant")
-        height, width = kernel.shape[2:]
-        pads = conv_pads(conv, (height, width))
+        taps = kernel.shape[2:]
+        pads = conv_pads(conv, taps)
         if pads is None or min(pads) < 0:
             return Refusal("the padding of the convolution behind it is not known in advance")
-        crop = [side - 1 - pad for side, pad in zip((height, width) * 2, pads, strict=True)]
+        crop = [side - 1 - pad for side, pad in zip(taps * 2, pads, strict=True)]
         if min(crop) < 0:
             return Refusal("the convolution behind it pads by more than its kernel reaches")
-        fy, fx = site.factors
-        new = (height + fy - 1) * (width + fx - 1)
+        new = prod(size + factor - 1 for size, factor in zip(taps, site.factors, strict=True))
         layer = metadata.layer_of(conv) or conv.name
         return Candidate(
             replaces=conv.outputs[0],
             build=lambda rewriter: _build(rewriter, site, conv, kernel, crop),
             claim="up to rounding",
-            reason=f"merged with {layer}: {new} instead of {height * width * fy * fx} tap products "
-            "for a small pixel, and no upsampled image",
+            reason=f"merged with {layer}: {new} instead of {prod(taps + site.factors)} tap "
+            "products for a small pixel, and no upsampled image",
             # Room for one whole window, however large the kernel is.
-            probe=(1, channels, max(PROBE_HEIGHT, height + 1), max(PROBE_WIDTH, width + 1)),
+            probe=(1, channels, *map(max, site.probe, (size + 1 for size in taps))),
             dissolves={
                 site.output: f"merged with the convolution behind it ({conv.outputs[0].name})"
             },

@@ -30,8 +30,16 @@ _ONE_AT_A_TIME = threading.Lock()
 _PLAN = "engines/model.plan"
 _LAYERS = "engines/model.layers.json"
 
-# Native layers first; a deconvolution or a pixel shuffle only where it is asked for.
-LOWERING = Lowering(upsampling_forms=("resize", "deconvolution", "expand"))
+# Native layers first; a deconvolution or a pixel shuffle only where it is asked for. TensorRT
+# slides over images and volumes only.
+LOWERING = Lowering(
+    upsampling_forms=("resize", "deconvolution", "expand"), extra_passes=("widen_sequences",)
+)
+
+
+def extra_passes(flavour: Flavour) -> tuple[str, ...]:
+    """Return the optional passes of every TensorRT, and those that one flavour is better for."""
+    return (*LOWERING.extra_passes, *flavour.extra_passes)
 
 
 class TensorRtTarget(Target):
@@ -60,7 +68,7 @@ class TensorRtTarget(Target):
 
     def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
         """Return the one lowering, with the passes that this library is better for."""
-        return (replace(LOWERING, extra_passes=self.flavour.extra_passes),)
+        return (replace(LOWERING, extra_passes=extra_passes(self.flavour)),)
 
     def takes(self, model: ir.Model, options: BuildOptions) -> dict[ir.Node, str | None]:
         """Write the network node by node, or ask TensorRT's parser; nothing is built."""

@@ -7,7 +7,6 @@ the network computes in half precision, casts stand at the edges.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +14,12 @@ import onnx_ir as ir
 
 from segrt.errors import EngineError, UnsupportedLayerError, UsageError
 from segrt.graph import metadata
+from segrt.graph.specs import input_specs
 from segrt.targets.trt._flavour import Flavour
 from segrt.targets.trt._writer import Writer
 from segrt.targets.trt.layers._base import REGISTRY, kind_of
 from segrt.targets.trt.logger import Log
-from segrt.types import Precision
+from segrt.types import Precision, TensorSpec
 
 PRECISIONS = (Precision.FP32, Precision.TF32, Precision.FP16, Precision.BF16)
 _FREE = -1
@@ -36,6 +36,7 @@ class Network:
         builder: What made it, and what will build it.
         log: Gets all messages of both.
         keep: Weights that the definition points to, or a parser that owns them.
+        inputs: What it takes; their ranges are those of its free sizes.
     """
 
     library: Any
@@ -44,14 +45,16 @@ class Network:
     builder: Any
     log: Log
     keep: list[Any]
+    inputs: tuple[TensorSpec, ...]
 
 
-def empty_network(flavour: Flavour, name: str) -> Network:
+def empty_network(flavour: Flavour, model: ir.Model) -> Network:
     """Return a network without layers.
 
     Args:
         flavour: TensorRT or TensorRT for RTX.
-        name: Of the network; part of the plan, so it must not change from build to build.
+        model: What will be written: its name is part of the plan, so it must not change from
+            build to build, and its inputs say what free sizes are limited to.
 
     Raises:
         UnavailableError: The library is missing.
@@ -65,8 +68,8 @@ def empty_network(flavour: Flavour, name: str) -> Network:
     if definition is None:
         raise EngineError(f"{flavour.title} made no network")
     # Without a name, a counter of the process gets into the plan.
-    definition.name = name
-    return Network(library, flavour, definition, builder, log, [])
+    definition.name = str(model.graph.name or "segrt")
+    return Network(library, flavour, definition, builder, log, [], input_specs(model))
 
 
 def write_network(flavour: Flavour, model: ir.Model, precision: Precision) -> Network:
@@ -106,7 +109,7 @@ def begin(flavour: Flavour, model: ir.Model, precision: Precision) -> tuple[Netw
             found=precision,
             wanted=", ".join(PRECISIONS),
         )
-    network = empty_network(flavour, str(model.graph.name or "segrt"))
+    network = empty_network(flavour, model)
     writer = Writer(
         network.library, flavour, network.definition, network.log, precision, keep=network.keep
     )
@@ -126,9 +129,12 @@ def write_node(writer: Writer, node: ir.Node) -> None:
     converter = REGISTRY.find(kind_of(node))
     assert converter is not None
     writer.node = node
-    tensor = converter(writer, node)
-    tensor.name = node.outputs[0].name
-    writer.tensors[node.outputs[0]] = tensor
+    written = converter(writer, node)
+    tensors = written if isinstance(written, tuple) else (written,)
+    # Statistics and masks of training are outputs that nobody reads.
+    for output, tensor in zip(node.outputs, tensors, strict=False):
+        tensor.name = output.name
+        writer.tensors[output] = tensor
 
 
 def check_operators(model: ir.Model) -> None:
@@ -158,14 +164,6 @@ def operator_refusal(node: ir.Node) -> str | None:
     return f"{kind_of(node)} has no TensorRT layer here"
 
 
-def shapes(values: Iterable[ir.Value]) -> dict[str, list[int]]:
-    """Return value name -> sizes, -1 where one is free."""
-    return {
-        str(value.name): [size if isinstance(size, int) else _FREE for size in value.shape or ()]
-        for value in values
-    }
-
-
 def _taken_names(graph: ir.Graph) -> set[str]:
     names = {str(value.name) for value in graph.inputs}
     for node in graph:
@@ -178,7 +176,8 @@ def _write_input(writer: Writer, value: ir.Value) -> None:
     if value.dtype is None or value.shape is None:
         raise EngineError(f"input {name!r} has no known type or rank")
     dtype = writer.dtype(value.dtype.numpy())
-    tensor = writer.network.add_input(name, dtype, shapes([value])[name])
+    sizes = [size if isinstance(size, int) else _FREE for size in value.shape]
+    tensor = writer.network.add_input(name, dtype, sizes)
     writer.log.check(f"input {name!r}")
     if tensor is None:
         raise EngineError(f"TensorRT refuses input {name!r}", found=str(value))
@@ -208,5 +207,5 @@ def _write_output(writer: Writer, value: ir.Value) -> None:
 
 __all__ = [
     "PRECISIONS", "Network", "begin", "check_operators", "empty_network", "operator_refusal",
-    "shapes", "write_network", "write_node",
+    "write_network", "write_node",
 ]  # fmt: skip

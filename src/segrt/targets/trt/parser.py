@@ -55,7 +55,7 @@ def parse_network(flavour: Flavour, model: ir.Model, precision: Precision) -> Ne
     check_precision(precision)
     _check_domains(model)
     data = prepared(model, precision)
-    network = empty_network(flavour, str(model.graph.name or "segrt"))
+    network = empty_network(flavour, model)
     in_child(flavour, data, _TRIAL)
     parser = network.library.OnnxParser(network.definition, network.log.sink)
     # Weights are the parser's: both have to live as long as the network.

@@ -18,14 +18,16 @@ from weakref import WeakKeyDictionary
 import onnx_ir as ir
 
 from segrt._optional import require
+from segrt.cuda import driver
 from segrt.cuda.custom_source import entry_name, plugin_source
 from segrt.cuda.kernels._base import THREADS
-from segrt.cuda.ptx import compile_ptx
+from segrt.cuda.ptx import compile_ptx, compiler_version
 from segrt.errors import UnavailableError, UnsupportedLayerError, UsageError
 from segrt.graph import custom_nodes, metadata
 from segrt.graph.custom_ops import Attributes, CustomOp
 from segrt.graph.dims import Dim, Size, leaves
 from segrt.targets.trt._flavour import Flavour
+from segrt.targets.trt.device import compute_capability
 
 NAMESPACE = "segrt"
 # Turing, the oldest generation that TensorRT 10 knows; a driver compiles it for its own GPU.
@@ -112,6 +114,22 @@ def plugin_of(library: Any, op: CustomOp) -> Callable[..., Any]:
     return maker
 
 
+def kernel_code(source: str, name: str) -> bytes:
+    """Compile a plugin's kernel: to PTX, or for the GPU at hand where its driver is too old.
+
+    PTX has the version of the compiler, and a driver reads none that is newer than itself. Plans
+    are built on the GPU that runs them, so machine code for that one serves as well.
+
+    Raises:
+        UnavailableError: NVRTC is not installed.
+        EngineError: The compiler refuses the source.
+    """
+    capability = compute_capability()
+    if capability is None or driver.newest_ptx() >= compiler_version():
+        return compile_ptx(source, ARCHITECTURE, name)
+    return driver.compile_source(source, f"sm_{capability[0]}{capability[1]}", name)
+
+
 def _register(library: Any, plugins: Any, op: CustomOp) -> None:
     """Tell TensorRT of an operation; the signatures are what its own decorators read."""
     tensor, plugin = plugins.TensorDesc, f"{NAMESPACE}::{op.name}"
@@ -156,7 +174,7 @@ def _kernel(
     launch.grid_x, launch.block_x = plugins.cdiv(total, THREADS), THREADS
     sizes = [size for tensor in tensors for size in tensor.shape_expr]
     arguments = tuple(plugins.SymInt32(size) for size in (*sizes, total))
-    code = compile_ptx(source, ARCHITECTURE, entry_name(op))
+    code = kernel_code(source, entry_name(op))
     return entry_name(op), code, launch, plugins.SymIntExprs.from_tuple(arguments)
 
 

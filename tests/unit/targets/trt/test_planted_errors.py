@@ -102,10 +102,10 @@ def compare(fill: Any, plant: Callable[[Any], None], kind: type) -> float:
     model = one_node(fill)
     feeds = {"x": np.random.default_rng(2).normal(0, 1, (1, 4, 16, 16)).astype("f4")}
     network = write_network(RTX, model, Precision.FP32)
-    before = relative_l2(run(decompile(network), feeds)["y"], run(model, feeds)["y"])
-    assert before <= 2e-6
+    name, wanted = str(model.graph.outputs[0].name), run(model, feeds)
+    assert relative_l2(run(decompile(network), feeds)[name], wanted[name]) <= 2e-6
     plant(layer(network, "y", kind))
-    return relative_l2(run(decompile(network), feeds)["y"], run(model, feeds)["y"])
+    return relative_l2(run(decompile(network), feeds)[name], wanted[name])
 
 
 def test_padding_on_the_wrong_side():
@@ -159,3 +159,143 @@ def test_another_slope():
         lambda b, x: b.op("LeakyRelu", [x], name="y", alpha=0.3), plant, trt.IActivationLayer
     )
     assert error > 1e-2
+
+
+def field(name: str, value: Any) -> Callable[[Any], None]:
+    return lambda layer: setattr(layer, name, value)
+
+
+def array(b: Any, name: str, values: Any) -> Any:
+    return b.constant(name, np.asarray(values))
+
+
+NEAREST = {"coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_ceil"}
+PLANTED: dict[str, tuple[Any, Callable[[Any], None], str]] = {
+    "a running sum backwards": (
+        lambda b, x: b.op("CumSum", [x, array(b, "a", np.int64(2))], name="y"),
+        field("reverse", True), "ICumulativeLayer",
+    ),
+    "a running sum without its element": (
+        lambda b, x: b.op("CumSum", [x, array(b, "a", np.int64(2))], name="y"),
+        field("exclusive", True), "ICumulativeLayer",
+    ),
+    "other letters": (
+        lambda b, x: b.op("Einsum", [x, array(b, "w", weights(16, 16))], name="y",
+                          equation="bchw,wk->bchk"),
+        field("equation", "bchw,kw->bchk"), "IEinsumLayer",
+    ),
+    "corners aligned": (
+        lambda b, x: b.op("GridSample", [x, array(b, "g", np.linspace(-1, 1, 18, dtype="f4")
+                          .reshape(1, 3, 3, 2))], name="y"),
+        field("align_corners", True), "IGridSampleLayer",
+    ),
+    "another border": (
+        lambda b, x: b.op("GridSample", [x, array(b, "g", np.linspace(-2, 2, 18, dtype="f4")
+                          .reshape(1, 3, 3, 2))], name="y"),
+        field("sample_mode", trt.SampleMode.REFLECT), "IGridSampleLayer",
+    ),
+    "entries of another axis": (
+        lambda b, x: b.op("Gather", [x, array(b, "i", np.arange(16)[::-1])], name="y", axis=2),
+        field("axis", 3), "IGatherLayer",
+    ),
+    "elements of another axis": (
+        lambda b, x: b.op("GatherElements", [x, array(b, "i", np.arange(16).repeat(64)
+                          .reshape(1, 4, 16, 16) % 4)], name="y", axis=1),
+        field("axis", 2), "IGatherLayer",
+    ),
+    "a part that begins elsewhere": (
+        lambda b, x: b.ops("Split", [x, array(b, "s", [1, 3])], name="y", outputs=2, axis=1)[0],
+        field("start", (0, 2, 0, 0)), "ISliceLayer",
+    ),
+    "a tile of another axis": (
+        lambda b, x: b.op("Reshape", [b.op("Tile", [x, array(b, "n", [1, 1, 1, 2])], name="y"),
+                          array(b, "to", [-1])], name="flat"),
+        field("axis", 2), "IConcatenationLayer",
+    ),
+    "another function": (
+        lambda b, x: b.op("Sinh", [x], name="y"),
+        field("op", trt.UnaryOperation.SIN), "IUnaryLayer",
+    ),
+    "the wrong side of a limit": (
+        lambda b, x: b.op("Clip", [x, None, b.op("ReduceMean", [x], name="m", keepdims=0)],
+                          name="y"),
+        field("op", trt.ElementWiseOperation.MAX), "IElementWiseLayer",
+    ),
+    "a scaled sum": (
+        lambda b, x: b.op("ReduceSumSquare", [x, array(b, "a", [1])], name="y"),
+        field("op", trt.ReduceOperation.AVG), "IReduceLayer",
+    ),
+    "a resize of other rounding": (
+        lambda b, x: b.op("Resize", [x, None, None, array(b, "s", [1, 4, 24, 40])], name="y",
+                          mode="nearest", **NEAREST),
+        field("nearest_rounding", trt.ResizeRoundMode.FLOOR), "IResizeLayer",
+    ),
+    "an edge instead of a mirror": (
+        lambda b, x: b.op("Pad", [x, array(b, "p", [0, 0, 2, 2, 0, 0, 2, 2])], name="y",
+                          mode="reflect"),
+        field("mode", trt.SampleMode.CLAMP), "ISliceLayer",
+    ),
+    "groups of channels": (
+        lambda b, x: b.op("Conv", [x, array(b, "k", weights(4, 2, 1, 1))], name="y", group=2),
+        lambda layer: (
+            setattr(layer, "kernel", trt.Weights(np.ascontiguousarray(layer.kernel[::-1]))),
+        ), "IConvolutionLayer",
+    ),
+    "dilated taps": (
+        lambda b, x: b.op("Conv", [x, array(b, "k", weights(4, 4, 3, 3))], name="y",
+                          pads=[2] * 4, dilations=[2, 2]),
+        lambda layer: (setattr(layer, "dilation_nd", (1, 1)),
+                       setattr(layer, "padding_nd", (1, 1))), "IConvolutionLayer",
+    ),
+    "normalised over another axis": (
+        lambda b, x: b.op("LayerNormalization", [x, array(b, "g", np.ones((1,), "f4"))],
+                          name="y", axis=-1),
+        field("axes", 1 << 2), "INormalizationLayer",
+    ),
+    "a hard sigmoid of another slope": (
+        lambda b, x: b.op("HardSigmoid", [x], name="y", alpha=1 / 6, beta=0.5),
+        field("alpha", 0.2), "IActivationLayer",
+    ),
+    "a factor transposed": (
+        lambda b, x: b.op("MatMul", [x, array(b, "w", weights(16, 16))], name="y"),
+        field("op1", trt.MatrixOperation.TRANSPOSE), "IMatrixMultiplyLayer",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_setting_is_read_back(name: str):
+    fill, plant, kind = PLANTED[name]
+    assert compare(fill, plant, getattr(trt, kind)) > 1e-3
+
+
+def test_the_smallest_instead_of_the_largest():
+    def plant(top: Any) -> None:
+        top.op = trt.TopKOperation.MIN
+
+    def fill(b: Any, x: Any) -> Any:
+        best = b.op("ArgMax", [x], name="y", axis=1)
+        return b.op("Cast", [best], name="mask", to=2)
+
+    model = one_node(fill)
+    feeds = {"x": np.random.default_rng(2).normal(0, 1, (1, 4, 16, 16)).astype("f4")}
+    network = write_network(RTX, model, Precision.FP32)
+    assert np.array_equal(run(decompile(network), feeds)["mask"], run(model, feeds)["mask"])
+    plant(layer(network, "y:best", trt.ITopKLayer))
+    wrong = run(decompile(network), feeds)["mask"]
+    assert (wrong != run(model, feeds)["mask"]).mean() > 0.9
+
+
+def test_a_threshold_that_moved():
+    def fill(b: Any, x: Any) -> Any:
+        over = b.op("Greater", [x, b.constant("limit", np.float32(0.1))], name="y")
+        return b.op("Cast", [over], name="mask", to=2)
+
+    model = one_node(fill)
+    feeds = {"x": np.random.default_rng(2).normal(0, 1, (1, 4, 16, 16)).astype("f4")}
+    network = write_network(RTX, model, Precision.FP32)
+    limit = layer(network, "limit", trt.IConstantLayer)
+    network.keep.append(np.full((1, 1, 1, 1), 0.3, "f4"))
+    limit.weights = trt.Weights(network.keep[-1])
+    wrong = run(decompile(network), feeds)["mask"]
+    assert 0.02 < (wrong != run(model, feeds)["mask"]).mean() < 0.2

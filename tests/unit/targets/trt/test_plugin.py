@@ -6,11 +6,15 @@ import onnx_ir as ir
 import pytest
 
 from helpers.tensorrt_plugins import IDimensionExpr, lean, plugin_layer, stand_in
+from segrt.cuda import driver
+from segrt.cuda.custom_source import plugin_source
+from segrt.cuda.ptx import compiler_version
 from segrt.errors import UnavailableError, UsageError
 from segrt.graph.builder import OPSET, GraphBuilder
 from segrt.graph.custom.upsample_bilinear import upsample_bilinear
 from segrt.graph.custom.upsample_nearest import upsample_nearest
 from segrt.graph.custom_ops import custom_op
+from segrt.targets.trt import plugin
 from segrt.targets.trt.layers._base import REGISTRY, kind_of
 from segrt.targets.trt.plugin import plugin_of
 
@@ -184,11 +188,11 @@ def test_the_real_registry_makes_the_plugin():
             creator = registry.get_creator(op.name, "1", "segrt")
             assert isinstance(creator, library.IPluginCreatorV3Quick)
             assert op.name in [c.name for c in registry.all_creators]
-            _, _, plugin = maker(library.QuickPluginCreationRequest.STRICT_AOT)
-            assert plugin.plugin_name == op.name
-            assert plugin.attrs == given
-            assert {key: type(value) for key, value in plugin.attrs.items()} == dict(op.attributes)
-            types = plugin.get_output_data_types([library.float16] * count, ranks)
+            _, _, made = maker(library.QuickPluginCreationRequest.STRICT_AOT)
+            assert made.plugin_name == op.name
+            assert made.attrs == given
+            assert {key: type(value) for key, value in made.attrs.items()} == dict(op.attributes)
+            types = made.get_output_data_types([library.float16] * count, ranks)
             assert types == [library.float16]
             with pytest.raises(ValueError, match="JIT implementation requested"):
                 maker(library.QuickPluginCreationRequest.STRICT_JIT)
@@ -224,6 +228,15 @@ def test_a_node_becomes_a_plugin_layer(library):
     assert converter(writer, node) == ("the layer", "its output")
     ((maker, aot),) = writer.added
     assert aot is True
-    tensors, _, plugin = maker(library.QuickPluginCreationRequest.STRICT_AOT)
+    tensors, _, made = maker(library.QuickPluginCreationRequest.STRICT_AOT)
     assert [tensor.name for tensor in tensors] == ["x"]
-    assert plugin.attrs == {"rows": 2, "columns": 3}
+    assert made.attrs == {"rows": 2, "columns": 3}
+
+
+def test_a_driver_older_than_the_compiler_gets_machine_code(monkeypatch):
+    source = plugin_source(halve, {"gain": 1.0, "mode": "a"}, "fp32", [3, 1, 3])
+    monkeypatch.setattr(plugin, "compute_capability", lambda: (9, 0))
+    major, minor = compiler_version()
+    for version, head in (((major, minor), b"//"), ((major - 1, 9), b"\x7fELF")):
+        monkeypatch.setattr(driver, "newest_ptx", lambda version=version: version)
+        assert plugin.kernel_code(source, "custom_test_halve").lstrip()[: len(head)] == head

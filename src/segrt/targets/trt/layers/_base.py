@@ -11,8 +11,8 @@ from segrt._registry import Registry
 from segrt.graph.custom_nodes import DOMAIN, is_custom
 from segrt.targets.trt._writer import Tensor, Writer
 
-# Writes a node's layers and returns the tensor of its (one) output. The last layer carries the
-# node's own name; further ones a role: `writer.layer(..., role)`.
+# Writes a node's layers and returns the tensor of its output, or a tuple of several. The last layer
+# carries the node's own name; further ones a role: `writer.layer(..., role)`.
 Converter: TypeAlias = Callable[[Writer, ir.Node], Tensor]
 
 REGISTRY: Registry[Converter] = Registry("TensorRT converter", "segrt.targets.trt.layers")

@@ -84,6 +84,9 @@ def _total(size: int, stride: int, extent: int) -> int | None:
     """Return SAME's total padding, None where it depends on an unknown size."""
     if stride == 1:
         return extent - 1
+    if extent == 1:
+        # (ceil(I / S) - 1) * S + 1 is never more than I.
+        return 0
     if size < 0:
         return None
     return max((-(-size // stride) - 1) * stride + extent - size, 0)

@@ -42,13 +42,26 @@ def softplus(writer: Writer, node: ir.Node) -> Tensor:
 
 @converts("Clip")
 def clip(writer: Writer, node: ir.Node) -> Tensor:
-    """Write a clip between constants."""
+    """Write a clip; limits that are computed become a maximum and a minimum."""
+    x = writer.tensor(node.inputs[0])
+    given = [value for value in node.inputs[1:3] if value is not None]
+    if any(writer.array(value) is None for value in given):
+        return _clip_by_tensors(writer, node, x)
     limits = []
     for index, free in ((1, -_LARGEST), (2, _LARGEST)):
         value = node.inputs[index] if len(node.inputs) > index else None
         limit = free if value is None else float(writer.required(value, "a limit").reshape(()))
         limits.append(min(max(limit, -_LARGEST), _LARGEST))
-    return writer.activation(writer.tensor(node.inputs[0]), "CLIP", *limits)
+    return writer.activation(x, "CLIP", *limits)
+
+
+def _clip_by_tensors(writer: Writer, node: ir.Node, x: Tensor) -> Tensor:
+    bounds = list(zip(("MAX", "MIN"), node.inputs[1:3], strict=False))
+    known = [(kind, value) for kind, value in bounds if value is not None]
+    for kind, value in known:
+        limit = writer.tensor(value, rank=len(x.shape))
+        x = writer.elementwise(x, limit, kind, "" if value is known[-1][1] else "raised")
+    return x
 
 
 @converts("PRelu")

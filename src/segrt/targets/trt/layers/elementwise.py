@@ -46,6 +46,17 @@ def elementwise(writer: Writer, node: ir.Node) -> Tensor:
     return result
 
 
+@converts("GreaterOrEqual", "LessOrEqual")
+def comparison(writer: Writer, node: ir.Node) -> Tensor:
+    """Write "or equal" as just that: the negation of the opposite would be true for NaN."""
+    values = [value for value in node.inputs if value is not None]
+    rank = max(_rank(writer, value) for value in values)
+    a, b = (writer.tensor(value, rank=rank) for value in values)
+    kind = "GREATER" if node.op_type == "GreaterOrEqual" else "LESS"
+    beyond = writer.elementwise(a, b, kind, "beyond")
+    return writer.elementwise(beyond, writer.elementwise(a, b, "EQUAL", "equal"), "OR")
+
+
 @converts("Where")
 def where(writer: Writer, node: ir.Node) -> Tensor:
     """Write a choice between two tensors."""

@@ -35,8 +35,7 @@ def gemm(writer: Writer, node: ir.Node) -> Tensor:
     alpha, beta = get.get_float("alpha", 1.0), get.get_float("beta", 1.0)
     bias = None
     if len(node.inputs) > 2 and node.inputs[2] is not None and beta != 0:
-        bias = writer.required(node.inputs[2], "a bias") * np.float32(beta)
-        bias = bias.reshape((1,) * (2 - bias.ndim) + bias.shape)
+        bias = _bias(writer, node.inputs[2], beta)
     product = writer.network.add_matrix_multiply(a, kinds[0], b, kinds[1])
     y = writer.layer(product, "product" if bias is not None or alpha != 1 else "")
     if alpha != 1:
@@ -44,4 +43,16 @@ def gemm(writer: Writer, node: ir.Node) -> Tensor:
         y = writer.elementwise(y, factor, "PROD", "scaled" if bias is not None else "")
     if bias is None:
         return y
-    return writer.elementwise(y, writer.constant(bias, f"{writer.name}:bias"), "SUM")
+    return writer.elementwise(y, bias, "SUM")
+
+
+def _bias(writer: Writer, value: ir.Value, beta: float) -> Tensor:
+    array = writer.array(value)
+    if array is not None:
+        scaled = array * np.float32(beta)
+        shape = (1,) * (2 - scaled.ndim) + scaled.shape
+        return writer.constant(scaled.reshape(shape), f"{writer.name}:bias")
+    tensor = writer.tensor(value, rank=2)
+    if beta == 1:
+        return tensor
+    return writer.elementwise(tensor, writer.scalar(beta, tensor, "beta"), "PROD", "bias")

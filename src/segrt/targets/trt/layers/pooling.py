@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from segrt.targets.trt._writer import Tensor, Writer
 from segrt.targets.trt.layers._base import converts
+from segrt.targets.trt.layers._line import as_image, as_line, flat_window
 from segrt.targets.trt.layers._window import read_window
 
 
@@ -19,9 +20,13 @@ def pool(writer: Writer, node: ir.Node) -> Tensor:
         raise writer.unsupported(f"dilations {window.dilations}", "none: TensorRT has no such pool")
     if len(node.outputs) > 1:
         raise writer.unsupported("indices as a second output", "one output")
+    line = len(kernel) == 1
+    if line:
+        x, window = as_image(writer, x), flat_window(window)
     average = node.op_type == "AveragePool"
     kinds = writer.trt.PoolingType
-    layer = writer.network.add_pooling_nd(x, kinds.AVERAGE if average else kinds.MAX, kernel)
+    kind = kinds.AVERAGE if average else kinds.MAX
+    layer = writer.network.add_pooling_nd(x, kind, window.kernel)
     if layer is not None:
         window.apply(writer, layer)
         if node.attributes.get_int("ceil_mode", 0):
@@ -31,7 +36,7 @@ def pool(writer: Writer, node: ir.Node) -> Tensor:
         if average:
             included = node.attributes.get_int("count_include_pad", 0)
             layer.average_count_excludes_padding = not included
-    return writer.layer(layer)
+    return as_line(writer, writer.layer(layer, "pool")) if line else writer.layer(layer)
 
 
 @converts("GlobalAveragePool", "GlobalMaxPool")

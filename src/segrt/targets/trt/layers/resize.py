@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from segrt.targets.trt._writer import Tensor, Writer
+from segrt.targets.trt._writer import Size, Tensor, Writer
 from segrt.targets.trt.layers._base import converts
 
 _MODES = {"nearest": "NEAREST", "linear": "LINEAR", "cubic": "CUBIC"}
@@ -29,8 +29,8 @@ _ROUNDINGS = {
 def resize(writer: Writer, node: ir.Node) -> Tensor:
     """Write a resize; every rule is set, since TensorRT's defaults are not ONNX'."""
     trt, get = writer.trt, node.attributes
-    if get.get_int("antialias", 0) or "axes" in get:
-        raise writer.unsupported("antialias or axes", "neither")
+    if get.get_int("antialias", 0):
+        raise writer.unsupported("antialias", "none: TensorRT's resize has no such filter")
     if get.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise writer.unsupported("keep_aspect_ratio_policy", "stretch")
     mode = _choose(writer, "mode", _MODES, "nearest")
@@ -62,8 +62,21 @@ def _choose(writer: Writer, name: str, known: dict[str, str], default: str) -> s
 def _set_sizes(writer: Writer, node: ir.Node, x: Tensor, layer: Any) -> None:
     inputs = [*node.inputs, None, None, None][:4]
     sizes, scales = writer.array(inputs[3]), writer.array(inputs[2])
+    axes = list(node.attributes.get_ints("axes", range(len(x.shape))))
+    if scales is not None and scales.size:
+        every = np.ones(len(x.shape), np.float32)
+        every[axes] = scales
+        scales = every
     if sizes is not None and sizes.size:
-        layer.shape = [int(size) for size in sizes]
+        wished: list[Size] = writer.sizes(x) if len(axes) < len(x.shape) else [0] * len(x.shape)
+        for axis, size in zip(axes, sizes, strict=True):
+            wished[axis] = int(size)
+        if all(isinstance(size, int) for size in wished):
+            layer.shape = wished
+        else:
+            layer.set_input(1, writer.shape_tensor(wished))
+    elif len(axes) < len(x.shape) and scales is None:
+        raise writer.unsupported("sizes of some axes computed at run time", "of all of them")
     elif inputs[3] is not None and inputs[3].const_value is None:
         layer.set_input(1, writer.tensor(inputs[3]))
     elif scales is not None and scales.size:

@@ -1,4 +1,4 @@
-"""Shape and Gather: what computes sizes."""
+"""Shape: the sizes of a tensor."""
 
 from __future__ import annotations
 
@@ -20,11 +20,3 @@ def shape(writer: Writer, node: ir.Node) -> Tensor:
         return writer.layer(layer)
     sizes = writer.layer(layer, "all")
     return writer.layer(writer.network.add_slice(sizes, (taken.start,), (len(taken),), (1,)))
-
-
-@converts("Gather")
-def gather(writer: Writer, node: ir.Node) -> Tensor:
-    """Write a choice of entries along an axis."""
-    x = writer.tensor(node.inputs[0])
-    axis = node.attributes.get_int("axis", 0) % len(x.shape)
-    return writer.layer(writer.network.add_gather(x, writer.tensor(node.inputs[1]), axis))

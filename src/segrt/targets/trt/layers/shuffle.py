@@ -63,6 +63,8 @@ def change_rank(writer: Writer, node: ir.Node) -> Tensor:
                 raise writer.unsupported("no axes on an image of free size", "axes")
             axes = [axis for axis, size in enumerate(sizes) if size == 1]
         gone = {axis % len(sizes) for axis in axes}
+        if any(x.shape[axis] == -1 for axis in gone):
+            raise writer.unsupported("an axis of free size", "axes of size 1")
         return writer.reshape(x, [size for axis, size in enumerate(sizes) if axis not in gone])
     if axes is None:
         raise writer.unsupported("axes computed at run time", "constants")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import onnx_ir as ir
@@ -10,11 +11,13 @@ from segrt.targets.trt._writer import Size, Tensor, Writer
 from segrt.targets.trt.layers._base import converts
 
 _FREE = -1
+# ONNX writes "to the end" as a number beyond any size.
+_FAR = 1 << 31
 
 
 @converts("Slice")
 def slice_(writer: Writer, node: ir.Node) -> Tensor:
-    """Write a cut with constant bounds; an axis of free size may be cut at both ends."""
+    """Write a cut with constant bounds; an axis of free size is not cut backwards."""
     x = writer.tensor(node.inputs[0])
     known = list(x.shape)
     rank = len(known)
@@ -24,26 +27,61 @@ def slice_(writer: Writer, node: ir.Node) -> Tensor:
     given = [*node.inputs[3:], None, None][:2]
     axes = writer.ints(given[0]) or list(range(len(starts)))
     steps = writer.ints(given[1]) or [1] * len(starts)
-    begin, size, step = [0] * rank, list(known), [1] * rank
-    lost: dict[int, int] = {}
+    full = writer.sizes(x)
+    cuts = [Cut(size) for size in full]
     for start, end, place, stride in zip(starts, ends, axes, steps, strict=True):
         axis = place % rank
         if known[axis] != _FREE:
             taken = range(*slice(start, end, stride).indices(known[axis]))
-            begin[axis], size[axis], step[axis] = taken.start, len(taken), taken.step
-        elif stride == 1 and start >= 0 and (end < 0 or end >= 1 << 31):
-            begin[axis] = start
-            lost[axis] = start + (-end if end < 0 else 0)
+            cuts[axis] = Cut(len(taken), taken.start, taken.step)
+        elif stride > 0:
+            cuts[axis] = _free_cut(writer, full[axis], start, end, stride)
         else:
-            raise writer.unsupported("such a cut of an axis of free size", "a fixed size")
-    if _FREE not in known:
-        return writer.layer(writer.network.add_slice(x, begin, size, step))
-    layer = writer.network.add_slice(x, begin, [1] * rank, step)
-    sizes = [
-        writer.combine(full, lost.get(axis, 0), "SUB") if known[axis] == _FREE else size[axis]
-        for axis, full in enumerate(writer.sizes(x))
-    ]
-    layer.set_input(2, writer.shape_tensor(sizes))
+            raise writer.unsupported("steps backwards on an axis of free size", "a fixed size")
+    return _cut(writer, x, cuts)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What is taken along one axis: how many, from where, in what steps."""
+
+    count: Size
+    start: Size = 0
+    step: int = 1
+
+
+def _free_cut(writer: Writer, full: Size, start: int, end: int, stride: int) -> Cut:
+    """Return a forward cut of a size that is known when the engine runs, by NumPy's rules."""
+
+    def bound(place: int) -> Size:
+        if place >= _FAR:
+            return full
+        if place >= 0:
+            return writer.combine(place, full, "MIN")
+        return writer.combine(writer.combine(full, -place, "SUB"), 0, "MAX")
+
+    # A start behind the end would leave nothing, which no engine takes.
+    first = start if start >= 0 else bound(start)
+    length = writer.combine(bound(end), first, "SUB")
+    if stride > 1:
+        grown = writer.combine(length, stride - 1, "SUM")
+        length = writer.combine(grown, stride, "FLOOR_DIV")
+    return Cut(length, first, stride)
+
+
+def _cut(writer: Writer, x: Tensor, cuts: list[Cut]) -> Tensor:
+    starts, sizes = [cut.start for cut in cuts], [cut.count for cut in cuts]
+    fixed = [all(isinstance(size, int) for size in part) for part in (starts, sizes)]
+    layer = writer.network.add_slice(
+        x,
+        starts if fixed[0] else [0] * len(cuts),
+        sizes if fixed[1] else [1] * len(cuts),
+        [cut.step for cut in cuts],
+    )
+    if not fixed[0]:
+        layer.set_input(1, writer.shape_tensor(starts))
+    if not fixed[1]:
+        layer.set_input(2, writer.shape_tensor(sizes))
     return writer.layer(layer)
 
 

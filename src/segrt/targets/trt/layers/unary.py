@@ -9,11 +9,20 @@ from segrt.targets.trt.layers._base import converts
 
 _KINDS = {
     "Abs": "ABS",
+    "Acos": "ACOS",
+    "Acosh": "ACOSH",
+    "Asin": "ASIN",
+    "Asinh": "ASINH",
+    "Atan": "ATAN",
+    "Atanh": "ATANH",
     "Ceil": "CEIL",
     "Cos": "COS",
+    "Cosh": "COSH",
     "Erf": "ERF",
     "Exp": "EXP",
     "Floor": "FLOOR",
+    "IsInf": "ISINF",
+    "IsNaN": "ISNAN",
     "Log": "LOG",
     "Neg": "NEG",
     "Not": "NOT",
@@ -21,7 +30,9 @@ _KINDS = {
     "Round": "ROUND",
     "Sign": "SIGN",
     "Sin": "SIN",
+    "Sinh": "SINH",
     "Sqrt": "SQRT",
+    "Tan": "TAN",
 }
 
 

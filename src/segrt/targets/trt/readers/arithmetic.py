@@ -9,12 +9,15 @@ import onnx_ir as ir
 from segrt.targets.trt.readers._base import Reader, reads
 
 _ELEMENTWISE = {
-    "AND": "And", "DIV": "Div", "EQUAL": "Equal", "FLOOR_DIV": "Div", "GREATER": "Greater",
+    "AND": "And", "DIV": "Div", "EQUAL": "Equal", "GREATER": "Greater",
     "LESS": "Less", "MAX": "Max", "MIN": "Min", "OR": "Or", "POW": "Pow", "PROD": "Mul",
     "SUB": "Sub", "SUM": "Add", "XOR": "Xor",
 }  # fmt: skip
 _UNARY = {
-    "ABS": "Abs", "CEIL": "Ceil", "COS": "Cos", "ERF": "Erf", "EXP": "Exp", "FLOOR": "Floor",
+    "ACOS": "Acos", "ACOSH": "Acosh", "ASIN": "Asin", "ASINH": "Asinh", "ATAN": "Atan",
+    "ATANH": "Atanh", "COSH": "Cosh", "ISINF": "IsInf", "ISNAN": "IsNaN", "SINH": "Sinh",
+    "TAN": "Tan", "ABS": "Abs", "CEIL": "Ceil", "COS": "Cos", "ERF": "Erf", "EXP": "Exp",
+    "FLOOR": "Floor",
     "LOG": "Log", "NEG": "Neg", "NOT": "Not", "RECIP": "Reciprocal", "ROUND": "Round",
     "SIGN": "Sign", "SIN": "Sin", "SQRT": "Sqrt",
 }  # fmt: skip
@@ -23,11 +26,14 @@ _UNARY = {
 @reads("ELEMENTWISE")
 def elementwise(reader: Reader, layer: Any) -> ir.Value:
     """Read arithmetic or a comparison of two tensors."""
-    kind = reader.enum(layer.op)
-    value = reader.op(_ELEMENTWISE[kind], [reader.input(0), reader.input(1)])
-    # ONNX' Div rounds integers towards 0; sizes are never negative.
-    floats = value.dtype == ir.DataType.FLOAT
-    return reader.op("Floor", [value]) if kind == "FLOOR_DIV" and floats else value
+    kind, a, b = reader.enum(layer.op), reader.input(0), reader.input(1)
+    if kind != "FLOOR_DIV":
+        return reader.op(_ELEMENTWISE[kind], [a, b])
+    if a.dtype == ir.DataType.FLOAT:
+        return reader.op("Floor", [reader.op("Div", [a, b])])
+    # ONNX' Div rounds whole numbers towards 0; its Mod follows the divisor's sign.
+    whole = reader.op("Sub", [a, reader.op("Mod", [a, b])])
+    return reader.op("Div", [whole, b])
 
 
 @reads("UNARY")

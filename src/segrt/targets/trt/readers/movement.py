@@ -9,6 +9,8 @@ import onnx_ir as ir
 from segrt.graph.builder import static_shape
 from segrt.targets.trt.readers._base import Numbers, Reader, reads
 
+# To the front, in a slice that goes backwards.
+_FRONT = -(1 << 31)
 _PAD_MODES = {"FILL": "constant", "CLAMP": "edge", "REFLECT": "reflect"}
 
 
@@ -64,6 +66,8 @@ def slice_(reader: Reader, layer: Any) -> ir.Value:
         if any(step != 1 for step in stride):
             raise reader.refuse(f"strides {stride} with padding", "1")
         return _pad(reader, _PAD_MODES[mode], start, size, axes)
+    if mode == "WRAP":
+        return _tile(reader, start, size)
     if mode not in ("STRICT_BOUNDS", "DEFAULT"):
         raise reader.refuse(f"slice mode {mode}", ", ".join(_PAD_MODES))
     x = reader.input(0)
@@ -78,6 +82,18 @@ def slice_(reader: Reader, layer: Any) -> ir.Value:
     if axes != list(range(len(x.shape or ()))):
         raise reader.refuse(f"strides {stride} on axes {axes}", "all axes")
     return reader.op("Expand", [x, reader.numbers(size)])
+
+
+def _tile(reader: Reader, start: Numbers, size: Numbers) -> ir.Value:
+    """Read a slice that goes round: whole repetitions only."""
+    x = reader.input(0)
+    known = static_shape(x)
+    if isinstance(start, ir.Value) or isinstance(size, ir.Value) or None in known or any(start):
+        raise reader.refuse("a slice that goes round from elsewhere than 0", "known sizes")
+    counts = [n / (full or 1) for n, full in zip(size, known, strict=True)]
+    if any(count % 1 for count in counts):
+        raise reader.refuse(f"{counts} repetitions", "whole ones")
+    return reader.op("Tile", [x, reader.ints([int(count) for count in counts])])
 
 
 def _slice_axes(reader: Reader, layer: Any, count: int) -> list[int]:
@@ -98,12 +114,14 @@ def _end(reader: Reader, start: Numbers, size: Numbers, stride: list[int]) -> Nu
     """Return the bound behind each axis' last element."""
     if isinstance(start, ir.Value) or isinstance(size, ir.Value):
         way = reader.op("Mul", [reader.numbers(size), reader.ints(stride)])
-        return reader.op("Add", [reader.numbers(start), way])
+        bound = reader.op("Add", [reader.numbers(start), way])
+        if all(step > 0 for step in stride):
+            return bound
+        beyond = reader.op("Less", [bound, reader.ints([0])])
+        return reader.op("Where", [beyond, reader.ints([_FRONT]), bound])
     ends = [a + n * step for a, n, step in zip(start, size, stride, strict=True)]
     # Going backwards to the front: -1 would mean the last element.
-    return [
-        -(1 << 31) if step < 0 and end < 0 else end for end, step in zip(ends, stride, strict=True)
-    ]
+    return [_FRONT if step < 0 and end < 0 else end for end, step in zip(ends, stride, strict=True)]
 
 
 def _pad(reader: Reader, mode: str, start: Numbers, size: Numbers, axes: list[int]) -> ir.Value:
@@ -146,10 +164,23 @@ def shape(reader: Reader, _layer: Any) -> ir.Value:
 @reads("GATHER")
 def gather(reader: Reader, layer: Any) -> ir.Value:
     """Read a choice of entries along an axis."""
-    mode = reader.enum(layer.mode)
-    if mode != "DEFAULT" or layer.num_elementwise_dims:
-        raise reader.refuse(f"gather mode {mode}", "DEFAULT")
-    return reader.op("Gather", [reader.input(0), reader.input(1)], axis=layer.axis)
+    mode, inputs = reader.enum(layer.mode), [reader.input(0), reader.input(1)]
+    shared = layer.num_elementwise_dims
+    if mode == "ND":
+        wide = reader.op("Cast", [inputs[1]], to=int(ir.DataType.INT64))
+        return reader.op("GatherND", [inputs[0], wide], batch_dims=shared)
+    if shared:
+        raise reader.refuse(f"{shared} shared axes with gather mode {mode}", "none")
+    if mode not in ("DEFAULT", "ELEMENT"):
+        raise reader.refuse(f"gather mode {mode}", "DEFAULT, ELEMENT or ND")
+    return reader.op("Gather" if mode == "DEFAULT" else "GatherElements", inputs, axis=layer.axis)
+
+
+@reads("ONE_HOT")
+def one_hot(reader: Reader, layer: Any) -> ir.Value:
+    """Read one-hot codes; ONNX wants the depth before the values."""
+    inputs = [reader.input(0), reader.input(2), reader.input(1)]
+    return reader.op("OneHot", inputs, axis=layer.axis)
 
 
 @reads("SQUEEZE", "UNSQUEEZE")

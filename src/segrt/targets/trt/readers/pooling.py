@@ -48,10 +48,13 @@ def reduce(reader: Reader, layer: Any) -> ir.Value:
 @reads("TOPK")
 def top_k(reader: Reader, layer: Any) -> ir.Value:
     """Read the largest (or smallest) entries and their places."""
-    axes = reader.axes(layer.axes)
+    axes, count = reader.axes(layer.axes), reader.optional(1)
+    if count is not None:
+        wide = reader.op("Cast", [count], to=int(ir.DataType.INT64))
+        count = reader.op("Reshape", [wide, reader.ints([1])])
     values = reader.builder.ops(
         "TopK",
-        [reader.input(0), reader.ints([layer.k])],
+        [reader.input(0), reader.ints([layer.k]) if count is None else count],
         name=f"{layer.name}~topk",
         outputs=2,
         axis=axes[0],

@@ -1,0 +1,44 @@
+"""Sizes on the command line: one number, or a range ``smallest:usual:largest``."""
+
+from __future__ import annotations
+
+import click
+
+from segrt.types import ShapeProfile, Size
+
+
+def batch(text: str) -> Size:
+    """Parse a batch size: ``8``, or ``1:8:32``."""
+    return _size([_number(part, text, "N or 1:8:32") for part in text.split(":")], text)
+
+
+def size(text: str) -> tuple[Size, Size]:
+    """Parse height and width in pixels.
+
+    ``256x320``; ``256`` is a square; ``128x128:256x320:512x512`` and ``128:256:512`` are ranges.
+    """
+    form = "HEIGHTxWIDTH, such as 256x320, or a range, such as 128x128:256x320:512x512"
+    sides = [part.split("x") for part in text.lower().split(":")]
+    if any(len(pair) > 2 for pair in sides):
+        raise click.BadParameter(f"{text!r} is not of the form {form}")
+    heights = [_number(pair[0], text, form) for pair in sides]
+    widths = [_number(pair[-1], text, form) for pair in sides]
+    return _size(heights, text), _size(widths, text)
+
+
+def _size(numbers: list[int], text: str) -> Size:
+    if len(numbers) == 1:
+        return numbers[0]
+    if len(numbers) != 3:
+        raise click.BadParameter(f"{text!r}: a range has three sizes, smallest:usual:largest")
+    if numbers != sorted(numbers):
+        raise click.BadParameter(f"{text!r}: a range goes from the smallest to the largest size")
+    return ShapeProfile(*numbers)
+
+
+def _number(part: str, text: str, form: str) -> int:
+    if not part.isascii() or not part.isdigit():
+        raise click.BadParameter(f"{text!r} is not of the form {form}")
+    if int(part) < 1:
+        raise click.BadParameter(f"{text!r}: sizes must be at least 1")
+    return int(part)

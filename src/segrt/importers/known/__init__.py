@@ -1,0 +1,1 @@
+"""Custom layers that many published models carry, one file each; `_base.py` says how."""

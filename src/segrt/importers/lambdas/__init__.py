@@ -1,0 +1,1 @@
+"""What Lambda layers may be said to compute, one file a family; `_base.py` says how."""
