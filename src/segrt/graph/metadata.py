@@ -13,8 +13,8 @@ On a value (an ONNX value that carries a Keras layer's output):
     from this one: ``keras = (this - shift) / scale`` along axis 1; see `Recovery`.
 
 ``segrt.ranges``
-    On graph inputs. JSON list, one entry an axis: ``[minimum, usual, maximum]`` of a free size, or
-    null. Absent: free sizes are not limited.
+    On graph inputs, and where a graph is to be cut. JSON list, one entry an axis: ``[minimum,
+    usual, maximum]`` of a free size, or null. Absent: free sizes are not limited.
 
 On a node: ``segrt.layer`` (Keras value name) and ``segrt.class`` (Keras class name); in a mix of
 engines ``segrt.engine`` (name of the target that runs it).

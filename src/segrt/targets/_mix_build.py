@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from segrt.errors import PackageError, SegrtError, UnsupportedLayerError
 from segrt.graph import metadata
+from segrt.graph.inner_ranges import note_inner_ranges
 from segrt.graph.stitch import distinct, stitch
 from segrt.targets._base import REGISTRY, Built, Lowering, Session, Target
 from segrt.targets._engine import save_model
@@ -104,6 +105,7 @@ def build_mix(
     refused = refusals(table)
     if not refused:
         return None
+    note_inner_ranges(model)
     pieces = divide(model, table, target.name)
     notes: list[PieceNotes] = []
     models: list[ir.Model] = []

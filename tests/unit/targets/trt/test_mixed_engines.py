@@ -18,8 +18,10 @@ from helpers.mixed_nets import (
 )
 from helpers.tensorrt_graphs import one_node, unet, weights
 from segrt.errors import PackageError, UnavailableError, UnsupportedLayerError
+from segrt.graph import metadata
+from segrt.graph.specs import input_specs
 from segrt.targets._build import find_target
-from segrt.types import BuildOptions, Precision
+from segrt.types import BuildOptions, Precision, ShapeProfile
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed: pip install .[rtx]")
 
@@ -189,13 +191,35 @@ def test_what_the_fallback_refuses_too_is_listed(tmp_path):
 
 
 def test_the_parsers_route_has_a_fallback_too(tmp_path):
+    def fill(b, x):
+        y = b.op("Conv", [x, b.constant("k", weights(4, 4, 3, 3))], name="first", pads=[1] * 4)
+        half = b.constant("half", np.array([1, 1, 0.5, 0.5], "f4"))
+        y = b.op("Resize", [y, None, half], name="small", mode="linear", antialias=1)
+        return b.op("Conv", [y, b.constant("l", weights(4, 4, 3, 3))], name="y", pads=[1] * 4)
+
+    model = one_node(fill)
+    for node in model.graph:
+        metadata.tag_value(node.outputs[0], metadata.layer_of(node), None)
     package = segrt.build(
-        refused_by_openvino(), target="tensorrt-rtx", fallback="onnxruntime", via="onnx-parser",
+        model, target="tensorrt-rtx", fallback="onnxruntime", via="onnx-parser",
         output=tmp_path / "p.segrt", threads=1,
     )  # fmt: skip
     (row,) = package.manifest.fallback.refused
-    assert row.layer == REFUSED_BY_OPENVINO
+    assert (row.layer, row.node) == ("keras_small", "small")
     assert "TensorRT's parser" in row.why
+    report = segrt.verify(package, network=True)
+    assert report.ok, report.verdict
+
+
+def test_ranges_of_sizes_reach_the_pieces(tmp_path):
+    batch = ShapeProfile(1, 2, 4)
+    package = segrt.build(
+        refused_by_tensorrt(batch=None), target="tensorrt-rtx", fallback="cpu", batch=batch,
+        output=tmp_path / "p.segrt", threads=1,
+    )  # fmt: skip
+    for piece in package.manifest.fallback.pieces:
+        for spec in input_specs(package.piece(piece.folder)):
+            assert spec.ranges[0] == batch, (piece.folder, spec)
     report = segrt.verify(package, network=True)
     assert report.ok, report.verdict
 
