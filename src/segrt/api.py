@@ -237,10 +237,9 @@ def build(
 
     Raises:
         UsageError: Options that are unknown, contradict each other or do not fit the network.
-        UnsupportedLayerError: Layers that neither the target nor the fallback takes.
         ShapeError: The network cannot take the batch or size, or a size of their ranges.
         UnavailableError: The target's library or instructions are missing here.
-        EngineError: The engine refuses the graph.
+        EngineError, UnsupportedLayerError: The engine refuses the graph, or layers of it.
     """
     from segrt.graph.rescales_input import rescales_input
     from segrt.graph.specs import input_specs

@@ -55,6 +55,19 @@ def test_the_survey_finds_all_that_is_refused_and_why():
     assert refused(unet((4, 8), side=16), precision=Precision.BF16) == {}
 
 
+def test_a_sound_layer_is_not_blamed_for_the_one_before():
+    def fill(b, x):
+        b.op("Conv", [x, b.constant("k", weights(4, 4, 3, 3))], name="bad")
+        b.op("Relu", [x], name="sound")
+        return b.op("Sigmoid", [x], name="y")
+
+    model = one_node(fill)
+    model.graph.initializers["k"].const_value = ir.Tensor(weights(4, 5, 3, 3), name="k")
+    found = refused(model)
+    assert list(found) == ["bad"]
+    assert "weights" in found["bad"]
+
+
 def test_the_parser_answers_for_itself():
     found = refused(several(), via="onnx-parser")
     # It has a layer for LRN; ours has not.
