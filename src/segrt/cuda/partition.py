@@ -40,9 +40,10 @@ def partition(model: ir.Model) -> Program:
     operations: list[Operation] = []
     refused: list[tuple[str, str]] = []
     ends = dict.fromkeys(outputs)
+    unknown = refusals(graph)
     for node in graph:
         layer = metadata.layer_of(node) or node.name or node.op_type
-        operation = None if _is_not_image(node) else _read(node, layer)
+        operation = None if node in unknown else _read(node, layer)
         if operation is None:
             refused.append((layer, node.op_type))
             continue
@@ -75,6 +76,21 @@ def _scales(graph: ir.Graph, known: Mapping[str, object]) -> dict[str, float]:
             inner = f"{name}:image"
             scales[inner if inner in known else name] = float(value.meta[SCALE])
     return scales
+
+
+def refusals(graph: ir.Graph) -> dict[ir.Node, str]:
+    """Return the nodes that the engine has no implementation for, and why.
+
+    Args:
+        graph: All sizes are known.
+    """
+    found = {}
+    for node in graph:
+        if _is_not_image(node):
+            found[node] = "the CUDA engine computes batches of images, and its result is none"
+        elif _read(node, "") is None:
+            found[node] = "the CUDA engine has no implementation of it with these settings"
+    return found
 
 
 def _is_not_image(node: ir.Node) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
-from segrt.cuda import driver
+from segrt.cuda import driver, partition
 from segrt.cuda.quantisation import check_quantisation
 from segrt.errors import UnavailableError, UnsupportedLayerError
 from segrt.graph.fix_shapes import fix_shapes
@@ -86,6 +86,7 @@ class Cuda(Target):
     """cuDNN's convolutions and own kernels, the whole network one CUDA graph."""
 
     name = "cuda"
+    on_gpu = True
 
     def availability(self) -> Availability:
         """Say whether the libraries, a driver and a GPU are there."""
@@ -98,6 +99,16 @@ class Cuda(Target):
     def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
         """Return the merged form first, then plain upsampling."""
         return LOWERINGS
+
+    def takes(self, model: ir.Model, options: BuildOptions) -> dict[ir.Node, str | None]:
+        """Ask the engine's partition about every node, at trial sizes where they are free."""
+        feeds = sample_feeds(model)
+        names = [str(value.name) for value in model.graph.inputs]
+        fixed = fix_shapes(model, {name: feeds[name].shape for name in names})
+        refused = partition.refusals(fixed.graph)
+        return {
+            node: refused.get(copy) for node, copy in zip(model.graph, fixed.graph, strict=True)
+        }
 
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
         """Time both lowerings; write the faster one's graph."""
