@@ -22,6 +22,7 @@ from segrt.errors import ConverterError, ModelFileError, SegrtError
 from segrt.graph import metadata
 from segrt.graph.builder import IR_VERSION, OPSET, GraphBuilder
 from segrt.importers import _weight_names
+from segrt.importers._inner_model import inner_model
 from segrt.importers._layer_graph import (
     Argument,
     Array,
@@ -35,6 +36,7 @@ from segrt.importers._layer_graph import (
     walk_layers,
 )
 from segrt.importers._layer_graph import LayerCall as KerasCall
+from segrt.importers._model_config import MODEL_CLASSES
 from segrt.importers._model_input import input_dtype, input_shape
 from segrt.importers._own_code import user_code
 from segrt.importers.layers._base import Call, Layout, Tensor
@@ -149,7 +151,7 @@ class Emitter:
             return _made(made, ref, None)
 
         args, kwargs = map_tensors(call.args, find), map_tensors(dict(call.kwargs), find)
-        if layer.model is not None:
+        if layer.model is not None and layer.class_name in MODEL_CLASSES:
             return self._nested(layer, layer.model, args, name)
         converter = specs.converter_of(layer)
         assert converter is not None
@@ -166,6 +168,8 @@ class Emitter:
             remark=lambda text: metadata.add_remark(self._model, text),
             constants=self._constants,
         )
+        if layer.model is not None:
+            context.inner = inner_model(self.run, self._builder, layer.model, name)
         if not converter.keeps_types:
             args = [self._as_float32(argument) for argument in args]
         try:

@@ -25,6 +25,8 @@ from segrt.importers._layer_graph import (
 
 _FUNCTIONAL_CLASSES = {"Model", "Functional"}
 MODEL_CLASSES = _FUNCTIONAL_CLASSES | {"Sequential"}
+# Layers that hold another layer, or a model, and call it on parts of their input.
+_WRAPPERS = {"TimeDistributed"}
 _MAX_NESTING = 32
 
 
@@ -163,8 +165,17 @@ class _ModelReader:
         model = None
         if class_name in MODEL_CLASSES and not package:
             model = self.model({**entry, "config": config}, depth + 1)
+        if class_name in _WRAPPERS and not package:
+            model = self._wrapped_model(entry["config"], depth)
         config = config if isinstance(config, dict) else {}
         return KerasLayer(name, class_name, package, config, [], model=model)
+
+    def _wrapped_model(self, config: Any, depth: int) -> LayerGraph | None:
+        """Read the model that a wrapper holds; None where it holds a plain layer."""
+        held = config.get("layer") if isinstance(config, dict) else None
+        if not isinstance(held, dict) or held.get("class_name") not in MODEL_CLASSES:
+            return None
+        return None if _class_of(held)[1] else self.model(held, depth + 1)
 
     def _call(self, node: Any, layer: str, names: set[str]) -> LayerCall:
         """Read one entry of ``inbound_nodes``."""
@@ -268,6 +279,8 @@ def _is_operation(entry: JsonObject, module: Any) -> bool:
     # Keras 3 writes no modules into HDF5; there only the settings that every layer has tell.
     nodes, config = entry.get("inbound_nodes"), entry.get("config")
     keras_3 = isinstance(nodes, list) and bool(nodes) and isinstance(nodes[0], dict)
+    if str(entry.get("class_name")).startswith("SpatialDropout"):
+        return False  # the one layer that leaves them out
     return keras_3 and isinstance(config, dict) and "trainable" not in config
 
 
