@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import graphlib
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,12 +32,12 @@ from segrt.importers._layer_graph import (
     iter_leaves,
     iter_tensors,
     map_tensors,
-    walk_layers,
 )
 from segrt.importers._layer_graph import LayerCall as KerasCall
 from segrt.importers._model_config import MODEL_CLASSES
 from segrt.importers._model_input import input_dtype, input_shape
 from segrt.importers._own_code import user_code
+from segrt.importers._policies import remark_policies
 from segrt.importers.layers._base import Call, Layout, Tensor
 
 # ``@1`` behind a path's part: weights belong to the layer, whatever call they are used in.
@@ -62,7 +61,7 @@ def emit(graph: LayerGraph, source: metadata.Source, remarks: Sequence[str]) -> 
     metadata.set_source(model, source)
     for remark in remarks:
         metadata.add_remark(model, remark)
-    _remark_policies(model, graph)
+    remark_policies(model, graph)
     emitter = Emitter(model, graph.keras_version)
     inputs = [emitter.model_input(graph.layers[ref.layer]) for ref in graph.inputs]
     emitter.finish(graph, emitter.run(graph, inputs, prefix=""))
@@ -277,22 +276,6 @@ def _results(result: object, name: str, class_name: str) -> list[Tensor]:
             wanted="segrt.Tensor(value, layout), or a list of them",
         )
     return tensors
-
-
-def _remark_policies(model: ir.Model, graph: LayerGraph) -> None:
-    """Tell which compute types other than float32 the layers had: all are imported as float32."""
-    policies: Counter[str] = Counter()
-    for _, layer in walk_layers(graph):
-        policy = layer.config.get("dtype")
-        if isinstance(policy, dict):
-            inner = policy.get("config")
-            policy = inner.get("name") if isinstance(inner, dict) else None
-        if layer.class_name != "InputLayer" and isinstance(policy, str) and policy != "float32":
-            policies[policy] += 1
-    for policy, count in sorted(policies.items()):
-        metadata.add_remark(
-            model, f"{count} layer(s) computed in {policy} when saved; imported as float32"
-        )
 
 
 def _in_order(graph: LayerGraph) -> Iterator[_Key]:

@@ -1,4 +1,4 @@
-"""A model inside a wrapper layer (``TimeDistributed(encoder)``): part of the layer, like its kernel.
+"""A model inside a wrapper layer (``TimeDistributed(encoder)``): part of it, like its kernel.
 
 Keras hands out what the wrapper gives and not what the layers inside give for one step, so values
 inside carry no Keras names, and the nodes belong to the wrapper.

@@ -47,8 +47,9 @@ def read_model(description: JsonObject, keras_version: str, what: str) -> LayerG
             f"{what} does not describe a Functional or Sequential model",
             found=f"class {class_name!r}",
             wanted="Functional, Model or Sequential",
-            hint="a subclassed model has no architecture in its file: rebuild it with the "
-            "functional API (Input -> call -> keras.Model) and save that",
+            hint="a subclassed model has no architecture in its file: save "
+            "keras.Model(model.inputs, model.outputs) where it has those (keras_hub and other "
+            "packages' models do), else rebuild it with Input -> call -> keras.Model",
         )
     return _ModelReader(parse_version(keras_version, description), what).model(description, 0)
 

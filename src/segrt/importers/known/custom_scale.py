@@ -1,7 +1,7 @@
 """A scaled residual sum: CustomScaleLayer.
 
-Source: keras.applications.inception_resnet_v2 of Keras 3 (a Lambda in earlier versions); the residual
-scaling of arXiv:1602.07261.
+Source: keras.applications.inception_resnet_v2 of Keras 3 (a Lambda in earlier versions); the
+residual scaling of arXiv:1602.07261.
 """
 
 from __future__ import annotations
