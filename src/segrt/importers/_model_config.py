@@ -280,9 +280,9 @@ def _is_operation(entry: JsonObject, module: Any) -> bool:
     # Keras 3 writes no modules into HDF5; there only the settings that every layer has tell.
     nodes, config = entry.get("inbound_nodes"), entry.get("config")
     keras_3 = isinstance(nodes, list) and bool(nodes) and isinstance(nodes[0], dict)
-    if str(entry.get("class_name")).startswith("SpatialDropout"):
-        return False  # the one layer that leaves them out
-    return keras_3 and isinstance(config, dict) and "trainable" not in config
+    # SpatialDropout is the one family of layers that does not save it.
+    layer = str(entry.get("class_name")).startswith("SpatialDropout")
+    return keras_3 and isinstance(config, dict) and "trainable" not in config and not layer
 
 
 def _list(value: Any) -> list[Any]:
