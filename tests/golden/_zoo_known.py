@@ -199,7 +199,8 @@ def bare_package(name):
 def deepcell_parts(kit):
     """The layers of deepcell's feature and pyramid nets."""
     bare_package("deepcell")
-    from deepcell.layers import ImageNormalization2D, Location2D, TensorProduct, UpsampleLike
+    from deepcell.layers import DilatedMaxPool2D, ImageNormalization2D, Location2D
+    from deepcell.layers import TensorProduct, UpsampleLike
 
     layers = kit.layers
     image = kit.Input((10, 8, 2), name="image")
@@ -211,6 +212,8 @@ def deepcell_parts(kit):
     small = layers.Conv2D(3, 3, strides=3, padding="same", name="small")(x)
     large = UpsampleLike(name="like")([small, image])
     x = layers.Concatenate(name="both")([x, large])
+    x = DilatedMaxPool2D((2, 3), dilation_rate=2, name="apart")(x)
+    x = DilatedMaxPool2D((2, 2), strides=(2, 1), padding="same", name="together")(x)
     x = TensorProduct(5, activation="relu", name="product")(x)
     return kit.functional(image, TensorProduct(2, use_bias=False, name="mask")(x), "deepcell_parts")
 
