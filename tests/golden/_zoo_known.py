@@ -199,8 +199,13 @@ def bare_package(name):
 def deepcell_parts(kit):
     """The layers of deepcell's feature and pyramid nets."""
     bare_package("deepcell")
-    from deepcell.layers import DilatedMaxPool2D, ImageNormalization2D, Location2D
-    from deepcell.layers import TensorProduct, UpsampleLike
+    from deepcell.layers import (
+        DilatedMaxPool2D,
+        ImageNormalization2D,
+        Location2D,
+        TensorProduct,
+        UpsampleLike,
+    )
 
     layers = kit.layers
     image = kit.Input((10, 8, 2), name="image")
