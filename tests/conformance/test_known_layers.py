@@ -52,6 +52,14 @@ def test_nothing_at_inference(tmp_path, class_name, config):
     assert any("verify against a recording" in text for text in metadata.remarks(loaded))
 
 
+def test_a_residual_is_scaled(tmp_path):
+    result, _ = apply(
+        tmp_path, "Custom>CustomScaleLayer", {"scale": 0.17}, {}, inputs=("x0", "x1"),
+        arrays=(IMAGE, IMAGE[::-1].copy()),
+    )  # fmt: skip
+    np.testing.assert_allclose(result, IMAGE + 0.17 * IMAGE[::-1], rtol=1e-6, atol=1e-6)
+
+
 def test_scale(tmp_path):
     weights = {"gamma": GAMMA, "beta": BETA}
     result, _ = apply(tmp_path, "Scale", {"momentum": 0.9, "axis": -1}, weights)
@@ -135,6 +143,7 @@ def test_custom_activations(tmp_path, activation, wanted):
         ("softsign", lambda x: x / (1 + np.abs(x))),
         ("slice:axis=2,start=1,stop=-1", lambda x: x[:, :, 1:-1]),
         ("scale:mul=1/4", lambda x: x / 4),
+        ("expand_dims:axis=1/-1", lambda x: x[:, None, ..., None]),
         ("repeat:repnum=3", lambda x: x.repeat(3, -1)),
         ("repeat:repnum=2,axis=1", lambda x: x.repeat(2, 1)),
     ],
