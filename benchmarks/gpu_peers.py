@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from quantised import quantise
 
 from segrt.graph import metadata
 from segrt.graph.builder import IR_VERSION, OPSET, GraphBuilder
@@ -107,13 +108,15 @@ def network(layers: Layers, side: int) -> ir.Model:
 
 
 def segrt_sessions(
-    model: ir.Model, batch: int, precision: str, most: int
+    model: ir.Model, batch: int, precision: str, most: int, largest: dict[str, float]
 ) -> dict[str, CudaSession]:
     """Return a session for each of the first ``most`` lowerings."""
     sessions = {}
     for lowering in LOWERINGS[:most]:
         forms = lowering.upsampling_forms
         lowered, _ = lower(model, PassContext(upsampling_forms=forms))
+        if precision == "int8":
+            lowered = quantise(lowered, largest)
         fixed = fix_batch_and_size(lowered, batch=batch, size=None)
         sessions[f"segrt {precision} {forms[0]}"] = CudaSession(fixed, Precision(precision))
     return sessions
@@ -171,6 +174,23 @@ def reference(layers: Layers, image: np.ndarray) -> np.ndarray:
     x = torch.tensor(image[:1].transpose(0, 3, 1, 2), device="cuda", dtype=torch.float64)
     out = torch_net(to_torch(layers, torch.float64), x, relu)
     return np.asarray(out.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def ranges(layers: Layers, image: np.ndarray) -> dict[str, float]:
+    """Return the largest number behind each ReLU, by layer, of the first image."""
+    import torch
+    from torch.nn import functional
+
+    found: list[float] = []
+
+    def relu(x: Any, kernel: Any, bias: Any, padding: int) -> Any:
+        y = functional.relu(functional.conv2d(x, kernel, bias, padding=padding))
+        found.append(float(y.max()))
+        return y
+
+    x = torch.tensor(image[:1].transpose(0, 3, 1, 2), device="cuda", dtype=torch.float32)
+    torch_net(to_torch(layers, torch.float32), x, relu)
+    return {name: most for (name, *_), most in zip(layers, found, strict=False)}
 
 
 def timed(run: Callable[[], Any], rounds: int = 30) -> float:
@@ -282,7 +302,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--batches", default="1,8,32")
-    parser.add_argument("--precisions", default="fp16")
+    parser.add_argument("--precisions", default="fp16", help="fp32,tf32,fp16,bf16,int8")
     parser.add_argument("--peers", default="torch,compile,jax")
     parser.add_argument("--compile-mode", default="max-autotune")
     parser.add_argument("--lowerings", type=int, default=len(LOWERINGS))
@@ -297,8 +317,10 @@ def main() -> None:
         image = np.random.default_rng(1).random(shape, dtype=np.float32)
         wanted = reference(layers, image)
         results: dict[str, Any] = {}
+        largest = ranges(layers, image)
         for precision in options.precisions.split(","):
-            for name, session in segrt_sessions(model, batch, precision, options.lowerings).items():
+            made = segrt_sessions(model, batch, precision, options.lowerings, largest)
+            for name, session in made.items():
                 with session:
                     engine = session.engine([shape])
                     output = session.run({"image": image})["output"]

@@ -213,6 +213,7 @@ def build(
     input: str | None = None,  # noqa: A002 - the word of the command line and the manifest
     head: str | None = None,
     preprocess: Preprocess | None = None,
+    fallback: str | None = None,
 ) -> Package:
     """Build a deployable package.
 
@@ -232,12 +233,13 @@ def build(
         head: ``mask`` (or ``mask:0.35``, for another threshold than 0.5): put out uint8 masks.
         preprocess: How pixels become network input; None: divide by 255, or leave them as they
             are where the network itself rescales.
+        fallback: The target that runs what ``target`` refuses; None: nothing may be refused.
 
     Raises:
         UsageError: Options that are unknown, contradict each other or do not fit the network.
         ShapeError: The network cannot take the batch or size, or a size of their ranges.
         UnavailableError: The target's library or instructions are missing here.
-        EngineError: The engine refuses the graph.
+        EngineError, UnsupportedLayerError: The engine refuses the graph, or layers of it.
     """
     from segrt.graph.rescales_input import rescales_input
     from segrt.graph.specs import input_specs
@@ -262,6 +264,7 @@ def build(
         input=input,
         head=head,
         preprocess=preprocess,
+        fallback=fallback,
     )
 
     def lower_for(each: ir.Model, wanted: Lowering) -> tuple[ir.Model, tuple[Verdict, ...]]:

@@ -160,6 +160,7 @@ class BuildOptions:
             network takes.
         head: ``mask`` or ``mask:0.35``: put out masks; None: put out what the network does.
         preprocess: Written to the manifest; used by ``predict``, or inside the engine.
+        fallback: Name of the target that runs what the first one refuses; None: nothing does.
     """
 
     precision: Precision = Precision.FP32
@@ -171,3 +172,4 @@ class BuildOptions:
     input: str | None = None
     head: str | None = None
     preprocess: Preprocess = field(default_factory=Preprocess)
+    fallback: str | None = None

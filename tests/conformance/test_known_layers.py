@@ -52,12 +52,12 @@ def test_nothing_at_inference(tmp_path, class_name, config):
     assert any("verify against a recording" in text for text in metadata.remarks(loaded))
 
 
-def test_a_residual_is_scaled(tmp_path):
+def test_scaled_residual_sum(tmp_path):
+    arrays = (IMAGE, np.cos(IMAGE))
     result, _ = apply(
-        tmp_path, "Custom>CustomScaleLayer", {"scale": 0.17}, {}, inputs=("x0", "x1"),
-        arrays=(IMAGE, IMAGE[::-1].copy()),
-    )  # fmt: skip
-    np.testing.assert_allclose(result, IMAGE + 0.17 * IMAGE[::-1], rtol=1e-6, atol=1e-6)
+        tmp_path, "CustomScaleLayer", {"scale": 0.17}, {}, inputs=("x0", "x1"), arrays=arrays
+    )
+    np.testing.assert_allclose(result, arrays[0] + 0.17 * arrays[1], rtol=1e-6, atol=1e-6)
 
 
 def test_scale(tmp_path):

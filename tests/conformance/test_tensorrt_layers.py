@@ -208,6 +208,8 @@ case("Pad reflect", op("Pad", i64(0, 0, 1, 2, 0, 0, 3, 1), mode="reflect"))
 case("Pad reflect, free batch", op("Pad", i64(0, 0, 1, 2, 0, 0, 3, 1), mode="reflect"),
      (None, 4, 8, 8))  # fmt: skip
 case("Gather", op("Gather", i64(0, 2, 3), axis=1))
+# NumPy's other type of eight bytes, which arithmetic may give.
+case("Gather by long long", op("Gather", np.array([0, 2, 3], np.longlong), axis=1))
 case("Gemm", op("Gemm", weights(10, 32), weights(10, seed=1), transB=1, alpha=0.5, beta=2.0),
      (2, 32))  # fmt: skip
 case("MatMul of maps", op("MatMul", weights(16, 10)))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import segrt
+from helpers.mixed_nets import REFUSED_BY_OPENVINO, refused_by_openvino
 from helpers.tensorrt_graphs import unet
 from policy._source import ROOT
 from segrt.importers.layers._base import REGISTRY
@@ -55,3 +56,22 @@ def test_sizes_and_ends(tmp_path):
     module_of(ranges, "guide_ranges", tmp_path, model=model)
     pixels = np.zeros((1, 32, 32, 1), np.uint8)
     module_of(ends, "guide_ends", tmp_path, model=model, pixels=pixels, segrt=segrt)
+
+
+def test_mix_engines(tmp_path, capsys):
+    deploy, where = (
+        module_of(code, f"guide_mix{number}", tmp_path)
+        for number, code in enumerate(blocks("mix_engines.md"))
+    )
+    package = deploy.deploy(
+        refused_by_openvino(), tmp_path / "p.segrt", "openvino", fallback="onnxruntime"
+    )
+    assert "--fallback cpu" in capsys.readouterr().out
+    found = where.where(package)
+    assert found[REFUSED_BY_OPENVINO] == "onnxruntime"
+    assert {target for layer, target in found.items() if layer != REFUSED_BY_OPENVINO} == {
+        "openvino"
+    }
+    assert segrt.verify(package).ok
+    whole = deploy.deploy(unet((4, 8), side=16), tmp_path / "w.segrt", "openvino")
+    assert where.where(whole) == {}

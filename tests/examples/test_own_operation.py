@@ -9,7 +9,7 @@ import segrt
 from examples.test_guides import blocks, module_of
 from helpers.tensorrt_plugins import plugin_layer, stand_in
 from segrt._optional import is_installed
-from segrt.errors import PackageError, UnsupportedLayerError, UsageError
+from segrt.errors import PackageError, UnavailableError, UnsupportedLayerError, UsageError
 from segrt.graph import custom_ops
 from segrt.importers.layers import _base as layers
 
@@ -167,6 +167,29 @@ def test_tensorrt_for_rtx_refuses_it_by_name(guide, upsampling):
         wanted |= {("up", "upsample_nearest"), ("large", "upsample_bilinear")}
     assert set(caught.value.layers) == wanted
     assert "tensorrt, cuda or cpu" in (caught.value.hint or "")
+
+
+def test_tensorrt_for_rtx_has_a_fallback_for_it(guide, capsys):
+    if not is_installed("tensorrt_rtx"):
+        pytest.skip("TensorRT for RTX is not installed: pip install 'segrt[rtx]'")
+    from segrt.cli import _app, _errors
+
+    _, folder = guide
+    package = folder / "net.segrt"
+    ops = ["--ops", str(folder / "steep_leak.py")]
+    made = ["build", str(MODEL), "-o", str(package), "--target", "tensorrt-rtx", *ops]
+    assert _errors.run(_app.group, made) == 3
+    told = " ".join(capsys.readouterr().err.split())
+    assert "leak_low (steep_leak)" in told
+    assert "leak_deep (steep_leak)" in told
+    assert "--fallback cpu" in told
+    assert _errors.run(_app.group, [*made, "--fallback", "cpu", "--threads", "1"]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "2 layers run on cpu in fp32, not on 'tensorrt-rtx': leak_low, leak_deep" in told
+    assert "bytes over the bus" in told
+    assert_holds(package, network=True)
+    with pytest.raises(UnavailableError):
+        segrt.open_session(package)
 
 
 def test_two_operations_of_one_name_are_refused(guide):

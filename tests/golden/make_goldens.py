@@ -201,7 +201,9 @@ def main():
     kit = load_kit(options.keras)
     from _zoo import ZOO
 
-    families = ("nets", "layers", "files", "volumes", "norms", "attention", "operations")
+    families = (
+        "nets", "layers", "files", "volumes", "norms", "attention", "operations", "wrappers",
+    )  # fmt: skip
     for module in (f"_zoo_{family}" for family in families):
         importlib.import_module(module)
     folder = os.path.join(options.data, kit.label)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import segrt
+from helpers.cuda_refusals import REFUSED
 from segrt.errors import UnsupportedLayerError
 from segrt.passes._base import PassContext
 from segrt.passes._pipeline import lower
@@ -18,35 +19,6 @@ from segrt.types import BuildOptions
 GOLDENS = Path(__file__).resolve().parents[1] / "golden" / "data" / "keras-3.15"
 FILES = sorted([*GOLDENS.glob("unet_*.keras"), *GOLDENS.glob("[!u]*.keras")])
 BOUND = 1e-5
-# Models that also hold layers the engine has nothing for yet: dense and global ones, a softmax
-# anywhere but at the end, explicit padding, normalizations by a sample's own statistics, products.
-REFUSED = {
-    "activation_layers",
-    "activation_names",
-    "activation_objects",
-    "attention",
-    "attention_unet_layer_norm",
-    "batch_norms",
-    "bicubic_upsampling",
-    "channels_first",
-    "convolutions",
-    "dictionaries",
-    "einsum_dense",
-    "group_norms",
-    "layer_norms",
-    "layers_in_layers",
-    "many_inputs_outputs",
-    "merging",
-    "multi_head_attention",
-    "pooling",
-    "products",
-    "resizing",
-    "scaling",
-    "shaping",
-    "time_distributed",
-    "transposed_convolutions",
-    "transunet",
-}
 
 
 @pytest.mark.gpu

@@ -20,11 +20,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("SEGRT_SHARED", REPOSITORY.parent / "shared"))
 MODEL = SHARED / "models" / "unet_membrane_w16.h5"
 # Relative L2 of probabilities, and how many pixels may change sides of one half.
-# Measured on four tiles: fp16 and tf32 flip 28 to 31 of 262144 pixels.
+# Measured on four tiles, 262144 pixels: fp16 flips 14; tf32, not rounded with care, 28 to 31.
 BOUNDS = {
     "fp32": (1e-5, 1.0),
     "tf32": (1e-3, 0.9998),
-    "fp16": (1e-3, 0.9998),
+    "fp16": (1e-3, 0.9999),
     "bf16": (1e-2, 0.998),
 }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from segrt.targets._mix_notes import MixNotes
     from segrt.targets.trt.engine_view import EngineRow, EngineView
 
 
@@ -19,10 +20,56 @@ def show(package: Path, *, as_json: bool) -> None:
     from segrt.targets._package import load_package
     from segrt.targets.trt.engine_view import read_engine_view
 
-    view = read_engine_view(load_package(package))
-    if as_json:
-        _console.write_json({**asdict(view), "copies": view.copies(), "wide": view.wide()})
+    checked = load_package(package)
+    mix = checked.manifest.fallback
+    if mix is None:
+        view = read_engine_view(checked)
+        if as_json:
+            _console.write_json(described(view))
+        else:
+            show_one("Engine", view)
         return
+    views = [(piece, read_engine_view(checked, piece)) for piece in mix.pieces]
+    if as_json:
+        pieces = [{**asdict(piece), "view": described(view)} for piece, view in views]
+        _console.write_json({**asdict(mix), "pieces": pieces})
+        return
+    show_mix(mix, checked.manifest.target)
+    for piece, view in views:
+        if view.kernels is not None:
+            show_one(piece.folder, view)
+
+
+def described(view: EngineView) -> dict[str, object]:
+    """Return a view for JSON."""
+    return {**asdict(view), "copies": view.copies(), "wide": view.wide()}
+
+
+def show_mix(mix: MixNotes, target: str) -> None:
+    """Print which layers run where, why, and what it costs."""
+    from segrt.cli import _console
+    from segrt.targets._mix_words import remarks
+
+    table = _console.table("Pieces", "piece", "runs on", "library", "layers", "reads", "writes")
+    for piece in mix.pieces:
+        table.add_row(
+            piece.folder,
+            piece.target,
+            f"{piece.engine.get('library', '')} {piece.engine.get('version', '')}".strip(),
+            ", ".join(piece.layers),
+            ", ".join(piece.inputs),
+            ", ".join(piece.outputs),
+            style="" if piece.taken else "bold yellow",
+        )
+    console = _console.results()
+    console.print(table)
+    console.print("\n".join(remarks(mix, target)), markup=False)
+
+
+def show_one(title: str, view: EngineView) -> None:
+    """Print one engine's kernels."""
+    from segrt.cli import _console
+
     console = _console.results()
     if view.kernels is None:
         console.print(
@@ -31,7 +78,7 @@ def show(package: Path, *, as_json: bool) -> None:
             markup=False,
         )
         return
-    console.print(engine_table("Engine", view.rows))
+    console.print(engine_table(title, view.rows))
     if view.inserted:
         console.print(engine_table("Kernels of no layer", view.inserted))
     console.print(foot_text(view), markup=False)

@@ -23,6 +23,7 @@ Examples:
   segrt build unet.h5 -o unet.segrt
   segrt build unet.h5 -o unet.segrt --target openvino --precision bf16 --threads 4
   segrt build unet.h5 -o unet.segrt --batch 1 --size 512x512
+  segrt build unet.h5 -o unet.segrt --target tensorrt-rtx --fallback cpu
   segrt build unet.h5 -o unet.segrt --ops my_layers.py           operations and layers of your own
   segrt build unet.h5 -o unet.segrt --target tensorrt-rtx --batch 1:4:16 --size 128:256:512
   segrt build unet.h5 -o unet.segrt --input uint8 --head mask
@@ -75,6 +76,12 @@ Examples:
     "[default: network]",
 )
 @click.option(
+    "--fallback",
+    metavar="TARGET",
+    help="What runs the layers that the target refuses: cpu, cuda ...  "
+    "[default: nothing; refused layers are an error]",
+)
+@click.option(
     "--input",
     "pixels",
     type=click.Choice(["uint8"]),
@@ -106,6 +113,7 @@ def command(
     batch: Size | None,
     size: tuple[Size, Size] | None,
     via: str | None,
+    fallback: str | None,
     upsampling: str | None,
     pixels: str | None,
     head: str | None,
@@ -128,6 +136,7 @@ def command(
         batch=batch,
         size=size,
         via=via,
+        fallback=fallback,
         upsampling=upsampling,
         input=pixels,
         head=head,
@@ -144,6 +153,10 @@ def show(package: Package) -> None:
     table = _console.table(f"{package.path}", "", "")
     table.show_header = False
     table.add_row("target", manifest.target)
+    if manifest.fallback is not None:
+        table.add_row("fallback", manifest.fallback.target)
+        for piece in manifest.fallback.pieces:
+            table.add_row(piece.folder, f"{piece.target}: {', '.join(piece.layers)}")
     for key, value in manifest.engine.items():
         if isinstance(value, str | int | float):
             table.add_row(key.replace("_", " "), str(value))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,17 @@ import numpy.typing as npt
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.driver import Gpu
 from segrt.cuda.fuse import is_head
+from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel
 from segrt.cuda.kernel_specs import kernel_spec
 from segrt.cuda.kernels import (
     head,
     narrow_convolution,
     phase_convolution,
+    phase_int8,
     resident_convolution,
+    resident_int8,
 )
-from segrt.cuda.kernels._base import REGISTRY, Kernel, Spec
+from segrt.cuda.kernels._base import Spec
 from segrt.cuda.kernels.head import HeadSpec
 from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
 from segrt.cuda.kernels.pointwise import PointwiseSpec, Step
@@ -27,62 +29,25 @@ from segrt.cuda.memory import ALIGNMENT_BYTES
 from segrt.cuda.operations import (
     Convolution,
     MergedUpsampling,
-    Operation,
     TransposedConvolution,
 )
-from segrt.cuda.plan import first_spec, narrow_spec, phase_spec, resident_spec
+from segrt.cuda.parameters import bias_for, factors_for, numbers_for, weights_for
+from segrt.cuda.plan import (
+    first_spec,
+    narrow_spec,
+    phase_int8_spec,
+    phase_spec,
+    resident_int8_spec,
+    resident_spec,
+)
 from segrt.cuda.views import View, encode
-from segrt.errors import EngineError, UnsupportedLayerError
+from segrt.errors import UnsupportedLayerError
 from segrt.types import Precision
 
 # The heuristics' order is good: the best of 40 plans was among the first 8 on every layer.
 _MOST_PLANS = 8
 _ALL_PLANS = 64
 _HOPPER = (9, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One way to compute an operation, ready to run.
-
-    Attributes:
-        name: Stable between runs, for the plan cache.
-        workspace: Bytes of scratch memory.
-        run: Puts it on the stream, given the scratch memory's address.
-    """
-
-    name: str
-    workspace: int
-    run: Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A choice that is not built yet."""
-
-    name: str
-    make: Callable[[], Choice]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """An operation with the memory it reads and writes.
-
-    Attributes:
-        operation: What to compute.
-        views: Of what it reads.
-        pointers: Device addresses of what it reads; the slices' offsets are in them.
-        target: View of what it writes.
-        output: Device address of what it writes; 0 for the beginning of the scratch memory.
-        reserved_bytes: Of the scratch memory, for the output.
-    """
-
-    operation: Operation
-    views: tuple[View, ...]
-    pointers: tuple[int, ...]
-    target: View
-    output: int
-    reserved_bytes: int = 0
 
 
 class Chooser:
@@ -116,7 +81,8 @@ class Chooser:
         elif isinstance(job.operation, MergedUpsampling):
             found = list(self._merged(job, job.operation))
         elif isinstance(job.operation, TransposedConvolution):
-            found = list(self._library_convolution(job, job.operation))
+            weights = weights_for(job.operation, job.views[0].dtype)
+            found = list(self._library_convolution(job, job.operation, weights))
         else:
             found = [self._kernel(job, *kernel_spec(job))]
         if not found:
@@ -150,6 +116,7 @@ class Chooser:
 
     def _convolution(self, job: Job, operation: Convolution) -> Iterator[Proposal]:
         source, target = job.views[0], job.target
+        # Kernels of first and last layers multiply in fp32.
         taps = operation.kernel.transpose(2, 3, 1, 0)
         if is_head(operation):
             spec = HeadSpec(source, target, len(operation.bias), operation.activation)
@@ -160,34 +127,48 @@ class Chooser:
         if first is not None:
             ranges = np.stack([np.ones(source.c), np.zeros(source.c)]).astype(np.float32)
             yield self._kernel(job, "first_convolution", first, taps, operation.bias, ranges)
-            if source.dtype != target.dtype:
+            if source.dtype != target.dtype or source.dtype == "int8":
                 return
+        weights = weights_for(operation, source.dtype)
+        taps, numbers = weights.transpose(2, 3, 1, 0), numbers_for(operation, source, target)
         narrow = narrow_spec(operation, source, target)
         if narrow is not None and self._gpu.capability >= (8, 0):
             arranged = narrow_convolution.arrange(taps, source.dtype)
-            yield self._kernel(job, "narrow_convolution", narrow, arranged, operation.bias)
+            yield self._kernel(job, "narrow_convolution", narrow, arranged, numbers)
         resident = resident_spec(operation, source, target)
         if resident is not None and self._gpu.capability == _HOPPER:
             arranged = resident_convolution.arrange(taps, source.dtype)
             bias = np.zeros(resident.outputs, np.float32)
             bias[: target.c] = operation.bias
             yield self._kernel(job, "resident_convolution", resident, arranged, bias)
-        own = first is not None or narrow is not None or resident is not None
-        yield from self._library_convolution(job, operation, last_resort=not own)
+        integers = resident_int8_spec(operation, source, target)
+        if integers is not None and self._gpu.capability == _HOPPER:
+            arranged = resident_int8.arrange(taps, integers)
+            padded = resident_int8.pad_numbers(numbers, integers)
+            yield self._kernel(job, "resident_int8", integers, arranged, padded)
+        own = any(spec is not None for spec in (first, narrow, resident, integers))
+        yield from self._library_convolution(job, operation, weights, last_resort=not own)
 
     def _merged(self, job: Job, operation: MergedUpsampling) -> Iterator[Proposal]:
         """Propose the own kernel, and cuDNN's convolutions with a pixel shuffle behind them."""
-        inner = operation.convolution
-        spec = phase_spec(operation, job.views[0], job.target)
+        inner, source, target = operation.convolution, job.views[0], job.target
+        weights = weights_for(inner, source.dtype)
+        spec = phase_spec(operation, source, target)
         if spec is not None and self._gpu.capability == _HOPPER:
-            arranged = phase_convolution.arrange(inner.kernel, spec.uses, job.target.dtype)
-            bias = inner.bias[: job.target.c]
-            yield self._kernel(job, "phase_convolution", spec, arranged, bias)
-        n, h, w = job.views[0].n, job.target.h // 2, job.target.w // 2
-        phases = View(n, h, w, len(inner.bias), job.target.dtype)
+            arranged = phase_convolution.arrange(weights, spec.uses, target.dtype)
+            yield self._kernel(job, "phase_convolution", spec, arranged, inner.bias[: target.c])
+        integers = phase_int8_spec(operation, source, target)
+        if integers is not None and self._gpu.capability == _HOPPER:
+            arranged = phase_int8.arrange(weights, integers.uses)
+            factors, bias = numbers_for(inner, source, target)
+            numbers = np.concatenate([factors, bias[: target.c]]).reshape(-1, target.c)
+            yield self._kernel(job, "phase_int8", integers, arranged, numbers)
+        n, h, w = source.n, target.h // 2, target.w // 2
+        phases = View(n, h, w, len(inner.bias), target.dtype, scale=target.scale)
         reserved = -(-phases.span_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
         part = Job(inner, job.views, job.pointers, phases, 0, reserved)
-        for proposal in self._library_convolution(part, inner, last_resort=spec is None):
+        own = spec is not None or integers is not None
+        for proposal in self._library_convolution(part, inner, weights, last_resort=not own):
             yield self._with_shuffle(job, phases, proposal)
 
     def _with_shuffle(self, job: Job, phases: View, proposal: Proposal) -> Proposal:
@@ -211,6 +192,7 @@ class Chooser:
         self,
         job: Job,
         operation: Convolution | TransposedConvolution,
+        weights: npt.NDArray[np.float32],
         *,
         last_resort: bool = True,
     ) -> Iterator[Proposal]:
@@ -218,8 +200,12 @@ class Chooser:
         # With all of them refused for FP32 but a few, those few may come late.
         exact = self._precision is Precision.FP32
         found = False
+        # O I H W -> O H W I, for the inverse direction likewise.
+        ordered = weights.transpose(0, 2, 3, 1)
         kernel: list[int] = []
-        for bias in dict.fromkeys(("fp32", job.target.dtype, "")):
+        kinds = dict.fromkeys(("fp32", job.target.dtype, ""))
+        # Behind sums of integers stand fp32 numbers only.
+        for bias in ("fp32",) if views[0].dtype == "int8" else kinds:
             if found and not bias:
                 return
             graph = convolution_graph(
@@ -234,30 +220,33 @@ class Chooser:
                 continue
             found = True
             for index, plan in graph.plans(_ALL_PLANS if exact else _MOST_PLANS):
-                yield self._plan(job, operation, (graph, index, plan), kernel)
+                yield self._plan(job, operation, (graph, index, plan), (ordered, kernel))
 
     def _plan(
         self,
         job: Job,
         operation: Convolution | TransposedConvolution,
         plan: tuple[ConvolutionGraph, int, str],
-        shared: list[int],
+        weights: tuple[npt.NDArray[np.float32], list[int]],
     ) -> Proposal:
         graph, index, title = plan
+        ordered, shared = weights
         name = f"cudnn {graph.bias_type or 'bare'} {index} {title}"
 
         def make() -> Choice:
             workspace = graph.build(index)
             if not shared:
-                # O I H W -> O H W I, for the inverse direction likewise.
-                ordered = encode(operation.kernel.transpose(0, 2, 3, 1), job.views[0].dtype)
-                shared.append(self._upload(ordered))
-            bias = self._upload(encode(operation.bias, graph.bias_type or "fp32"))
+                shared.append(self._upload(encode(ordered, job.views[0].dtype)))
+            values = bias_for(operation, job.target)
+            bias = self._upload(encode(values, graph.bias_type or "fp32"))
+            factors = 0
+            if graph.factors and isinstance(operation, Convolution):
+                factors = self._upload(factors_for(operation, job.views[0], job.target))
             after = None if graph.bias_type else self._finish(job, operation, bias)
 
             def run(scratch: int) -> None:
                 output = job.output or scratch
-                pointers = (job.pointers[0], shared[0], bias, output)
+                pointers = (job.pointers[0], shared[0], bias, output, factors)
                 graph.run(index, pointers, scratch + job.reserved_bytes)
                 if after is not None:
                     after(output)
@@ -277,34 +266,3 @@ class Chooser:
         launch = find_kernel("pointwise").launch(spec)
         compiled, config = self._gpu.kernel(launch), self._gpu.configuration(launch)
         return lambda output: self._gpu.put(config, compiled, [output, bias, output])
-
-
-def find_kernel(name: str) -> Kernel:
-    """Return a kernel.
-
-    Raises:
-        EngineError: There is none of this name.
-    """
-    kernel = REGISTRY.find(name)
-    if kernel is None:
-        raise EngineError(f"there is no kernel {name!r}")
-    return kernel
-
-
-def signature(job: Job) -> str:
-    """Return what a choice depends on: the operation's geometry and the views, as text."""
-    operation, parts = job.operation, [type(job.operation).__name__]
-    if isinstance(operation, MergedUpsampling):
-        operation = operation.convolution
-    parts += [
-        f"{name}={value}"
-        for name, value in sorted(vars(operation).items())
-        if name not in ("layer", "inputs", "output", "kernel", "bias", "vectors", "constants")
-    ]
-    if isinstance(operation, (Convolution, TransposedConvolution)):
-        parts.append(f"kernel={operation.kernel.shape}")
-    parts += [
-        f"{v.n}x{v.h}x{v.w}x{v.c}/{v.pitch}+{v.offset % 8} {v.dtype}"
-        for v in (*job.views, job.target)
-    ]
-    return " ".join(parts)

@@ -47,7 +47,8 @@ class Library:
     def element(self, dtype: str) -> Any:
         """Return cuDNN's word for an element type."""
         kinds = self.module.data_type
-        return {"fp32": kinds.FLOAT, "fp16": kinds.HALF, "bf16": kinds.BFLOAT16}[dtype]
+        known = {"fp32": kinds.FLOAT, "fp16": kinds.HALF, "bf16": kinds.BFLOAT16}
+        return (known | {"int8": kinds.INT8})[dtype]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class ConvolutionGraph:
         handle: The library's.
         image: Tensor of the input; likewise the others.
         bias_type: Element type of the bias in the graph, "" where it and the ReLU are not.
+        factors: What sums of integers are multiplied with; 0 where there are none.
     """
 
     graph: Any
@@ -67,6 +69,7 @@ class ConvolutionGraph:
     kernel: int
     bias: int
     result: int
+    factors: int
     bias_type: str
 
     def plans(self, most: int) -> Iterator[tuple[int, str]]:
@@ -86,9 +89,15 @@ class ConvolutionGraph:
         except Exception as error:
             raise EngineError("cuDNN refuses a plan", found=str(error)) from error
 
-    def run(self, index: int, pointers: tuple[int, int, int, int], workspace: int) -> None:
-        """Put a plan on the stream; pointers of image, kernel, bias (0 if not fused), result."""
-        names = (self.image, self.kernel, self.bias, self.result)
+    def run(self, index: int, pointers: tuple[int, int, int, int, int], workspace: int) -> None:
+        """Put a plan on the stream.
+
+        Args:
+            index: Of the plan.
+            pointers: Of image, kernel, bias (0 if not fused), result, factors (0 if none).
+            workspace: Pointer.
+        """
+        names = (self.image, self.kernel, self.bias, self.result, self.factors)
         pack = {name: at for name, at in zip(names, pointers, strict=True) if name}
         self.graph._execute_plan_at_index(pack, workspace, index, self.handle)
 
@@ -145,8 +154,9 @@ def _describe(
     operation: Convolution | TransposedConvolution,
     views: tuple[View, View],
     bias_type: str,
-) -> tuple[int, int, int, int]:
+) -> tuple[int, int, int, int, int]:
     source, target = views
+    integers = source.dtype == "int8"
     element = library.element(source.dtype)
     outputs, inputs, height, width = operation.kernel.shape
     image = graph.tensor(uid=1, dim=_dims(source), stride=_strides(source), data_type=element)
@@ -157,33 +167,44 @@ def _describe(
         stride=[inputs * height * width, 1, inputs * width, inputs],
         data_type=element,
     )
-    geometry = {
+    geometry: dict[str, Any] = {
         "pre_padding": list(operation.before),
         "post_padding": list(operation.after),
         "stride": list(operation.stride),
         "dilation": list(operation.dilation),
     }
     if isinstance(operation, Convolution):
+        if integers:
+            geometry["compute_data_type"] = library.module.data_type.INT32
         result = graph.conv_fprop(image=image, weight=kernel, **geometry)
     else:
         result = graph.conv_dgrad(loss=image, filter=kernel, **geometry)
         result.set_dim(_dims(target))
-    bias = 0
+    bias = factors = 0
+    if integers:
+        factors = 5
+        result.set_data_type(library.element("fp32"))
+        result = graph.mul(a=result, b=_vector(library, graph, factors, target, "fp32"))
     if bias_type:
         bias = 3
-        shape = [1, target.c, 1, 1]
-        values = graph.tensor(
-            uid=3,
-            dim=shape,
-            stride=[target.c, 1, target.c, target.c],
-            data_type=library.element(bias_type),
-        )
-        result = graph.bias(input=result, bias=values)
+        values = _vector(library, graph, bias, target, bias_type)
+        if integers:
+            result = graph.add(a=result, b=values)
+        else:
+            result = graph.bias(input=result, bias=values)
         if isinstance(operation, Convolution) and operation.activation == "relu":
             result = graph.relu(input=result)
     result.set_output(True).set_uid(4).set_dim(_dims(target)).set_stride(_strides(target))
     result.set_data_type(library.element(target.dtype))
-    return 1, 2, bias, 4
+    return 1, 2, bias, 4, factors
+
+
+def _vector(library: Library, graph: Any, uid: int, target: View, dtype: str) -> Any:
+    """Return a tensor of one number a channel."""
+    c = target.c
+    return graph.tensor(
+        uid=uid, dim=[1, c, 1, 1], stride=[c, 1, c, c], data_type=library.element(dtype)
+    )
 
 
 def _dims(view: View) -> list[int]:

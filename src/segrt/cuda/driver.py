@@ -201,6 +201,8 @@ class Gpu:
         kind = kinds.CU_TENSOR_MAP_DATA_TYPE_FLOAT16
         if view.dtype == "bf16":
             kind = kinds.CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
+        elif view.dtype == "int8":
+            kind = kinds.CU_TENSOR_MAP_DATA_TYPE_UINT8
         pixel = view.pitch * view.item_bytes
         sizes = (view.c, view.w, view.h, view.n)
         strides = (pixel, pixel * view.w, pixel * view.w * view.h)

@@ -11,14 +11,17 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from segrt.cuda.capture import record
-from segrt.cuda.choices import Choice, Chooser, Job, signature
+from segrt.cuda.choices import Chooser
 from segrt.cuda.cudnn_graph import Library
 from segrt.cuda.driver import Gpu
 from segrt.cuda.fuse import fuse
+from segrt.cuda.jobs import Choice, Job, signature
 from segrt.cuda.memory import place_buffers
 from segrt.cuda.operations import Program
 from segrt.cuda.partition import partition
 from segrt.cuda.plan import Place, Plan, make_plan
+from segrt.cuda.quantisation import read_quantisation
+from segrt.cuda.settle import settle
 from segrt.cuda.tune import PlanCache, Tuner, replay_us
 from segrt.cuda.views import storage
 from segrt.types import Precision
@@ -63,8 +66,10 @@ class Engine:
         self._graph: Any = None
         self._jobs: list[Job] = []
         self._choices: list[Choice] = []
+        if precision is Precision.INT8:
+            model = read_quantisation(model)
+        program = settle(fuse(partition(model)))
         self._shapes = [tuple(value.shape.numpy()) for value in model.graph.outputs if value.shape]
-        program = fuse(partition(model))
         self._chooser = Chooser(gpu, library, precision)
         cache = PlanCache(f"{gpu.name}-{gpu.driver}-cudnn{library.version}-{precision}")
         self._tuner = Tuner(gpu, cache)

@@ -11,6 +11,8 @@ from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.operations import (
     Chain,
     Convolution,
+    Export,
+    Import,
     MergedUpsampling,
     Operation,
     Program,
@@ -21,7 +23,7 @@ from segrt.errors import UnsupportedLayerError
 
 def fuse(program: Program) -> Program:
     """Return a program that computes the same with fewer passes over memory."""
-    for rule in (_activations, _chains, _phases, _merged):
+    for rule in (_identities, _activations, _chains, _phases, _merged):
         program = _merge(program, rule)
     _refuse_lone_softmax(program)
     return program
@@ -65,6 +67,14 @@ def _merge(program: Program, rule: Rule) -> Program:
             kept[index] = merged[0]
             kept.append(merged[1])
     return replace(program, operations=tuple(kept))
+
+
+def _identities(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None:
+    """Let a value be made under the name, and so in the type, in which it is read."""
+    if not isinstance(reader, Chain) or isinstance(maker, (Import, Export)):
+        return None
+    plain = len(reader.inputs) == 1 and all(step.op == "identity" for step in reader.steps)
+    return (replace(maker, output=reader.output),) if plain else None
 
 
 def _activations(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None:
@@ -116,8 +126,9 @@ def _phases(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None
     if reader.phase_first or maker.groups != 1:
         return None
     order = np.arange(len(maker.bias)).reshape(-1, reader.block**2).T.reshape(-1)
+    scales = None if maker.scales is None else maker.scales[order]
     return (
-        replace(maker, kernel=maker.kernel[order], bias=maker.bias[order]),
+        replace(maker, kernel=maker.kernel[order], bias=maker.bias[order], scales=scales),
         replace(reader, phase_first=True),
     )
 

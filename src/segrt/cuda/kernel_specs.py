@@ -17,7 +17,7 @@ from segrt.cuda.operations import Chain, Custom, Export, Import, Pool, Shuffle, 
 from segrt.errors import EngineError
 
 if TYPE_CHECKING:
-    from segrt.cuda.choices import Job
+    from segrt.cuda.jobs import Job
 
 
 def kernel_spec(job: Job) -> tuple[Any, ...]:  # noqa: PLR0911 - one per operation

@@ -6,7 +6,7 @@ in memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy.typing as npt
@@ -60,6 +60,7 @@ class Convolution(Operation):
         after: Padding below and right.
         groups: Groups of channels.
         activation: ``none``, ``relu``; ``sigmoid`` and ``softmax`` for 1x1 heads only.
+        scales: O; where the weights are integers of eight bits times one number an output.
     """
 
     kernel: Weights
@@ -70,6 +71,7 @@ class Convolution(Operation):
     after: Pair
     groups: int
     activation: Literal["none", "relu", "sigmoid", "softmax"] = "none"
+    scales: Weights | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,12 +163,14 @@ class Program:
         shapes: N C H W of every value.
         inputs: Names of the graph inputs, in order.
         outputs: Names of the graph outputs, in order.
+        scales: Of the values that are kept as integers of eight bits.
     """
 
     operations: tuple[Operation, ...]
     shapes: dict[str, tuple[int, int, int, int]]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    scales: dict[str, float] = field(default_factory=dict)
 
     def uses(self, value: str) -> int:
         """Return how often a value is read."""

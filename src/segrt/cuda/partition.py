@@ -22,6 +22,7 @@ from segrt.cuda.operations import (
     TransposedConvolution,
     Upsample,
 )
+from segrt.cuda.quantisation import SCALE, WEIGHT_SCALES
 from segrt.errors import UnsupportedLayerError
 from segrt.graph import custom_nodes, metadata
 
@@ -39,9 +40,10 @@ def partition(model: ir.Model) -> Program:
     operations: list[Operation] = []
     refused: list[tuple[str, str]] = []
     ends = dict.fromkeys(outputs)
+    unknown = refusals(graph)
     for node in graph:
         layer = metadata.layer_of(node) or node.name or node.op_type
-        operation = None if _is_not_image(node) else _read(node, layer)
+        operation = None if node in unknown else _read(node, layer)
         if operation is None:
             refused.append((layer, node.op_type))
             continue
@@ -57,15 +59,50 @@ def partition(model: ir.Model) -> Program:
         )
     shapes = {}
     for value in [*graph.inputs, *(out for node in graph for out in node.outputs)]:
-        sizes = tuple(value.shape.numpy()) if value.shape is not None else ()
-        if len(sizes) == 4:
+        sizes = _sizes(value)
+        if sizes is not None:
             shapes[value.name or ""] = sizes
     inputs = tuple(value.name or "" for value in graph.inputs)
-    return Program(tuple(operations), _inner_shapes(operations, shapes), inputs, outputs)
+    inner = _inner_shapes(operations, shapes)
+    return Program(tuple(operations), inner, inputs, outputs, _scales(graph, inner))
+
+
+def _scales(graph: ir.Graph, known: Mapping[str, object]) -> dict[str, float]:
+    """Return the scales noted on values, by the names that operations know them by."""
+    scales = {}
+    for value in [*graph.inputs, *(out for node in graph for out in node.outputs)]:
+        if SCALE in value.meta:
+            name = value.name or ""
+            inner = f"{name}:image"
+            scales[inner if inner in known else name] = float(value.meta[SCALE])
+    return scales
+
+
+def refusals(graph: ir.Graph) -> dict[ir.Node, str]:
+    """Return the nodes that the engine has no implementation for, and why.
+
+    Args:
+        graph: All sizes are known.
+    """
+    found = {}
+    for node in graph:
+        if _is_not_image(node):
+            found[node] = "the CUDA engine computes batches of images, and its result is none"
+        elif _read(node, "") is None:
+            found[node] = "the CUDA engine has no implementation of it with these settings"
+    return found
 
 
 def _is_not_image(node: ir.Node) -> bool:
-    return any(value.shape is None or len(value.shape) != 4 for value in node.outputs)
+    return any(_sizes(value) is None for value in node.outputs)
+
+
+def _sizes(value: ir.Value) -> tuple[int, int, int, int] | None:
+    """Return N C H W (or N H W C) of a batch of images whose sizes are all known."""
+    sizes = [size for size in value.shape or () if isinstance(size, int)]
+    if value.shape is None or len(sizes) != len(value.shape) or len(sizes) != 4:
+        return None
+    return sizes[0], sizes[1], sizes[2], sizes[3]
 
 
 def _rank(graph: ir.Graph, name: str) -> int:
@@ -178,7 +215,7 @@ def _convolution(node: ir.Node, layer: str) -> Operation | None:
     transposed = node.op_type == "ConvTranspose"
     outputs = kernel.shape[1] * groups if transposed else kernel.shape[0]
     kind = TransposedConvolution if transposed else Convolution
-    return kind(
+    found: Operation = kind(
         layer,
         names,
         output,
@@ -189,6 +226,8 @@ def _convolution(node: ir.Node, layer: str) -> Operation | None:
         *padding,
         groups,
     )
+    scales = node.meta.get(WEIGHT_SCALES)
+    return found if scales is None else _with(found, scales=scales)
 
 
 def _resize(node: ir.Node, layer: str) -> Operation | None:

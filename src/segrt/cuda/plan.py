@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from segrt.cuda.fuse import is_head
 from segrt.cuda.kernels.first_convolution import FirstConvolutionSpec
@@ -11,9 +11,13 @@ from segrt.cuda.kernels.narrow_convolution import NarrowConvolutionSpec
 from segrt.cuda.kernels.narrow_convolution import fits as narrow_fits
 from segrt.cuda.kernels.phase_convolution import PhaseConvolutionSpec, used
 from segrt.cuda.kernels.phase_convolution import fits as phase_fits
+from segrt.cuda.kernels.phase_int8 import PhaseInt8Spec
+from segrt.cuda.kernels.phase_int8 import fits as phase_int8_fits
 from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.kernels.resident_convolution import ResidentConvolutionSpec
 from segrt.cuda.kernels.resident_convolution import fits as resident_fits
+from segrt.cuda.kernels.resident_int8 import ResidentInt8Spec
+from segrt.cuda.kernels.resident_int8 import fits as resident_int8_fits
 from segrt.cuda.operations import (
     Chain,
     Convolution,
@@ -105,6 +109,11 @@ class _Planner:
         n, c, h, w = self._program.shapes[value]
         return View(n, h, w, c, dtype)
 
+    def _inner_view(self, value: str) -> View:
+        """Return how a value is kept where nothing else is wanted: in eight bits if scaled."""
+        view, scale = self._view(value, self._dtype), self._program.scales.get(value)
+        return view if scale is None else replace(view, dtype="int8", scale=scale)
+
     def _import(self, operation: Import) -> None:
         """Give a graph input its buffer; let its readers have it as it is, where they can."""
         place = Place(f"input {operation.inputs[0]}", self._view(operation.output, "fp32"))
@@ -119,7 +128,7 @@ class _Planner:
         """Say whether an operation reads fp32 whatever the engine computes in."""
         if not isinstance(operation, Convolution):
             return False
-        spec = first_spec(operation, source, self._view(operation.output, self._dtype))
+        spec = first_spec(operation, source, self._inner_view(operation.output))
         return spec is not None
 
     def _export(self, operation: Export) -> None:
@@ -146,14 +155,18 @@ class _Planner:
             aligned = aligned and part.view.pitch * part.view.item_bytes % _ALIGNMENT_BYTES == 0
             maker = next(op for op in self._program.operations if op.output == name)
             imported = isinstance(maker, Import) and name in self._places
-            if aligned and name not in self._places and not imported:
+            own = self._inner_view(name)
+            alike = (own.dtype, own.scale) == (part.view.dtype, part.view.scale)
+            if aligned and alike and name not in self._places and not imported:
                 self._places[name] = part
             offset += channels
 
     def _place(self, value: str) -> Place:
         if value not in self._places:
-            dtype = "fp32" if self._feeds_head(value) else self._dtype
-            self._places[value] = Place(value, self._view(value, dtype))
+            view = self._inner_view(value)
+            if self._feeds_head(value):
+                view = self._view(value, "fp32")
+            self._places[value] = Place(value, view)
         return self._places[value]
 
     def _feeds_head(self, value: str) -> bool:
@@ -165,11 +178,8 @@ class _Planner:
         maker = next((op for op in self._program.operations if op.output == value), None)
         if len(readers) != 1 or not isinstance(maker, Convolution) or is_head(maker):
             return False
-        spec = narrow_spec(maker, *map(self._half_view, (maker.inputs[0], value)))
+        spec = narrow_spec(maker, *map(self._inner_view, (maker.inputs[0], value)))
         return isinstance(readers[0], Convolution) and is_head(readers[0]) and spec is not None
-
-    def _half_view(self, value: str) -> View:
-        return self._view(value, self._dtype)
 
     def _add(self, operation: Operation) -> None:
         if isinstance(operation, Join):
@@ -231,6 +241,36 @@ def resident_spec(
     return spec if plain and usual and resident_fits(spec) else None
 
 
+def resident_int8_spec(
+    operation: Convolution, source: View, target: View
+) -> ResidentInt8Spec | None:
+    """Return the same for the kernel with resident weights on integers."""
+    plain = operation.stride == operation.dilation == (1, 1) and operation.groups == 1
+    window = (operation.kernel.shape[2], operation.kernel.shape[3])
+    relu = operation.activation == "relu"
+    spec = ResidentInt8Spec(source, target, window, operation.before, relu)
+    usual = operation.activation in ("none", "relu") and operation.scales is not None
+    return spec if plain and usual and resident_int8_fits(spec) else None
+
+
+def phase_int8_spec(
+    operation: MergedUpsampling, source: View, target: View
+) -> PhaseInt8Spec | None:
+    """Return the same as `phase_spec` for the kernel on integers."""
+    inner = operation.convolution
+    window = (inner.kernel.shape[2], inner.kernel.shape[3])
+    uses, relu = used(inner.kernel), inner.activation == "relu"
+    spec = PhaseInt8Spec(source, target, window, inner.before, uses, relu)
+    usual = _one_bias(inner) and inner.scales is not None
+    return spec if usual and phase_int8_fits(spec) else None
+
+
+def _one_bias(inner: Convolution) -> bool:
+    """Say whether a channel's bias is the same in all phases: they are of one image."""
+    biases = inner.bias.reshape(4, -1)
+    return bool((biases == biases[0]).all()) and inner.activation in ("none", "relu")
+
+
 def phase_spec(
     operation: MergedUpsampling, source: View, target: View
 ) -> PhaseConvolutionSpec | None:
@@ -239,10 +279,7 @@ def phase_spec(
     window = (inner.kernel.shape[2], inner.kernel.shape[3])
     uses, relu = used(inner.kernel), inner.activation == "relu"
     spec = PhaseConvolutionSpec(source, target, window, inner.before, uses, relu)
-    # One bias a channel: the phases are of one image.
-    biases = inner.bias.reshape(4, -1)
-    same = bool((biases == biases[0]).all()) and inner.activation in ("none", "relu")
-    return spec if same and phase_fits(spec) else None
+    return spec if _one_bias(inner) and phase_fits(spec) else None
 
 
 def first_spec(operation: Convolution, source: View, target: View) -> FirstConvolutionSpec | None:

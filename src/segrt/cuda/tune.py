@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from segrt.cuda.capture import record
-from segrt.cuda.choices import Choice, Proposal
 from segrt.cuda.driver import Gpu
+from segrt.cuda.jobs import Choice, Proposal
 from segrt.errors import EngineError
 
 _LOG = logging.getLogger(__name__)

@@ -12,8 +12,10 @@ from segrt.types import Precision
 
 # Names of element types -> bytes. bf16 has no NumPy type: host arrays of it are uint16 bit
 # patterns.
-ITEM_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "uint8": 1}
-_HOST = {"fp32": np.float32, "fp16": np.float16, "bf16": np.uint16, "uint8": np.uint8}
+ITEM_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "uint8": 1, "int8": 1}
+_HOST = {
+    "fp32": np.float32, "fp16": np.float16, "bf16": np.uint16, "uint8": np.uint8, "int8": np.int8,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +27,10 @@ class View:
         h: Height.
         w: Width.
         c: Channels.
-        dtype: ``fp32``, ``fp16``, ``bf16`` or ``uint8``.
+        dtype: ``fp32``, ``fp16``, ``bf16``, ``uint8`` or ``int8``.
         pitch: Elements from one pixel to the next; more than ``c`` in a slice of a wider image.
         offset: Channels that lie before this slice in each pixel.
+        scale: What a stored int8 is multiplied with; 1 for the other types.
     """
 
     n: int
@@ -37,6 +40,7 @@ class View:
     dtype: str
     pitch: int = 0
     offset: int = 0
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.pitch == 0:
@@ -62,9 +66,9 @@ class View:
         return replace(self, c=channels, offset=self.offset + offset)
 
 
-def vector_width(*views: View, most: int = 8) -> int:
+def vector_width(*views: View) -> int:
     """Return how many channels one access may take: at most 16 bytes, aligned in every view."""
-    width = most
+    width = 16 if all(view.item_bytes == 1 for view in views) else 8
     while width > 1 and not all(_fits(view, width) for view in views):
         width //= 2
     return width
@@ -76,12 +80,21 @@ def _fits(view: View, width: int) -> bool:
 
 
 def storage(precision: Precision) -> str:
-    """Return the element type that activations are kept in for ``precision``."""
-    return {Precision.FP16: "fp16", Precision.BF16: "bf16"}.get(precision, "fp32")
+    """Return the element type that activations are kept in for ``precision``.
+
+    For int8 it is that of the few that carry no scale.
+    """
+    kinds = {Precision.FP16: "fp16", Precision.BF16: "bf16", Precision.INT8: "fp16"}
+    return kinds.get(precision, "fp32")
 
 
 def encode(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
-    """Return ``array`` as the host holds element type ``dtype``; bf16 rounds to nearest even."""
+    """Return ``array`` as the host holds element type ``dtype``.
+
+    bf16 and int8 round to nearest even, int8 saturates.
+    """
+    if dtype == "int8":
+        return np.asarray(np.clip(np.rint(array), -128, 127), np.int8)
     if dtype != "bf16":
         return np.ascontiguousarray(array, dtype=_HOST[dtype])
     bits = np.ascontiguousarray(array, np.float32).view(np.uint32).astype(np.uint64)

@@ -13,10 +13,11 @@ On a value (an ONNX value that carries a Keras layer's output):
     from this one: ``keras = (this - shift) / scale`` along axis 1; see `Recovery`.
 
 ``segrt.ranges``
-    On graph inputs. JSON list, one entry an axis: ``[minimum, usual, maximum]`` of a free size, or
-    null. Absent: free sizes are not limited.
+    On graph inputs, and where a graph is to be cut. JSON list, one entry an axis: ``[minimum,
+    usual, maximum]`` of a free size, or null. Absent: free sizes are not limited.
 
-On a node: ``segrt.layer`` (Keras value name) and ``segrt.class`` (Keras class name).
+On a node: ``segrt.layer`` (Keras value name) and ``segrt.class`` (Keras class name); in a mix of
+engines ``segrt.engine`` (name of the target that runs it).
 
 On the model: ``segrt.source`` (JSON of `Source`), ``segrt.stage`` (``imported`` or ``lowered``),
 ``segrt.remarks`` (JSON list of strings), ``segrt.fused`` (JSON object: Keras value that a rewrite
@@ -43,6 +44,7 @@ RECOVER = "segrt.recover"
 RANGES = "segrt.ranges"
 LAYER = "segrt.layer"
 CLASS = "segrt.class"
+ENGINE = "segrt.engine"
 SOURCE = "segrt.source"
 STAGE = "segrt.stage"
 REMARKS = "segrt.remarks"
@@ -241,6 +243,16 @@ def layer_of(node: ir.Node) -> str:
 def class_of(node: ir.Node) -> str:
     """Return the Keras class name a node belongs to, "" if none."""
     return node.metadata_props.get(CLASS, "")
+
+
+def set_engine(node: ir.Node, target: str) -> None:
+    """Record which target runs ``node``."""
+    node.metadata_props[ENGINE] = target
+
+
+def engine_of(node: ir.Node) -> str:
+    """Return the target that runs a node, "" if there is but one."""
+    return node.metadata_props.get(ENGINE, "")
 
 
 def set_source(model: ir.Model, source: Source) -> None:

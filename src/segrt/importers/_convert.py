@@ -10,6 +10,7 @@ from segrt.graph.metadata import Source
 from segrt.importers._choose import choose_converters
 from segrt.importers._emit import emit
 from segrt.importers._layer_graph import LayerGraph
+from segrt.importers._policies import refuse_quantized
 from segrt.importers._specs import unknown_layers
 from segrt.importers._unknown import unknown_layers_error
 from segrt.types import LoadOptions
@@ -33,6 +34,7 @@ def convert(
         UsageError: A converter is bound to a layer that the model does not have.
         ConverterError: A converter of the user's own fails.
     """
+    refuse_quantized(graph, source.file)
     remarks = choose_converters(graph, options, source.file)
     if unknown_layers(graph):
         raise unknown_layers_error(graph, source.file, bind)

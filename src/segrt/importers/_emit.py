@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import graphlib
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from segrt.errors import ConverterError, ModelFileError, SegrtError
 from segrt.graph import metadata
 from segrt.graph.builder import IR_VERSION, OPSET, GraphBuilder
 from segrt.importers import _weight_names
+from segrt.importers._inner_model import inner_model
 from segrt.importers._layer_graph import (
     Argument,
     Array,
@@ -32,11 +32,12 @@ from segrt.importers._layer_graph import (
     iter_leaves,
     iter_tensors,
     map_tensors,
-    walk_layers,
 )
 from segrt.importers._layer_graph import LayerCall as KerasCall
+from segrt.importers._model_config import MODEL_CLASSES
 from segrt.importers._model_input import input_dtype, input_shape
 from segrt.importers._own_code import user_code
+from segrt.importers._policies import remark_policies
 from segrt.importers.layers._base import Call, Layout, Tensor
 
 # ``@1`` behind a path's part: weights belong to the layer, whatever call they are used in.
@@ -60,7 +61,7 @@ def emit(graph: LayerGraph, source: metadata.Source, remarks: Sequence[str]) -> 
     metadata.set_source(model, source)
     for remark in remarks:
         metadata.add_remark(model, remark)
-    _remark_policies(model, graph)
+    remark_policies(model, graph)
     emitter = Emitter(model, graph.keras_version)
     inputs = [emitter.model_input(graph.layers[ref.layer]) for ref in graph.inputs]
     emitter.finish(graph, emitter.run(graph, inputs, prefix=""))
@@ -149,7 +150,7 @@ class Emitter:
             return _made(made, ref, None)
 
         args, kwargs = map_tensors(call.args, find), map_tensors(dict(call.kwargs), find)
-        if layer.model is not None:
+        if layer.model is not None and layer.class_name in MODEL_CLASSES:
             return self._nested(layer, layer.model, args, name)
         converter = specs.converter_of(layer)
         assert converter is not None
@@ -166,6 +167,8 @@ class Emitter:
             remark=lambda text: metadata.add_remark(self._model, text),
             constants=self._constants,
         )
+        if layer.model is not None:
+            context.inner = inner_model(self.run, self._builder, layer.model, name)
         if not converter.keeps_types:
             args = [self._as_float32(argument) for argument in args]
         try:
@@ -273,22 +276,6 @@ def _results(result: object, name: str, class_name: str) -> list[Tensor]:
             wanted="segrt.Tensor(value, layout), or a list of them",
         )
     return tensors
-
-
-def _remark_policies(model: ir.Model, graph: LayerGraph) -> None:
-    """Tell which compute types other than float32 the layers had: all are imported as float32."""
-    policies: Counter[str] = Counter()
-    for _, layer in walk_layers(graph):
-        policy = layer.config.get("dtype")
-        if isinstance(policy, dict):
-            inner = policy.get("config")
-            policy = inner.get("name") if isinstance(inner, dict) else None
-        if layer.class_name != "InputLayer" and isinstance(policy, str) and policy != "float32":
-            policies[policy] += 1
-    for policy, count in sorted(policies.items()):
-        metadata.add_remark(
-            model, f"{count} layer(s) computed in {policy} when saved; imported as float32"
-        )
 
 
 def _in_order(graph: LayerGraph) -> Iterator[_Key]:

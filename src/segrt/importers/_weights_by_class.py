@@ -16,8 +16,10 @@ import h5py
 from segrt.errors import ModelFileError
 from segrt.importers._hdf5 import children, get_group, text_attribute
 from segrt.importers._layer_graph import KerasLayer, LayerGraph, WeightEntry
+from segrt.importers._model_config import MODEL_CLASSES
 from segrt.importers._specs import may_own_arrays, owns_arrays
 from segrt.importers._weights_by_name import make_entry
+from segrt.importers.layers._wrapped import PART
 
 _CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 # Groups are called after the Python class, configurations after the public name.
@@ -68,7 +70,9 @@ def bind(graph: LayerGraph, root: h5py.Group, file: str) -> list[str]:
         for layer, name in zip(_in_file_order(layers, holder, names, file), names, strict=True):
             group = get_group(holder, name, file)
             if layer.model is not None:
-                remarks += bind(layer.model, group, file)
+                wrapper = layer.class_name not in MODEL_CLASSES
+                inner = get_group(group, PART, file) if wrapper else group
+                remarks += bind(layer.model, inner, file)
             else:
                 layer.weights = _entries(group, file, "")
     return remarks

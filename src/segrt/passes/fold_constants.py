@@ -1,5 +1,8 @@
 """Compute what does not depend on any input: nodes that only read constants, and known shapes.
 
+A size that a Keras layer computes (``tf.shape``, ``keras.ops.shape``) is folded where it is used;
+the layer's own node goes with the dead code, or stays where something else needs it.
+
 Sizes are bounded by the declared shapes before anything is computed, so that a model file cannot
 ask for a gigabyte with an Expand of ten bytes.
 """
@@ -24,6 +27,8 @@ from segrt.types import Certificate, Verdict
 # A result may hold as many elements as what it was made from (a transposed weight), or this many.
 _SMALL = 4096
 
+# Engines look for dequantised weights: as floats their integers would be lost.
+_KEPT = ("DequantizeLinear",)
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli")
 # What one works out from shapes alone.
 _SHAPES = ("Shape", "Size")
@@ -82,20 +87,27 @@ def _shape_only(node: ir.Node, value: ir.Value) -> list[Array | None] | None:
 
 
 def _is_foldable(node: ir.Node, inputs: list[Array | None]) -> bool:
-    if node.domain != "" or node.op_type in _RANDOM:
+    if node.domain != "" or node.op_type in (*_RANDOM, *_KEPT):
         return False
-    if any(output.is_graph_output() or metadata.keras_name(output) for output in node.outputs):
-        return False  # an output, or a Keras value, must stay something that a node computes
+    if any(output.is_graph_output() for output in node.outputs):
+        return False  # must stay something that a node computes
+    if _is_keras(node) and not any(output.uses() for output in node.outputs):
+        return False
     graphs = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
     if any(attribute.type in graphs for attribute in node.attributes.values()):
         return False
     return node.op_type == "Constant" or _is_small(node, inputs)
 
 
+def _is_keras(node: ir.Node) -> bool:
+    """Say whether a node gives Keras values; it stays for its tags, and only its uses change."""
+    return any(metadata.keras_name(output) is not None for output in node.outputs)
+
+
 def _is_small(node: ir.Node, inputs: list[Array | None]) -> bool:
     """Say whether the declared shapes of the results are known and bounded."""
     allowed = max(_SMALL, sum(array.size for array in inputs if array is not None))
-    if node.op_type in _SHAPES:
+    if node.op_type in _SHAPES or _is_keras(node):
         allowed = _SMALL
     for output in node.outputs:
         if output.shape is None or None in static_shape(output):

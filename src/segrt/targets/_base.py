@@ -117,11 +117,13 @@ class Target(ABC):
 
     Attributes:
         name: As registered.
+        on_gpu: Whether its engines run on a GPU.
         routes: Ways from the graph to the engine (`BuildOptions.via`), the usual one first;
             empty where there is but one.
     """
 
     name: str
+    on_gpu: bool = False
     routes: tuple[str, ...] = ()
 
     @abstractmethod
@@ -137,6 +139,16 @@ class Target(ABC):
         """Return the lowerings worth trying, best guess first.
 
         With more than one, `build` is given all the lowered models and picks by measuring.
+        """
+
+    @abstractmethod
+    def takes(self, model: ir.Model, options: BuildOptions) -> dict[ir.Node, str | None]:
+        """Say of every node of a lowered graph why it is refused; None: it is taken.
+
+        Raises:
+            EngineError: The graph is refused, and no node can be blamed.
+            UsageError: Options that the target does not have.
+            UnavailableError: The target's library is missing here.
         """
 
     @abstractmethod

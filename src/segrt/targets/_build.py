@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 
-from segrt.errors import EngineError, PackageError, UnavailableError, UsageError
+from segrt.errors import (
+    EngineError,
+    PackageError,
+    UnavailableError,
+    UnsupportedConfigError,
+    UnsupportedLayerError,
+    UsageError,
+)
 from segrt.graph import custom_nodes, metadata
 from segrt.graph.deploy_ends import deploy_ends
 from segrt.graph.size_ranges import apply_sizes
 from segrt.graph.specs import input_specs, output_specs
-from segrt.targets._base import REGISTRY, Availability, Built, Lowering, Session, Target
+from segrt.targets._base import REGISTRY, Availability, Built, Session, Target
 from segrt.targets._engine import save_model
 from segrt.targets._layers import layer_table
 from segrt.targets._manifest import FileEntry, Manifest, segrt_version
 from segrt.targets._measure import sample_feeds
+from segrt.targets._mix_build import (
+    Engines,
+    Lower,
+    Lowered,
+    build_mix,
+    explained,
+    fallback_options,
+    open_mix,
+)
+from segrt.targets._mix_words import remarks
 from segrt.targets._package import Package, load_package, write_package
 from segrt.types import BuildOptions, Precision, Verdict
-
-Lower: TypeAlias = Callable[[ir.Model, Lowering], tuple[ir.Model, tuple[Verdict, ...]]]
 
 # Relative L2 difference that the self-test accepts between the engine and the imported graph. It
 # is there to catch a broken installation (wrong kernels, NaN), not to judge accuracy: `verify`
@@ -35,6 +49,7 @@ _SELFTEST_BOUND = {
     Precision.TF32: 1e-2,
     Precision.FP16: 3e-2,
     Precision.BF16: 1e-1,
+    Precision.INT8: 2e-1,
 }
 # The same for masks: the share of their pixels that may differ, as it does where a network that
 # was given noise is undecided.
@@ -84,21 +99,32 @@ def build_package(
     target = find_target(target_name)
     known = target.availability()
     _check_options(target, options, known, usable=known.can_build)
+    fallback = _find_fallback(target, options)
     options = target.resolve(imported, options)
     model = apply_sizes(imported, batch=options.batch, size=options.size)
     model = deploy_ends(model, options)
     lowered = [lower(model, lowering) for lowering in target.lowerings(model, options)]
 
     def fill(folder: Path) -> Callable[[dict[str, FileEntry]], Manifest]:
-        built = target.build(tuple(graph for graph, _ in lowered), options, folder)
-        chosen, verdicts = lowered[built.lowering]
+        mixed = None
+        if fallback is not None:
+            mixed = build_mix(Engines(target, fallback, options), lowered, lower, folder)
+        if mixed is not None:
+            built, chosen, verdicts = mixed.built, mixed.model, mixed.verdicts
+        else:
+            built = _build_whole(target, lowered, options, folder)
+            chosen, verdicts = lowered[built.lowering]
         save_model(model, folder / "imported.onnx")
         (folder / "layers.json").write_text(
-            layer_table(model, chosen, built.layers), encoding="utf-8"
+            layer_table(model, chosen, built.layers, mixed.places if mixed else None),
+            encoding="utf-8",
         )
         _write_selftest(model, folder / "selftest.npz")
         custom = custom_nodes.hashes(model) | custom_nodes.hashes(chosen)
         manifest = _manifest(model, target, options, built, verdicts)
+        if mixed is not None:
+            told = (*manifest.remarks, *remarks(mixed.notes, target.name))
+            manifest = replace(manifest, fallback=mixed.notes, remarks=told)
         return lambda files: replace(manifest, files=files, custom_ops=custom)
 
     if output is None:
@@ -141,7 +167,7 @@ def open_package(
         options = replace(options, threads=threads)
     known = target.availability()
     _check_options(target, options, known, usable=known.can_run)
-    session = target.open(checked.path, manifest.engine, options)
+    session = _open(checked, target, options)
     if selftest:
         try:
             run_selftest(checked, session)
@@ -198,6 +224,55 @@ def relative_l2(found: np.ndarray, expected: np.ndarray) -> float:
     difference = np.asarray(found, np.float64) - np.asarray(expected, np.float64)
     scale = float(np.linalg.norm(np.asarray(expected, np.float64)))
     return float(np.linalg.norm(difference)) / (scale if scale > 0 else 1.0)
+
+
+def _build_whole(
+    target: Target, lowered: Sequence[Lowered], options: BuildOptions, folder: Path
+) -> Built:
+    try:
+        return target.build(tuple(graph for graph, _ in lowered), options, folder)
+    except (UnsupportedLayerError, UnsupportedConfigError, EngineError) as error:
+        told = explained(target, lowered, options, error)
+        if told is error:
+            raise
+        raise told from error
+
+
+def _open(package: Package, target: Target, options: BuildOptions) -> Session:
+    manifest = package.manifest
+    if manifest.fallback is None:
+        return target.open(package.path, manifest.engine, options)
+    return open_mix(package.path, manifest.fallback, mix_engines(package, options))
+
+
+def mix_engines(package: Package, options: BuildOptions) -> Engines:
+    """Return the two targets of a package that has a mix of engines.
+
+    Raises:
+        UnavailableError: The fallback's library is missing here.
+        UsageError: This SegRT does not know one of them.
+    """
+    assert package.manifest.fallback is not None
+    target = find_target(package.manifest.target)
+    fallback = find_target(package.manifest.fallback.target)
+    known = fallback.availability()
+    _check_options(fallback, fallback_options(options), known, usable=known.can_run)
+    return Engines(target, fallback, options)
+
+
+def _find_fallback(target: Target, options: BuildOptions) -> Target | None:
+    if options.fallback is None:
+        return None
+    fallback = find_target(options.fallback)
+    if fallback is target:
+        raise UsageError(
+            f"target {target.name!r} cannot be its own fallback",
+            found=options.fallback,
+            wanted="another target, such as cpu",
+        )
+    known = fallback.availability()
+    _check_options(fallback, fallback_options(options), known, usable=known.can_build)
+    return fallback
 
 
 def _check_options(

@@ -12,7 +12,10 @@ from segrt.graph import metadata
 
 
 def layer_table(
-    imported: ir.Model, lowered: ir.Model, engine: Mapping[str, Sequence[str]] | None = None
+    imported: ir.Model,
+    lowered: ir.Model,
+    engine: Mapping[str, Sequence[str]] | None = None,
+    pieces: Mapping[str, str] | None = None,
 ) -> str:
     """Describe, for every Keras value, what became of it.
 
@@ -20,14 +23,16 @@ def layer_table(
         imported: The graph before any pass.
         lowered: The graph that the engine runs.
         engine: Node of ``lowered`` -> the engine's own layers it became part of, if known.
+        pieces: Node of ``lowered`` -> the piece it is in, where there is a mix of engines.
 
     Returns:
         JSON: a list, in the imported graph's order, of objects with ``keras`` (value name),
         ``class`` (Keras class), ``imported`` and ``lowered`` (node names), ``present`` (the
         lowered graph still has the value), ``recovered_from`` (the value it follows from, or
-        null), ``fused`` (why it is gone, or null) and ``engine`` (the engine's own layers).
+        null), ``fused`` (why it is gone, or null), ``engine`` (the engine's own layers) and
+        ``pieces`` (in a mix of engines, which run it).
     """
-    kernels = engine or {}
+    kernels, places = engine or {}, pieces or {}
     before, after = _nodes(imported), _nodes(lowered)
     classes = {metadata.layer_of(node): metadata.class_of(node) for node in imported.graph}
     present = {name for name, _ in metadata.keras_values(lowered.graph)}
@@ -44,6 +49,7 @@ def layer_table(
             "recovered_from": recovered.get(name),
             "fused": fused.get(name),
             "engine": _distinct(kernels.get(node, ()) for node in after.get(name, [])),
+            "pieces": _distinct([places[node]] for node in after.get(name, []) if node in places),
         }
         for name in names
     ]

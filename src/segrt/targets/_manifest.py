@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata as distributions
 from pathlib import PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from segrt.errors import PackageError
 from segrt.graph.metadata import Source
+from segrt.targets._mix_notes import MixNotes, read_mix
+from segrt.targets._strict import each as _each
+from segrt.targets._strict import is_a as _is
 from segrt.types import (
     BuildOptions,
     Certificate,
@@ -31,8 +34,6 @@ NAME = "manifest.json"
 REQUIRED_FILES = ("model.onnx", "imported.onnx", "layers.json", "selftest.npz")
 _MOST_FILES = 1000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Manifest:
         verdicts: What the passes did and refused.
         remarks: For people.
         custom_ops: Operations of the user's own that it needs: name -> hash of the definition.
+        fallback: The mix of engines, where one does not take the whole network.
     """
 
     segrt_version: str
@@ -72,6 +74,7 @@ class Manifest:
     verdicts: tuple[Verdict, ...] = ()
     remarks: tuple[str, ...] = ()
     custom_ops: dict[str, str] = field(default_factory=dict)
+    fallback: MixNotes | None = None
 
     @property
     def preprocess(self) -> Preprocess:
@@ -150,6 +153,7 @@ def _check_format(found: object) -> None:
 
 def _read(value: dict[str, Any]) -> Manifest:
     source = value["source"]
+    files = _read_files(_is(dict, value["files"]))
     manifest = Manifest(
         segrt_version=_is(str, value["segrt_version"]),
         source=None if source is None else Source(**_texts(source)),
@@ -158,24 +162,14 @@ def _read(value: dict[str, Any]) -> Manifest:
         options=_read_options(_is(dict, value["options"])),
         inputs=_each(_read_spec, value["inputs"]),
         outputs=_each(_read_spec, value["outputs"]),
-        files=_read_files(_is(dict, value["files"])),
+        files=files,
         verdicts=_each(_read_verdict, value["verdicts"]),
         remarks=_each(lambda text: _is(str, text), value["remarks"]),
         custom_ops=_texts(value.get("custom_ops", {})),  # absent in packages of 0.1
+        fallback=read_mix(value.get("fallback"), files),
     )
     preprocess = _read_preprocess(_is(dict, value["preprocess"]))
     return replace(manifest, options=replace(manifest.options, preprocess=preprocess))
-
-
-def _is(kind: type[T], value: object) -> T:
-    # A bool is an int to Python; in a manifest it is not.
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise TypeError(f"{value!r:.80} is no {kind.__name__}")
-    return value
-
-
-def _each(read: Callable[[Any], T], values: object) -> tuple[T, ...]:
-    return tuple(read(value) for value in _is(list, values))
 
 
 def _texts(value: Mapping[str, object]) -> dict[str, str]:
@@ -210,6 +204,7 @@ def _read_options(value: dict[str, Any]) -> BuildOptions:
     upsampling = value["upsampling"]
     # Absent in packages of 0.1.
     via, pixels, head = (value.get(key) for key in ("via", "input", "head"))
+    fallback = value.get("fallback")
     return BuildOptions(
         precision=Precision(_is(str, value["precision"])),
         threads=_optional_count(value["threads"]),
@@ -219,6 +214,7 @@ def _read_options(value: dict[str, Any]) -> BuildOptions:
         via=None if via is None else _is(str, via),
         input=None if pixels is None else _is(str, pixels),
         head=None if head is None else _is(str, head),
+        fallback=None if fallback is None else _is(str, fallback),
     )
 
 

@@ -52,6 +52,15 @@ class Package:
         custom_nodes.check_defined(self.manifest.custom_ops)
         return _read_model(self.path / "imported.onnx")
 
+    def piece(self, folder: str) -> ir.Model:
+        """Read the graph of one piece, where the package has a mix of engines.
+
+        Raises:
+            PackageError: See `model`.
+        """
+        custom_nodes.check_defined(self.manifest.custom_ops)
+        return _read_model(self.path / folder / "model.onnx")
+
 
 def load_package(path: str | os.PathLike[str]) -> Package:
     """Open a package, checking that it is whole and holds nothing else.

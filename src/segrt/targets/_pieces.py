@@ -13,6 +13,7 @@ from typing import Protocol
 import onnx_ir as ir
 
 from segrt.targets._base import Array, Feeds
+from segrt.targets._levels import best_levels
 from segrt.targets._session import CheckedSession
 
 
@@ -58,14 +59,16 @@ def split(model: ir.Model, takes: Callable[[ir.Node], bool]) -> tuple[Piece, ...
         model: Not changed; the pieces share its weights.
         takes: Says of which kind a node is.
     """
-    kinds = {node: takes(node) for node in model.graph}
-    # Either kind may come first; a node that could be in two pieces then finds the fewer.
-    orders = [_levels(model.graph, kinds, first=first) for first in (True, False)]
-    levels = min(orders, key=lambda order: len(set(order.values())))
+    return split_by(model, {node: takes(node) for node in model.graph})
+
+
+def split_by(model: ir.Model, kinds: Mapping[ir.Node, bool]) -> tuple[Piece, ...]:
+    """Cut a graph as `split` does, by a table of its nodes' kinds."""
+    levels = best_levels(model.graph, kinds)
     pieces = []
     for level in sorted(set(levels.values())):
         nodes = [node for node in model.graph if levels[node] == level]
-        pieces.append(Piece(_extract(model, nodes), kinds[nodes[0]]))
+        pieces.append(Piece(extract(model, nodes), kinds[nodes[0]]))
     return tuple(pieces)
 
 
@@ -129,25 +132,7 @@ def open_pieces(
         raise
 
 
-def _levels(graph: ir.Graph, kinds: Mapping[ir.Node, bool], *, first: bool) -> dict[ir.Node, int]:
-    """Count for each node how often the kind changes on the way to it: even is kind ``first``.
-
-    Levels never fall along an edge, so the nodes of one level are convex; and a way with n
-    changes needs n pieces more than one, so that none begins with ``first`` and has fewer.
-    """
-    levels: dict[ir.Node, int] = {}
-    for node in graph:
-        level = kind = 0 if kinds[node] == first else 1
-        for value in node.inputs:
-            producer = value.producer() if value is not None else None
-            if producer is not None:
-                before = levels[producer]
-                level = max(level, before + (before % 2 != kind))
-        levels[node] = level
-    return levels
-
-
-def _extract(model: ir.Model, nodes: Sequence[ir.Node]) -> ir.Model:
+def extract(model: ir.Model, nodes: Sequence[ir.Node]) -> ir.Model:
     """Return the nodes as a graph of their own."""
     inside = set(nodes)
     inputs: dict[ir.Value, None] = {}
@@ -170,4 +155,4 @@ def _extract(model: ir.Model, nodes: Sequence[ir.Node]) -> ir.Model:
     )
 
 
-__all__ = ["Piece", "PiecedSession", "Runner", "open_pieces", "split"]
+__all__ = ["Piece", "PiecedSession", "Runner", "extract", "open_pieces", "split", "split_by"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from segrt.errors import PackageError, SegrtError, UnavailableError
+from segrt.errors import EngineError, PackageError, SegrtError, UnavailableError
 from segrt.targets import onnxruntime, openvino
 from segrt.targets._base import REGISTRY, Availability, Built, Lowering, Session, Target
 from segrt.targets._engine import library_version, save_model
@@ -43,6 +43,21 @@ class Cpu(Target):
         if options.precision is Precision.BF16:
             return wanted
         return (*wanted, *onnxruntime.OnnxRuntime().lowerings(model, options))
+
+    def takes(self, model: ir.Model, options: BuildOptions) -> dict[ir.Node, str | None]:
+        """Ask both libraries; answer as the one that takes more."""
+        tables: list[dict[ir.Node, str | None]] = []
+        problems: list[SegrtError] = []
+        # ONNX Runtime has no bf16.
+        count = 1 if options.precision is Precision.BF16 else 2
+        for target in _engines()[:count]:
+            try:
+                tables.append(target.takes(model, options))
+            except (EngineError, UnavailableError) as error:
+                problems.append(error)
+        if not tables:
+            raise problems[0]
+        return min(tables, key=lambda table: sum(why is not None for why in table.values()))
 
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
         """Measure every engine with its own lowering; write the fastest one's graph."""

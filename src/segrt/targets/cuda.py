@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
-from segrt.cuda import driver
+from segrt.cuda import driver, partition
+from segrt.cuda.quantisation import check_quantisation
 from segrt.errors import UnavailableError, UnsupportedLayerError
 from segrt.graph.fix_shapes import fix_shapes
 from segrt.targets._base import REGISTRY, Array, Availability, Built, Lowering, Session, Target
@@ -21,7 +22,9 @@ from segrt.types import BuildOptions, Precision
 if TYPE_CHECKING:
     from segrt.cuda.engine import Engine, StepTime
 
-_PRECISIONS = (Precision.FP32, Precision.TF32, Precision.FP16, Precision.BF16)
+_PRECISIONS = (
+    Precision.FP32, Precision.TF32, Precision.FP16, Precision.BF16, Precision.INT8,
+)  # fmt: skip
 # Each set of sizes has its own memory plan and graph; the ones used last are kept.
 _KEPT_SIZES = 4
 
@@ -83,6 +86,7 @@ class Cuda(Target):
     """cuDNN's convolutions and own kernels, the whole network one CUDA graph."""
 
     name = "cuda"
+    on_gpu = True
 
     def availability(self) -> Availability:
         """Say whether the libraries, a driver and a GPU are there."""
@@ -96,9 +100,19 @@ class Cuda(Target):
         """Return the merged form first, then plain upsampling."""
         return LOWERINGS
 
+    def takes(self, model: ir.Model, options: BuildOptions) -> dict[ir.Node, str | None]:
+        """Ask the engine's partition about every node, at trial sizes where they are free."""
+        feeds = sample_feeds(model)
+        names = [str(value.name) for value in model.graph.inputs]
+        fixed = fix_shapes(model, {name: feeds[name].shape for name in names})
+        refused = partition.refusals(fixed.graph)
+        return {
+            node: refused.get(copy) for node, copy in zip(model.graph, fixed.graph, strict=True)
+        }
+
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
         """Time both lowerings; write the faster one's graph."""
-        self._check(options)
+        self._check(options, models[0])
         feeds = sample_feeds(models[0])
         sessions: dict[int, Session] = {}
         try:
@@ -123,7 +137,7 @@ class Cuda(Target):
 
     def open_model(self, model: ir.Model, options: BuildOptions) -> Session:
         """Open a session on a graph in memory."""
-        self._check(options)
+        self._check(options, model)
         return CudaSession(model, options.precision)
 
     def _open(self, model: ir.Model, options: BuildOptions, feeds: Mapping[str, Array]) -> Session:
@@ -136,11 +150,15 @@ class Cuda(Target):
             raise
         return session
 
-    def _check(self, options: BuildOptions) -> None:
+    def _check(self, options: BuildOptions, model: ir.Model) -> None:
         if options.precision not in _PRECISIONS:
             raise precision_error(
-                self.name, options.precision, "fp32, tf32, fp16 or bf16", "choose one of these"
+                self.name,
+                options.precision,
+                "fp32, tf32, fp16, bf16 or int8",
+                "choose one of these",
             )
+        check_quantisation(model, integers=options.precision is Precision.INT8)
         problem = driver.missing()
         if problem is not None:
             raise UnavailableError(

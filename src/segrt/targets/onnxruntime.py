@@ -20,6 +20,7 @@ from segrt.targets._engine import (
     serialize,
 )
 from segrt.targets._session import CheckedSession
+from segrt.targets._trial import try_nodes
 from segrt.types import BuildOptions, Precision
 
 _INSTALL = "pip install onnxruntime"
@@ -82,6 +83,10 @@ class OnnxRuntime(Target):
     def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
         """Return the one lowering that is fastest here."""
         return (_LOWERING,)
+
+    def takes(self, model: ir.Model, options: BuildOptions) -> dict[ir.Node, str | None]:
+        """Try the graph, and its nodes one by one if it is refused."""
+        return try_nodes(model, lambda part: self.open_model(part, options))
 
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
         """Write the graph, after the library has accepted it."""

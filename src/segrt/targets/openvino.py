@@ -24,6 +24,7 @@ from segrt.targets._engine import (
 )
 from segrt.targets._processor import has_native_bf16, processor_name
 from segrt.targets._session import CheckedSession
+from segrt.targets._trial import try_nodes
 from segrt.types import BuildOptions, Precision
 
 _INSTALL = "pip install openvino"
@@ -89,6 +90,10 @@ class OpenVino(Target):
         """Return the one lowering that is fastest here."""
         self._check(options)
         return (_LOWERINGS[options.precision],)
+
+    def takes(self, model: ir.Model, options: BuildOptions) -> dict[ir.Node, str | None]:
+        """Try the graph, and its nodes one by one if it is refused."""
+        return try_nodes(model, lambda part: self.open_model(part, options))
 
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
         """Write the graph, after the library has compiled it."""

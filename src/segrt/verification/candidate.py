@@ -118,10 +118,12 @@ class Pairing:
 
 
 def locate(model: ir.Model) -> Locations:
-    """Find every Keras value of a graph."""
+    """Find every Keras value of a graph that is a batch; numbers and vectors of sizes are none."""
     carriers: dict[str, list[ir.Value]] = {}
     recovered: dict[str, Located] = {}
     for keras, value in metadata.keras_values(model.graph):
+        if value.shape is not None and len(value.shape) <= 1 and not value.is_graph_output():
+            continue
         carriers.setdefault(keras, []).append(value)
     classes = _classes(model)
     for value in _all_values(model.graph):

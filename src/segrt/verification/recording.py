@@ -68,6 +68,8 @@ class Recording:
         try:
             self.meta = self._read_meta()
             self._members = dict(self._read_headers())
+            self.loose: tuple[str, ...] = ()
+            self._drop_loose()
             self._images = self._count_images()
         except BaseException:
             self._archive.close()
@@ -185,6 +187,15 @@ class Recording:
             )
         return _Member(info.filename, tuple(shape), dtype, fortran, header_bytes)
 
+    def _drop_loose(self) -> None:
+        """Leave out layers whose values are no batches: numbers, and vectors such as sizes.
+
+        They have no images to compare one by one; what is computed from them is compared.
+        """
+        for key in [key for key, member in self._members.items() if _is_loose(key, member)]:
+            del self._members[key]
+            self.loose += (key.removeprefix("layer/"),)
+
     def _count_images(self) -> int:
         """Return the batch size, which all arrays share."""
         if not self._group("input"):
@@ -257,3 +268,7 @@ def _fill(stream: IO[bytes], buffer: bytearray) -> None:
             raise EOFError("it ends too early")
         view[: len(piece)] = piece
         view = view[len(piece) :]
+
+
+def _is_loose(key: str, member: _Member) -> bool:
+    return key.startswith("layer/") and len(member.shape) <= 1

@@ -226,7 +226,7 @@ def choose_reference(
                 f"{against.name} brings its own inputs", hint="leave the other images out"
             )
         recording = Recording(against)
-        return recording, _source_remarks(recording.meta, graph.meta)
+        return recording, [*_source_remarks(recording.meta, graph.meta), *_left_out(recording)]
     if not (is_installed("keras") or is_installed("tensorflow")):
         return graph, [_stand_in(against, graph.meta, "Keras is not installed")]
     try:
@@ -249,6 +249,13 @@ def _stand_in(path: Path, meta: Mapping[str, Any], why: str) -> str:
             hint="install Keras, or compare with a recording: segrt record MODEL -o ref.npz",
         )
     return f"{why}: the graph imported from {path.name} (same sha256) stands in for it"
+
+
+def _left_out(recording: Recording) -> list[str]:
+    if not recording.loose:
+        return []
+    names = ", ".join(recording.loose)
+    return [f"recorded values that are no batches of images are not compared: {names}"]
 
 
 def _source_remarks(recorded: Mapping[str, Any], built: Mapping[str, Any]) -> list[str]:

@@ -9,8 +9,10 @@ from pathlib import Path
 import onnx_ir as ir
 
 from segrt.errors import UsageError
+from segrt.graph.stitch import stitch
 from segrt.targets._base import REGISTRY, Session
-from segrt.targets._build import find_target, open_package
+from segrt.targets._build import find_target, mix_engines, open_package
+from segrt.targets._mix_build import open_mixed_model
 from segrt.targets._package import Package, load_package
 from segrt.types import BuildOptions, Precision
 from segrt.verification._inner import Opener
@@ -64,8 +66,10 @@ def network_subject(package: Package | Path | str) -> Subject:
             f"target {manifest.target!r} has no TensorRT network to read back",
             wanted="a package for tensorrt-rtx or tensorrt",
         )
-    model = checked.model()
-    read_back = decompile(make_network(target.flavour, model, manifest.options), model)
+    read_back = _read_back(
+        checked,
+        lambda model: decompile(make_network(target.flavour, model, manifest.options), model),
+    )
     opener = find_target("onnxruntime").open_model
     options = BuildOptions(threads=manifest.options.threads)
     return Subject(
@@ -99,11 +103,28 @@ def package_subject(package: Package | Path | str, *, threads: int | None = None
     chosen = REGISTRY.find(str(manifest.engine.get("library")))
     target = chosen or find_target(manifest.target)
     engine = f"{manifest.target} ({target.name})" if chosen else manifest.target
+    open_model: Opener = lambda model: target.open_model(model, options)  # noqa: E731
+    if manifest.fallback is not None:
+        engine = f"{manifest.target} with {manifest.fallback.target}"
+        open_model = _mixed_opener(checked, options)
     return Subject(
         name=f"{checked.path.name}, target {engine}",
         imported=checked.imported(),
         lowered=checked.model(),
         precision=options.precision,
         open=lambda: open_package(checked, threads=threads),
-        open_model=lambda model: target.open_model(model, options),
+        open_model=open_model,
     )
+
+
+def _mixed_opener(package: Package, options: BuildOptions) -> Opener:
+    return lambda model: open_mixed_model(model, mix_engines(package, options))
+
+
+def _read_back(package: Package, read: Callable[[ir.Model], ir.Model]) -> ir.Model:
+    """Return a package's network read back; in a mix of engines the other pieces stay."""
+    mix, whole = package.manifest.fallback, package.model()
+    if mix is None:
+        return read(whole)
+    parts = [(piece.taken, package.piece(piece.folder)) for piece in mix.pieces]
+    return stitch([read(part) if taken else part for taken, part in parts], whole)

@@ -74,7 +74,7 @@ def test_build_hands_on_all_options(segrt, calls, model, tmp_path, monkeypatch):
         "build", model, "-o", tmp_path / "p", "--target", "openvino", "--precision", "bf16",
         "--threads", 2, "--batch", 4, "--size", "96x128", "--upsampling", "subpixel",
         "--scale", "1/127.5", "--mean", "1", "--std", "0.5,0.25,1", "--channel-order", "bgr",
-        "--input", "uint8", "--head", "mask:0.35",
+        "--input", "uint8", "--head", "mask:0.35", "--fallback", "cpu",
     )  # fmt: skip
     assert (code, err) == (0, "")
     assert shown == ["package"]
@@ -82,6 +82,7 @@ def test_build_hands_on_all_options(segrt, calls, model, tmp_path, monkeypatch):
         "target": "openvino", "output": tmp_path / "p", "precision": "bf16",
         "threads": 2, "batch": 4, "size": (96, 128), "via": None,
         "upsampling": "subpixel", "input": "uint8", "head": "mask:0.35",
+        "fallback": "cpu",
         "preprocess": Preprocess(1 / 127.5, (1.0,), (0.5, 0.25, 1.0), "bgr"),
     }  # fmt: skip
     nothing = dict.fromkeys(("layers", "lambdas", "outputs", "inputs"), ())

@@ -9,10 +9,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from segrt.cuda.choices import Job, signature
 from segrt.cuda.custom_source import plugin_source
 from segrt.cuda.driver import compile_source
 from segrt.cuda.fuse import fuse
+from segrt.cuda.jobs import Job, signature
 from segrt.cuda.kernel_specs import kernel_spec
 from segrt.cuda.kernels._base import REGISTRY
 from segrt.cuda.kernels.custom import CustomSpec

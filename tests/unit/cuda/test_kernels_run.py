@@ -14,7 +14,8 @@ CASES = [
     for index, spec in enumerate(kernel.cases)
 ]
 # Relative L2: what rounding the result to the type explains, and float32 sums.
-BOUND = {"fp32": 2e-6, "fp16": 5e-4, "bf16": 4e-3, "uint8": 0.0}
+# For int8: in units of its scale, of results that the reference has rounded too.
+BOUND = {"fp32": 2e-6, "fp16": 5e-4, "bf16": 4e-3, "uint8": 0.0, "int8": 1e-2}
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +33,15 @@ def _image(view: View, seed: int) -> np.ndarray:
     shape = (view.n, view.h, view.w, view.pitch)
     if view.dtype == "uint8":
         return rng.integers(0, 256, shape, np.uint8)
+    if view.dtype == "int8":
+        return rng.integers(-128, 128, shape, np.int8)
     return encode(rng.normal(size=shape), view.dtype)
 
 
 def _slice(memory: np.ndarray, view: View) -> np.ndarray:
     part = memory[..., view.offset : view.offset + view.c]
-    return decode(np.ascontiguousarray(part), view.dtype).astype(np.float64)
+    units = decode(np.ascontiguousarray(part), view.dtype).astype(np.float64)
+    return units * view.scale
 
 
 @pytest.mark.gpu
@@ -64,13 +68,17 @@ def test_agrees_with_its_reference(gpu, kernel, spec):
     staging, memory = gpu.pinned(poison.size)
     buffers[-1].copy_to(staging, stream=gpu.stream)
     gpu.stream.sync()
-    types = {"fp32": np.float32, "fp16": np.float16, "bf16": np.uint16, "uint8": np.uint8}
+    types = {"fp32": np.float32, "fp16": np.float16, "bf16": np.uint16}
+    types |= {"uint8": np.uint8, "int8": np.int8}
     result = memory.copy().view(types[target.dtype])
     result = result.reshape(target.n, target.h, target.w, target.pitch)
     found = _slice(result, target)
     wanted = kernel.reference(
         spec, [_slice(i, v) for i, v in zip(images, spec.sources, strict=True)], parameters
     )
+    if target.dtype == "int8":
+        wanted = encode(wanted / target.scale, "int8") * target.scale
+        assert np.abs(found - wanted).max() <= 1.001 * target.scale
     error = np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
     assert error <= BOUND[target.dtype]
     # Nothing beside the slice was touched.

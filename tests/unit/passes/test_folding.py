@@ -9,6 +9,7 @@ from _graphs import Net, keras_arrays, ops, run
 
 from segrt.errors import PassError
 from segrt.graph import metadata
+from segrt.graph.fix_shapes import fix_shapes
 from segrt.passes import fold_batch_norm
 from segrt.passes._base import PassContext
 from segrt.passes._pipeline import lower
@@ -219,6 +220,32 @@ def test_constants_and_known_shapes_fold():
     lowered, _ = check(model)
     # The last Reshape goes too: with its sizes known, it keeps the shape.
     assert ops(lowered) == ["Conv", "Mul"]
+
+
+def test_sizes_that_keras_layers_compute_fold_where_they_are_used():
+    net = Net()
+    x = net.image(4, None, None)
+    size = net.keras(net.op("Shape", [x], name="sizes", start=2, end=4), "tf.shape")
+    double = net.layer("Mul", [size, net.constant("two", np.int64([2, 2]))], "tf.math.multiply")
+    front = net.op("Shape", [x], name="front", start=0, end=2)
+    target = net.op("Concat", [front, double], name="target", axis=0)
+    big = net.layer("Resize", [x, None, None, target], "resize", mode="nearest")
+    model = fix_shapes(net.model(net.layer("Relu", [big], "relu")), {"x": [2, 4, 6, 5]})
+    lowered, verdicts = check(model)
+    assert ops(lowered) == ["Resize", "Relu"]
+    assert {"tf.shape", "tf.math.multiply"} <= {v.subject for v in verdicts if v.applied}
+    assert set(metadata.fused(lowered)) == {"tf.shape", "tf.math.multiply"}
+
+
+def test_a_size_that_a_network_returns_stays():
+    net = Net()
+    x = net.image(4)
+    size = net.keras(net.op("Shape", [x], name="sizes"), "tf.shape")
+    y = net.layer("Reshape", [net.layer("Relu", [x], "relu"), size], "again")
+    model = net.model(y)
+    model.graph.outputs.append(size)
+    lowered, _ = lower(model, CONTEXT)
+    assert "Shape" in ops(lowered)
 
 
 def test_a_constant_bomb_is_not_computed():

@@ -89,7 +89,6 @@ BROKEN = {
     "empty name": lambda c: c.update({"layer/": np.zeros(3)}),
     "text layer": lambda c: c.update({"layer/a": np.array(["a", "b", "c"])}),
     "complex layer": lambda c: c.update({"layer/a": np.zeros(3, np.complex64)}),
-    "scalar layer": lambda c: c.update({"layer/a": np.array(1.0)}),
     "another batch": lambda c: c.update({"layer/a": np.zeros((2, 4))}),
     "empty batch": lambda c: c.update({"layer/a": np.zeros((0, 4))}),
 }

@@ -119,6 +119,15 @@ __device__ __forceinline__ uint4 from_staging(u32 staging, u32 row, u32 part) {
 """
 
 
+def words(kind: str) -> str:
+    """Return what the sources call their sums and sizes in half precision."""
+    return (
+        f'#define KIND "{kind}"\n#define SUM float\n'
+        "#define FINISH(sum, k) ((sum) + bias[k])\n"
+        f"constexpr int CHANNELS = {CHANNELS}, STEPS = 4, STAGING = {STAGING_BYTES // 4};\n"
+    )
+
+
 def product(slot: int, width: int, kind: str) -> str:
     """Return the function ``product_<slot>``: 64 pixels x ``width`` outputs x 16 channels.
 

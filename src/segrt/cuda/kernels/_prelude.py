@@ -6,6 +6,8 @@ works wherever NVRTC itself is.
 
 from __future__ import annotations
 
+import numpy as np
+
 from segrt.cuda.views import View
 
 # Names of element types -> their C++ types below.
@@ -66,8 +68,22 @@ def constants(prefix: str, view: View) -> str:
             ("PITCH", view.pitch),
         )
     ]
-    kind = ELEMENTS[view.dtype]
+    kind = ELEMENTS.get(view.dtype, f"{prefix}_I8")
+    if view.dtype == "int8":
+        lines.append(_int8(kind, view.scale))
     return "\n".join([*lines, f"typedef {kind} {prefix}_T; typedef {kind}::S {prefix}_S;", ""])
+
+
+def _int8(name: str, scale: float) -> str:
+    """Return the type of eight bits with a scale; stores round to nearest even and saturate."""
+    factor = np.float32(scale)
+    there, back = float(factor).hex(), float(np.float32(1) / factor).hex()
+    return (
+        f"struct {name} {{ typedef signed char S;\n"
+        f"static __device__ __forceinline__ float load(S v) {{ return (float)v * {there}f; }}\n"
+        "static __device__ __forceinline__ S store(float v) { int r;\n"
+        f'asm("cvt.rni.sat.s8.f32 %0, %1;" : "=r"(r) : "f"(v * {back}f)); return (S)r; }} }};'
+    )
 
 
 def setting(**values: int) -> str:

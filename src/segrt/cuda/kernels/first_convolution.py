@@ -139,6 +139,13 @@ class FirstConvolution:
         FirstConvolutionSpec(
             View(1, 8, 10, 2, "fp16"), View(1, 8, 10, 24, "fp32"), (2, 2), (0, 0), True
         ),
+        FirstConvolutionSpec(
+            View(1, 8, 10, 1, "fp32"),
+            View(1, 8, 10, 16, "int8", 32, 16, 0.02),
+            (3, 3),
+            (1, 1),
+            True,
+        ),
     )
 
     def launch(self, spec: FirstConvolutionSpec, /) -> Launch:

@@ -107,6 +107,7 @@ class Head:
         HeadSpec(View(1, 5, 7, 3, "fp32"), View(1, 5, 7, 4, "fp16"), 4, "relu"),
         HeadSpec(View(1, 5, 7, 8, "fp16"), View(1, 5, 7, 1, "uint8"), 4, "softmax", "argmax"),
         HeadSpec(View(1, 5, 7, 8, "fp16"), View(1, 5, 7, 2, "uint8"), 2, "none", "threshold"),
+        HeadSpec(View(1, 5, 7, 16, "int8", scale=0.1), View(1, 5, 7, 1, "fp32"), 1, "sigmoid"),
     )
 
     def launch(self, spec: HeadSpec, /) -> Launch:

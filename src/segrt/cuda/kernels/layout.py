@@ -65,6 +65,7 @@ class Layout:
         LayoutSpec(View(2, 5, 3, 4, "fp32"), View(2, 5, 3, 4, "fp16"), source_first=True),
         LayoutSpec(View(1, 5, 3, 4, "bf16", 9, 1), View(1, 5, 3, 4, "fp32"), target_first=True),
         LayoutSpec(View(1, 6, 2, 3, "uint8"), View(1, 6, 2, 3, "fp32")),
+        LayoutSpec(View(1, 6, 2, 3, "fp32"), View(1, 6, 2, 3, "int8", scale=0.02)),
     )
 
     def launch(self, spec: LayoutSpec, /) -> Launch:

@@ -13,20 +13,22 @@ import numpy as np
 import numpy.typing as npt
 
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
+from segrt.cuda.kernels._integers import finish, random_numbers, random_weights
 from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
 from segrt.cuda.kernels.first_convolution import convolve
-from segrt.cuda.views import View, encode
+from segrt.cuda.views import View, decode, encode
 
 TILE_H, TILE_W = 8, 32
 
 # Eight warps, a row of 32 target pixels each: two products of 16 pixels x 16 channels x 8.
 # The rows of the tile in shared memory are CHUNK + 8 elements apart: with 80 (or 48) bytes the
-# eight rows that ldmatrix reads at once lie in different banks.
+# eight rows that ldmatrix reads at once lie in different banks. Integers of eight bits go through
+# all of it in pairs: a product of 32 of them has its bytes where one of 16 halves has them.
 _SOURCE = r"""
-__device__ __forceinline__ void product(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." MMA "." MMA ".f32 "
+__device__ __forceinline__ void product(SUM (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    asm volatile("mma.sync.aligned." MMA " "
         "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : REGISTER(d[0]), REGISTER(d[1]), REGISTER(d[2]), REGISTER(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 extern "C" __global__ void __launch_bounds__(256) narrow_convolution(
@@ -38,8 +40,8 @@ extern "C" __global__ void __launch_bounds__(256) narrow_convolution(
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     int bx = blockIdx.x % TILES_X, rest = blockIdx.x / TILES_X;
     int by = rest % TILES_Y, n = rest / TILES_Y;
-    float acc[2][4] = {};
-    for (int chunk = 0; chunk < SRC_C / CHUNK; ++chunk) {
+    SUM acc[2][4] = {};
+    for (int chunk = 0; chunk < SRC_C / UNIT / CHUNK; ++chunk) {
         constexpr int PARTS = CHUNK / 8;
         if (chunk) __syncthreads();
         for (int i = threadIdx.x; i < ROWS * COLS * PARTS; i += 256) {
@@ -48,7 +50,7 @@ extern "C" __global__ void __launch_bounds__(256) narrow_convolution(
             uint4 v = make_uint4(0, 0, 0, 0);
             if (sx >= 0 && sx < SRC_W && sy >= 0 && sy < SRC_H)
                 v = *(const uint4*)(x + (((u64)n * SRC_H + sy) * SRC_W + sx) * SRC_PITCH
-                                    + chunk * CHUNK + part * 8);
+                                    + (chunk * CHUNK + part * 8) * UNIT);
             *(uint4*)(tile + at * PITCH + part * 8) = v;
         }
         __syncthreads();
@@ -58,8 +60,8 @@ extern "C" __global__ void __launch_bounds__(256) narrow_convolution(
             for (int kx = 0; kx < KX; ++kx)
 #pragma unroll
                 for (int step = 0; step < CHUNK / 16; ++step) {
-                    uint2 b = weights[((ky * KX + kx) * (SRC_C / 16) + chunk * (CHUNK / 16) + step)
-                                      * 32 + lane];
+                    uint2 b = weights[((ky * KX + kx) * (SRC_C / UNIT / 16) + chunk * (CHUNK / 16)
+                                       + step) * 32 + lane];
 #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         int pixel = (warp + ky) * COLS + half * 16 + lane % 16 + kx;
@@ -80,7 +82,7 @@ extern "C" __global__ void __launch_bounds__(256) narrow_convolution(
         for (int i = 0; i < 4; ++i) {
             int k = lane % 4 * 2 + i % 2, tx = bx * 32 + half * 16 + lane / 4 + i / 2 * 8;
             if (k >= DST_C || tx >= DST_W) continue;
-            float v = acc[half][i] + bias[k];
+            float v = FINISH(acc[half][i], k);
             y[(((u64)n * DST_H + ty) * DST_W + tx) * DST_PITCH + k] =
                 DST_T::store(RELU && v < 0.0f ? 0.0f : v);
         }
@@ -90,10 +92,10 @@ extern "C" __global__ void __launch_bounds__(256) narrow_convolution(
 
 @dataclass(frozen=True, slots=True)
 class NarrowConvolutionSpec:
-    """A convolution with stride 1 in half precision.
+    """A convolution with stride 1 in half precision or eight bits.
 
     Attributes:
-        source: A multiple of 16 channels, fp16 or bf16, aligned to 16 bytes.
+        source: A multiple of 16 channels, fp16 or bf16, or of 32, int8; aligned to 16 bytes.
         target: 1 to 8 channels.
         window: Height and width of the kernel.
         before: Padding above and to the left.
@@ -115,27 +117,43 @@ class NarrowConvolutionSpec:
 def fits(spec: NarrowConvolutionSpec) -> bool:
     """Say whether the kernel takes these sizes."""
     source = spec.source
-    aligned = source.c % 16 == 0 and source.pitch % 8 == 0 and source.offset % 8 == 0
-    half = source.dtype in ("fp16", "bf16")
-    return aligned and half and spec.target.c <= 8 and max(spec.window) <= 5
+    unit = _unit(source)
+    aligned = source.c % (16 * unit) == 0
+    aligned = aligned and source.pitch % (8 * unit) == 0 and source.offset % (8 * unit) == 0
+    known = source.dtype in ("fp16", "bf16", "int8")
+    return aligned and known and spec.target.c <= 8 and max(spec.window) <= 5
+
+
+def _unit(source: View) -> int:
+    return 2 if source.dtype == "int8" else 1
+
+
+def _inputs(step: int) -> npt.NDArray[np.intp]:
+    """Return which inputs of a step of 16 (32 in eight bits) each of 32 lanes holds."""
+    each = step // 8
+    first = np.arange(each)
+    inputs = (np.arange(32) % 4 * each)[:, None] + np.concatenate([first, first + step // 2])
+    return np.asarray(inputs, np.intp)
 
 
 def arrange(weights: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
-    """Order weights (y, x, in, out) as the product wants them: (tap, step, lane, 4).
+    """Order weights (y, x, in, out) as the product wants them: (tap, step, lane, 4 or 8).
 
     Lane ``l`` holds channel ``l / 4`` of the output, and inputs ``2 (l % 4)`` + 0, 1, 8, 9 of a
-    step of 16.
+    step of 16; ``4 (l % 4)`` + 0 to 3, 16 to 19 of a step of 32 in eight bits.
     """
     ky, kx, channels, outputs = weights.shape
-    padded = np.zeros((ky * kx, channels // 16, 16, 8), np.float32)
-    padded[..., :outputs] = weights.reshape(ky * kx, channels // 16, 16, outputs)
-    lanes = np.arange(32)
-    inputs = (lanes % 4 * 2)[:, None] + np.array([0, 1, 8, 9])
-    return encode(padded[:, :, inputs, (lanes // 4)[:, None]], dtype)
+    step = 32 if dtype == "int8" else 16
+    padded = np.zeros((ky * kx, channels // step, step, 8), np.float32)
+    padded[..., :outputs] = weights.reshape(ky * kx, channels // step, step, outputs)
+    return encode(padded[:, :, _inputs(step), (np.arange(32) // 4)[:, None]], dtype)
 
 
 class NarrowConvolution:
-    """Kernel ``narrow_convolution``; parameters: `arrange`d weights, float32 bias (out)."""
+    """Kernel ``narrow_convolution``; parameters: `arrange`d weights, float32 bias (out).
+
+    In eight bits: factors of the sums and bias, (2, out), in units of the target.
+    """
 
     name = "narrow_convolution"
     # Products of 16 x 16 x 8 begin with sm_80.
@@ -150,6 +168,20 @@ class NarrowConvolution:
         NarrowConvolutionSpec(
             View(1, 8, 64, 48, "fp16"), View(1, 8, 64, 8, "fp16"), (1, 1), (0, 0), False
         ),
+        NarrowConvolutionSpec(
+            View(2, 11, 37, 64, "int8", 128, 64, 0.02),
+            View(2, 11, 37, 2, "fp32"),
+            (3, 3),
+            (1, 1),
+            True,
+        ),
+        NarrowConvolutionSpec(
+            View(1, 9, 33, 96, "int8", scale=0.03),
+            View(1, 9, 33, 5, "int8", 8, 3, 0.1),
+            (2, 2),
+            (0, 0),
+            False,
+        ),
     )
 
     def launch(self, spec: NarrowConvolutionSpec, /) -> Launch:
@@ -159,8 +191,9 @@ class NarrowConvolution:
         head = constants("SRC", spec.source) + constants("DST", t)
         head += setting(ky=spec.window[0], kx=spec.window[1], relu=int(spec.relu))
         head += setting(top=spec.before[0], left=spec.before[1])
-        head += setting(chunk=32 if spec.source.c % 32 == 0 else 16)
-        head += f'#define MMA "{"f16" if spec.source.dtype == "fp16" else "bf16"}"\n'
+        unit = _unit(spec.source)
+        head += setting(chunk=32 if spec.source.c // unit % 32 == 0 else 16, unit=unit)
+        head += _words(spec.source.dtype, spec.target.scale)
         return Launch(PRELUDE + head + _SOURCE, self.name, blocks, 256)
 
     def parameters(self, spec: NarrowConvolutionSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
@@ -177,25 +210,45 @@ class NarrowConvolution:
     ) -> Floats:
         """Sum shifted images; weights are taken back from their arrangement."""
         arranged, bias = parameters
-        values = arranged.view(np.float16).astype(np.float64)
-        if spec.source.dtype == "bf16":
-            values = (arranged.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+        values = decode(arranged, spec.source.dtype).astype(np.float64)
         taps, steps = values.shape[:2]
-        lanes = np.arange(32)
-        inputs = (lanes % 4 * 2)[:, None] + np.array([0, 1, 8, 9])
-        weights = np.zeros((taps, steps, 16, 8))
-        weights[:, :, inputs, (lanes // 4)[:, None]] = values
+        step = 4 * values.shape[3]
+        weights = np.zeros((taps, steps, step, 8))
+        weights[:, :, _inputs(step), (np.arange(32) // 4)[:, None]] = values
         plain = weights.reshape(*spec.window, spec.source.c, 8)[..., : spec.target.c]
         size = (spec.target.h, spec.target.w)
-        result: Floats = convolve(images[0], plain, spec.before, size) + bias
+        sums = convolve(images[0] / spec.source.scale, plain, spec.before, size)
+        integers = spec.source.dtype == "int8"
+        result: Floats = finish(sums, bias, spec.target) if integers else sums + bias
         return np.maximum(result, 0) if spec.relu else result
 
     def _plain(
         self, spec: NarrowConvolutionSpec, seed: int
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         rng = np.random.default_rng(seed)
-        weights = rng.normal(0, 0.1, (*spec.window, spec.source.c, spec.target.c))
+        shape = (*spec.window, spec.source.c, spec.target.c)
+        if spec.source.dtype == "int8":
+            terms = spec.window[0] * spec.window[1] * spec.source.c
+            return random_weights(shape, rng), random_numbers(2, terms, spec.target, rng)
+        weights = rng.normal(0, 0.1, shape)
         return weights.astype(np.float32), rng.normal(size=spec.target.c).astype(np.float32)
+
+
+def _words(dtype: str, scale: float) -> str:
+    """Return what the source calls its sums, its product, and what follows the sums."""
+    if dtype == "int8":
+        return (
+            '#define SUM int\n#define REGISTER(v) "+r"(v)\n'
+            '#define MMA "m16n8k32.row.col.s32.s8.s8.s32"\n'
+            "#define FINISH(sum, k) (fmaf((float)(sum), bias[k], bias[DST_C + k]) * "
+            f"{float(np.float32(scale)).hex()}f)\n"
+        )
+    kind = "f16" if dtype == "fp16" else "bf16"
+    return (
+        '#define SUM float\n#define REGISTER(v) "+f"(v)\n'
+        f'#define MMA "m16n8k16.row.col.f32.{kind}.{kind}.f32"\n'
+        "#define FINISH(sum, k) ((sum) + bias[k])\n"
+    )
 
 
 REGISTRY.register(NarrowConvolution.name)(NarrowConvolution())

@@ -64,6 +64,9 @@ class Nearest:
         NearestSpec(View(2, 5, 3, 16, "fp16"), View(2, 10, 6, 16, "fp16", 48, 16), (2, 2)),
         NearestSpec(View(1, 4, 4, 7, "fp32"), View(1, 12, 8, 7, "fp32"), (3, 2)),
         NearestSpec(View(1, 3, 2, 12, "bf16", 20, 4), View(1, 3, 8, 12, "bf16"), (1, 4)),
+        NearestSpec(
+            View(1, 3, 2, 16, "int8", scale=0.5), View(1, 6, 4, 16, "int8", scale=0.4), (2, 2)
+        ),
     )
 
     def launch(self, spec: NearestSpec, /) -> Launch:

@@ -26,12 +26,12 @@ PHASES = 4
 TILE_H, TILE_W = 16, 8
 _STAGES = 2
 
-_SOURCE = r"""
+SOURCE = r"""
 extern "C" __global__ void __launch_bounds__(384, 1) phase_convolution(
         const SRC_S* __restrict__ x, const void* __restrict__ map,
         const u8* __restrict__ weights, const float* __restrict__ bias, DST_S* __restrict__ y) {
     constexpr int H = DST_H / 2, W = DST_W / 2, TX = (W + 7) / 8, TY = (H + 15) / 16;
-    constexpr int GROUPS = DST_C / 64, CHUNKS = SRC_C / 64, WORK = DST_N * TX * TY * GROUPS;
+    constexpr int GROUPS = DST_C / 64, CHUNKS = SRC_C / CHANNELS, WORK = DST_N * TX * TY * GROUPS;
     constexpr int STAGE = TILE + WEIGHTS;
     extern __shared__ u8 memory[];
     __shared__ u64 barriers[2 * STAGES];
@@ -57,7 +57,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) phase_convolution(
                     u32 to = base + stage * STAGE, barrier = full + 8 * stage;
                     wait(empty + 8 * stage, parity);
                     expect(barrier, WEIGHTS + ROWS * COLS * 128);
-                    fetch_box(to, map, chunk * 64, tx * 8 - LEFT, ty * 16 - TOP, n, barrier);
+                    fetch_box(to, map, chunk * CHANNELS, tx * 8 - LEFT, ty * 16 - TOP, n, barrier);
                     fetch(to + TILE, weights + ((u64)outputs * CHUNKS + chunk) * WEIGHTS, WEIGHTS,
                           barrier);
                     if (++stage == STAGES) { stage = 0; parity ^= 1; }
@@ -67,14 +67,15 @@ extern "C" __global__ void __launch_bounds__(384, 1) phase_convolution(
     } else {
         asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
         constexpr u64 IMAGE = tile_of(COLS * 128), KERNEL = tile_of(1024);
-        u32 parity = 0, staging = base + STAGES * STAGE + thread / 32 * 2048;
+        u32 parity = 0, staging = base + STAGES * STAGE + thread / 32 * STAGING;
         int warp = thread % 128 / 32;
-        float sums[128];
+        SUM sums[128];
         for (int work = blockIdx.x; work < WORK; work += gridDim.x) {
             int outputs = work % GROUPS, tile = work / GROUPS, before = 0;
             int tx = tile % TX, ty = tile / TX % TY, n = tile / (TX * TY);
 #pragma unroll
-            for (int i = 0; i < 128; ++i) sums[i] = 0.0f;
+            for (int i = 0; i < 128; ++i) sums[i] = 0;
+            settle(sums);
             for (int chunk = 0; chunk < CHUNKS; ++chunk) {
                 u32 image = base + stage * STAGE + group * 8 * COLS * 128;
                 u32 kernel = base + stage * STAGE + TILE;
@@ -227,13 +228,13 @@ class PhaseConvolution:
         head = constants("SRC", source) + constants("DST", target)
         head += setting(top=spec.before[0], left=spec.before[1], relu=int(spec.relu))
         head += setting(rows=rows, cols=cols, stages=_STAGES, tile=tile, weights=weights)
-        head += f'#define KIND "{kind}"\n'
+        head += _hopper.words(kind)
         products = "".join(_hopper.product(phase, 64, kind) for phase in range(PHASES))
         store = "".join(
             _STORE.replace("@SLOT@", str(p)).replace("@Y@", str(p // 2)).replace("@X@", str(p % 2))
             for p in range(PHASES)
         )
-        body = _SOURCE.replace("@PRODUCTS@", _products(spec, cols)).replace("@STORE@", store)
+        body = SOURCE.replace("@PRODUCTS@", _products(spec, cols)).replace("@STORE@", store)
         tiles = source.n * -(-source.h // TILE_H) * -(-source.w // TILE_W) * (target.c // 64)
         return Launch(
             _hopper.HELPERS + head + products + _hopper.STORE + body, self.name, tiles,

@@ -68,6 +68,9 @@ class PixelShuffle:
     cases = (
         PixelShuffleSpec(View(2, 3, 5, 64, "fp16"), View(2, 6, 10, 16, "fp16", 48, 16), 2, True),
         PixelShuffleSpec(View(1, 3, 2, 27, "fp32"), View(1, 9, 6, 3, "fp32"), 3, False),
+        PixelShuffleSpec(
+            View(1, 3, 2, 64, "int8", scale=0.1), View(1, 6, 4, 16, "int8", 32, 16, 0.1), 2, True
+        ),
     )
 
     def launch(self, spec: PixelShuffleSpec, /) -> Launch:

@@ -95,6 +95,12 @@ class Pooling:
         PoolingSpec(
             View(1, 7, 5, 8, "bf16"), View(1, 7, 5, 8, "bf16"), (3, 2), (1, 1), (1, 0), False, True
         ),
+        PoolingSpec(
+            View(2, 8, 6, 32, "int8", 64, 32, 0.02),
+            View(2, 4, 3, 32, "int8", scale=0.02),
+            (2, 2),
+            (2, 2),
+        ),
     )
 
     def launch(self, spec: PoolingSpec, /) -> Launch:

@@ -23,7 +23,7 @@ from segrt.cuda.views import View
 
 _MOST_STAGES = 8
 
-_SOURCE = r"""
+SOURCE = r"""
 extern "C" __global__ void __launch_bounds__(384, 1) resident_convolution(
         const SRC_S* __restrict__ x, const void* __restrict__ map,
         const u8* __restrict__ weights, const float* __restrict__ bias, DST_S* __restrict__ y) {
@@ -56,8 +56,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) resident_convolution(
                 wait(empty + 8 * stage, parity);
                 expect(full + 8 * stage, CHUNKS * ROWS * COLS * 128);
                 for (int chunk = 0; chunk < CHUNKS; ++chunk)
-                    fetch_box(to + chunk * TILE, map, chunk * 64, tx * WIDE - LEFT, ty * 8 - TOP, n,
-                              full + 8 * stage);
+                    fetch_box(to + chunk * TILE, map, chunk * CHANNELS, tx * WIDE - LEFT,
+                              ty * 8 - TOP, n, full + 8 * stage);
                 if (++stage == STAGES) { stage = 0; parity ^= 1; }
             }
         }
@@ -65,15 +65,16 @@ extern "C" __global__ void __launch_bounds__(384, 1) resident_convolution(
         asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
         constexpr u64 IMAGE = tile_of(COLS * 128), KERNEL = tile_of(1024);
         int warp = thread % 128 / 32, count = group;
-        u32 staging = base + CHUNKS * (WEIGHTS + STAGES * TILE) + thread / 32 * 2048;
-        float sums[EACH * SUB];
+        u32 staging = base + CHUNKS * (WEIGHTS + STAGES * TILE) + thread / 32 * STAGING;
+        SUM sums[EACH * SUB];
         wait(ready, 0);
         for (int tile = blockIdx.x + group * gridDim.x; tile < TILES;
              tile += 2 * gridDim.x, count += 2) {
             int stage = count % STAGES;
             int tx = tile % TX, ty = tile / TX % TY, n = tile / (TX * TY);
 #pragma unroll
-            for (int i = 0; i < EACH * SUB; ++i) sums[i] = 0.0f;
+            for (int i = 0; i < EACH * SUB; ++i) sums[i] = 0;
+            settle(sums);
             wait(full + 8 * stage, count / STAGES & 1);
 #pragma unroll
             for (int chunk = 0; chunk < CHUNKS; ++chunk) {
@@ -81,7 +82,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) resident_convolution(
                 u32 kernel = base + chunk * WEIGHTS;
                 products_begin();
 #pragma unroll
-                for (int step = 0; step < 4; ++step) {
+                for (int step = 0; step < STEPS; ++step) {
 @PRODUCTS@
                 }
             }
@@ -109,13 +110,13 @@ _STORE_64 = r"""
             __syncwarp();
 """
 
-_STORE_FEW = r"""
+STORE_FEW = r"""
 #pragma unroll
             for (int i = 0; i < 4 * SUB; ++i) {
                 int k = lane % 4 * 2 + i % 2, m = warp * 16 + lane / 4 + i % 4 / 2 * 8;
                 int ty0 = ty * 8 + m / 8, tx0 = tx * WIDE + i / 4 * 8 + m % 8;
                 if (k >= DST_C || ty0 >= DST_H || tx0 >= DST_W) continue;
-                float v = sums[i] + bias[k];
+                float v = FINISH(sums[i], k);
                 y[(((u64)n * DST_H + ty0) * DST_W + tx0) * DST_PITCH + k] =
                     DST_T::store(RELU && v < 0.0f ? 0.0f : v);
             }
@@ -243,10 +244,10 @@ class ResidentConvolution:
         head += setting(top=top, left=left, relu=int(spec.relu), rows=rows, cols=cols)
         head += setting(sub=layout.sub, stages=layout.stages, tile=layout.tile)
         head += setting(weights=layout.weights, outputs=spec.outputs)
-        head += setting(chunks=source.c // _hopper.CHANNELS) + f'#define KIND "{kind}"\n'
+        head += setting(chunks=source.c // _hopper.CHANNELS) + _hopper.words(kind)
         products = [_hopper.product(slot, spec.outputs, kind) for slot in range(layout.sub)]
-        body = _SOURCE.replace("@PRODUCTS@", _products(spec, layout, cols))
-        store = _STORE_FEW
+        body = SOURCE.replace("@PRODUCTS@", _products(spec, layout, cols))
+        store = STORE_FEW
         if spec.outputs == 64:
             store = "".join(_STORE_64.replace("@SLOT@", str(slot)) for slot in range(layout.sub))
         text = _hopper.HELPERS + head + "".join(products) + _hopper.STORE

@@ -82,6 +82,8 @@ class Call:
         self.kwargs = kwargs
         self._remark = remark
         self._constants = constants
+        # Runs the model that a wrapper layer holds; None where it holds a plain layer.
+        self.inner: Callable[[Tensor], Sequence[Tensor]] | None = None
 
     @property
     def keras_major(self) -> int:

@@ -95,7 +95,8 @@ def _to_sizes(call: Call, value: ir.Value, target: tuple[int, int], interpolatio
 def _factor(size: int, wanted: int) -> np.float32:
     """Return the factor that gives ``wanted`` when its product with ``size`` is cut off."""
     factor = np.float32(wanted / size)
-    while math.floor(size * factor) < wanted or math.floor(np.float32(size) * factor) < wanted:
+    # Shape inference multiplies in double precision, engines in single.
+    while math.floor(size * float(factor)) < wanted or math.floor(size * factor) < wanted:
         factor = np.nextafter(factor, np.float32(np.inf))
     return factor
 

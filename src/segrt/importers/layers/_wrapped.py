@@ -58,6 +58,11 @@ def convert_wrapped(call: Call, x: Tensor | Sequence[Tensor]) -> Tensor:
         UnsupportedLayerError: Its class has no converter.
         UnsupportedConfigError: There is none, or it gives several tensors.
     """
+    if call.inner is not None and isinstance(x, Tensor):
+        results = call.inner(x)
+        if len(results) != 1:
+            raise call.unsupported("layer", f"{len(results)} outputs", "a model with one output")
+        return results[0]
     layer = wrapped(call.config)
     if layer is None:
         raise call.unsupported("layer", call.config.get("layer"), "a layer")

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from segrt.importers.layers._base import Call, Layout, Tensor
+from segrt.importers.layers._resize import resize as resize_images
 from segrt.importers.operations._axes import Item, items_of, picked, shaped, vector
 from segrt.importers.operations._base import Operand, operation
 from segrt.importers.operations._values import FLOAT, floats, kind, tensor
@@ -168,6 +169,9 @@ def _resized(
             raise call.unsupported("antialias", True, "false")
     if static is not None and all(i == o for i, o in static):
         return Tensor(image, layout)
+    if rule.mode == "cubic" and rule.coordinates == "half_pixel" and static is not None:
+        target = (static[0][1], static[1][1])
+        return Tensor(resize_images(call, image, target, "bicubic"), layout)
     if rule.mode in ("area", "cubic"):
         if static is None or not _is_exact(rule, static):
             wanted_text = "whole factors" if rule.mode == "area" else "factors that are powers of 2"

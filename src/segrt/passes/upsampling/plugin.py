@@ -33,6 +33,8 @@ class PluginForm:
         """Propose it for nearest, and for bilinear with half-pixel coordinates."""
         if site.kind == "transposed convolution":
             return Refusal("a transposed convolution has weights of its own")
+        if len(site.factors) != 2:
+            return Refusal("the kernels are for images only")
         if site.kind == "foreign" or site.rule is None:
             return Refusal(describe_foreign(site))
         if site.kind == "bilinear" and site.rule.coordinates == "asymmetric":

@@ -22,6 +22,7 @@ from segrt.targets.trt.network import Network, write_network
 from segrt.targets.trt.parser import parse_network
 from segrt.targets.trt.plan_header import check_plan
 from segrt.targets.trt.plugin import check_plugins
+from segrt.targets.trt.survey import survey_network, survey_parser
 from segrt.types import BuildOptions
 
 NETWORK, ONNX_PARSER = "network", "onnx-parser"
@@ -48,6 +49,7 @@ class TensorRtTarget(Target):
         flavour: TensorRT or TensorRT for RTX.
     """
 
+    on_gpu = True
     routes = (NETWORK, ONNX_PARSER)
 
     def __init__(self, flavour: Flavour) -> None:
@@ -67,6 +69,12 @@ class TensorRtTarget(Target):
     def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
         """Return the one lowering, with the passes that this library is better for."""
         return (replace(LOWERING, extra_passes=extra_passes(self.flavour)),)
+
+    def takes(self, model: ir.Model, options: BuildOptions) -> dict[ir.Node, str | None]:
+        """Write the network node by node, or ask TensorRT's parser; nothing is built."""
+        survey = {NETWORK: survey_network, ONNX_PARSER: survey_parser}[_route(options)]
+        with _ONE_AT_A_TIME:
+            return survey(self.flavour, model, options.precision)
 
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
         """Write the graph, the plan and the table of its layers."""
@@ -210,11 +218,17 @@ def make_network(flavour: Flavour, model: ir.Model, options: BuildOptions) -> Ne
         EngineError: TensorRT refuses the graph.
     """
     routes = {NETWORK: write_network, ONNX_PARSER: parse_network}
-    via = options.via or NETWORK
-    if via not in routes:
-        raise UsageError(f"unknown route {via!r}", found=via, wanted=", ".join(routes))
+    via = _route(options)
     check_plugins(flavour, model, by_parser=via == ONNX_PARSER)
     return routes[via](flavour, model, options.precision)
+
+
+def _route(options: BuildOptions) -> str:
+    via = options.via or NETWORK
+    if via not in TensorRtTarget.routes:
+        wanted = ", ".join(TensorRtTarget.routes)
+        raise UsageError(f"unknown route {via!r}", found=via, wanted=wanted)
+    return via
 
 
 def _layers_by_node(engine: Engine) -> dict[str, list[str]]:

@@ -136,8 +136,9 @@ class Writer:
             array = self._cast(array, np.dtype(dtype if dtype is not None else self.compute))
         array = np.ascontiguousarray(array)
         self.keep.append(array)
-        if array.dtype == ml_dtypes.bfloat16:
-            return self.trt.Weights(self.trt.bfloat16, array.ctypes.data, array.size)
+        if array.dtype in (ml_dtypes.bfloat16, np.int64):  # the binding knows no long long
+            kind = self.trt.int64 if array.dtype == np.int64 else self.trt.bfloat16
+            return self.trt.Weights(kind, array.ctypes.data, array.size)
         return self.trt.Weights(array)
 
     def no_weights(self, dtype: npt.DTypeLike | None = None) -> Any:

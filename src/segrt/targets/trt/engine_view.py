@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segrt.errors import PackageError
+from segrt.targets._mix_notes import PieceNotes
 from segrt.targets._package import Package
 from segrt.types import Precision
 
@@ -100,34 +101,48 @@ class EngineView:
         return list(dict.fromkeys(row.kernel for row in rows))
 
 
-def read_engine_view(package: Package) -> EngineView:
+def read_engine_view(package: Package, piece: PieceNotes | None = None) -> EngineView:
     """Read the table of a package's engine.
 
     Args:
         package: Checked; of a target whose library lists no kernels, it has none.
+        piece: Which of its engines, where it has a mix of them.
 
     Raises:
         PackageError: The tables are damaged or do not fit each other.
     """
     manifest = package.manifest
     notes, precision = manifest.engine, manifest.options.precision
-    library = f"{notes.get('library', manifest.target)} {notes.get('version', '')}".strip()
+    target, folder, prefix = manifest.target, "", ""
+    ends = {spec.name for spec in (*manifest.inputs, *manifest.outputs)}
+    if piece is not None:
+        notes, target, folder = piece.engine, piece.target, f"{piece.folder}/"
+        prefix, ends = f"{Path(piece.folder).name}:", {*piece.inputs, *piece.outputs}
+    library = f"{notes.get('library', target)} {notes.get('version', '')}".strip()
     listed = notes.get("layers")
     if listed is None:
-        return EngineView(manifest.target, library, precision, None)
+        return EngineView(target, library, precision, None)
     try:
-        if listed not in manifest.files:
-            raise ValueError(f"the manifest lists no file {listed!r}")
-        kernels = _read(package.path / str(listed))
-        ends = {spec.name for spec in (*manifest.inputs, *manifest.outputs)}
-        rows, inserted = _rows(_read(package.path / "layers.json"), kernels, ends, precision)
+        if f"{folder}{listed}" not in manifest.files:
+            raise ValueError(f"the manifest lists no file '{folder}{listed}'")
+        kernels = _read(package.path / f"{folder}{listed}")
+        layers = _read(package.path / "layers.json")
+        if piece is not None:
+            layers = [_within(row, prefix) for row in layers if row["keras"] in piece.layers]
+        rows, inserted = _rows(layers, kernels, ends, precision)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PackageError(
             f"the tables of package {package.path} are damaged",
             found=f"{type(error).__name__}: {error}",
             hint="build the package again",
         ) from error
-    return EngineView(manifest.target, library, precision, len(kernels), rows, inserted)
+    return EngineView(target, library, precision, len(kernels), rows, inserted)
+
+
+def _within(row: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return a layer's row with the kernels of one piece alone."""
+    own = [name.removeprefix(prefix) for name in row["engine"] if name.startswith(prefix)]
+    return {**row, "engine": own}
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

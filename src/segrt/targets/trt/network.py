@@ -86,13 +86,29 @@ def write_network(flavour: Flavour, model: ir.Model, precision: Precision) -> Ne
         UsageError: A precision that cannot be written.
         EngineError: TensorRT refuses a layer; the message names it.
     """
+    check_operators(model)
+    network, writer = begin(flavour, model, precision)
+    for node in model.graph:
+        write_node(writer, node)
+    for value in model.graph.outputs:
+        _write_output(writer, value)
+    network.log.check("the network")
+    return network
+
+
+def begin(flavour: Flavour, model: ir.Model, precision: Precision) -> tuple[Network, Writer]:
+    """Return a network of a graph's inputs, and what writes its nodes.
+
+    Raises:
+        UsageError: A precision that cannot be written.
+        EngineError: TensorRT refuses an input.
+    """
     if precision not in PRECISIONS:
         raise UsageError(
             f"target {flavour.name!r} cannot compute in {precision}",
             found=precision,
             wanted=", ".join(PRECISIONS),
         )
-    check_operators(model)
     network = empty_network(flavour, model)
     writer = Writer(
         network.library, flavour, network.definition, network.log, precision, keep=network.keep
@@ -100,20 +116,25 @@ def write_network(flavour: Flavour, model: ir.Model, precision: Precision) -> Ne
     writer.names |= _taken_names(model.graph)
     for value in model.graph.inputs:
         _write_input(writer, value)
-    for node in model.graph:
-        converter = REGISTRY.find(kind_of(node))
-        assert converter is not None
-        writer.node = node
-        written = converter(writer, node)
-        tensors = written if isinstance(written, tuple) else (written,)
-        # Statistics and masks of training are outputs that nobody reads.
-        for output, tensor in zip(node.outputs, tensors, strict=False):
-            tensor.name = output.name
-            writer.tensors[output] = tensor
-    for value in model.graph.outputs:
-        _write_output(writer, value)
-    network.log.check("the network")
-    return network
+    return network, writer
+
+
+def write_node(writer: Writer, node: ir.Node) -> None:
+    """Write one node, whose inputs are written.
+
+    Raises:
+        UnsupportedConfigError: Settings that TensorRT does not have.
+        EngineError: TensorRT refuses it.
+    """
+    converter = REGISTRY.find(kind_of(node))
+    assert converter is not None
+    writer.node = node
+    written = converter(writer, node)
+    tensors = written if isinstance(written, tuple) else (written,)
+    # Statistics and masks of training are outputs that nobody reads.
+    for output, tensor in zip(node.outputs, tensors, strict=False):
+        tensor.name = output.name
+        writer.tensors[output] = tensor
 
 
 def check_operators(model: ir.Model) -> None:
@@ -125,7 +146,7 @@ def check_operators(model: ir.Model) -> None:
     unknown = [
         (metadata.layer_of(node) or str(node.name), f"{node.domain}::{node.op_type}".strip(":"))
         for node in model.graph
-        if REGISTRY.find(kind_of(node)) is None
+        if operator_refusal(node) is not None
     ]
     if unknown:
         rows = "".join(f"\n  {layer}: {kind}" for layer, kind in unknown)
@@ -134,6 +155,13 @@ def check_operators(model: ir.Model) -> None:
             unknown,
             hint="use --via onnx-parser, or write a converter: one file in targets/trt/layers",
         )
+
+
+def operator_refusal(node: ir.Node) -> str | None:
+    """Say that a node's operator has no converter; None if it has one."""
+    if REGISTRY.find(kind_of(node)) is not None:
+        return None
+    return f"{kind_of(node)} has no TensorRT layer here"
 
 
 def _taken_names(graph: ir.Graph) -> set[str]:
@@ -177,4 +205,7 @@ def _write_output(writer: Writer, value: ir.Value) -> None:
     writer.network.mark_output(tensor)
 
 
-__all__ = ["PRECISIONS", "Network", "check_operators", "empty_network", "write_network"]
+__all__ = [
+    "PRECISIONS", "Network", "begin", "check_operators", "empty_network", "operator_refusal",
+    "write_network", "write_node",
+]  # fmt: skip

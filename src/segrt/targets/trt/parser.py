@@ -52,20 +52,11 @@ def parse_network(flavour: Flavour, model: ir.Model, precision: Precision) -> Ne
         UsageError: A precision that this route does not have.
         EngineError: The parser fails, or would end the process.
     """
-    if precision not in PRECISIONS:
-        raise UsageError(
-            f"the ONNX parser's route has no {precision}",
-            found=precision,
-            wanted=", ".join(PRECISIONS),
-            hint="use --via network",
-        )
+    check_precision(precision)
     _check_domains(model)
-    given = _with_defaults(model)
-    data = serialize(to_half(given) if precision is Precision.FP16 else given)
+    data = prepared(model, precision)
     network = empty_network(flavour, model)
-    crash = _trial(flavour, data)
-    if crash is not None:
-        raise EngineError("TensorRT's ONNX parser ends its process on this graph", found=crash)
+    in_child(flavour, data, _TRIAL)
     parser = network.library.OnnxParser(network.definition, network.log.sink)
     # Weights are the parser's: both have to live as long as the network.
     network.keep += [parser, data]
@@ -74,6 +65,31 @@ def parse_network(flavour: Flavour, model: ir.Model, precision: Precision) -> Ne
     network.log.check("the parsed network")
     _check_interface(network.definition, model)
     return network
+
+
+def check_precision(precision: Precision) -> None:
+    """Refuse a precision that this route does not have.
+
+    Raises:
+        UsageError: Names those it has.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(
+            f"the ONNX parser's route has no {precision}",
+            found=precision,
+            wanted=", ".join(PRECISIONS),
+            hint="use --via network",
+        )
+
+
+def prepared(model: ir.Model, precision: Precision) -> bytes:
+    """Return the file that the parser is given.
+
+    Raises:
+        EngineError: A weight is too large for the precision.
+    """
+    given = _with_defaults(model)
+    return serialize(to_half(given) if precision is Precision.FP16 else given)
 
 
 def _with_defaults(model: ir.Model) -> ir.Model:
@@ -87,33 +103,53 @@ def _with_defaults(model: ir.Model) -> ir.Model:
     return spelled
 
 
+def domain_refusal(node: ir.Node) -> str | None:
+    """Say why an operator may not be shown to the parser; None if it may."""
+    if node.domain in ("", "ai.onnx") and onnx.defs.has(node.op_type, OPSET):
+        return None
+    return "not an operator of ONNX' own"
+
+
 def _check_domains(model: ir.Model) -> None:
     unknown = [
         (metadata.layer_of(node) or str(node.name), node.op_type)
         for node in model.graph
-        if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, OPSET)
+        if domain_refusal(node) is not None
     ]
     if unknown:
         rows = "".join(f"\n  {layer}: {kind}" for layer, kind in unknown)
         raise UnsupportedLayerError(f"{len(unknown)} nodes are not ONNX' own:{rows}", unknown)
 
 
-def _trial(flavour: Flavour, data: bytes) -> str | None:
-    """Parse in a child; return how it died, None if it lived."""
+def in_child(flavour: Flavour, data: bytes, script: str) -> bytes:
+    """Let a process of its own parse; return what it printed.
+
+    Args:
+        flavour: Whose parser.
+        data: Given to it on its standard input.
+        script: Python; it gets the library's module as its argument.
+
+    Raises:
+        EngineError: It died, or gave no answer.
+    """
     try:
         child = subprocess.run(  # noqa: S603 - our own interpreter and script
-            [sys.executable, "-I", "-c", _TRIAL, flavour.module],
+            [sys.executable, "-I", "-c", script, flavour.module],
             input=data,
             capture_output=True,
             timeout=_TRIAL_SECONDS,
             check=False,
         )
-    except subprocess.TimeoutExpired:
-        return f"no answer in {_TRIAL_SECONDS} s"
-    if child.returncode in (0, _REFUSED):
-        return None
-    last = child.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-    return f"exit status {child.returncode}: {' '.join(last)}"
+    except subprocess.TimeoutExpired as error:
+        raise _crash(f"no answer in {_TRIAL_SECONDS} s") from error
+    if child.returncode not in (0, _REFUSED):
+        last = child.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+        raise _crash(f"exit status {child.returncode}: {' '.join(last)}")
+    return child.stdout
+
+
+def _crash(found: str) -> EngineError:
+    return EngineError("TensorRT's ONNX parser ends its process on this graph", found=found)
 
 
 def _refusal(parser: Any, model: ir.Model, log: Log) -> Exception:

@@ -49,16 +49,35 @@ def check_plugins(flavour: Flavour, model: ir.Model, *, by_parser: bool) -> None
     Raises:
         UnsupportedLayerError: Lists the layers and their operations.
     """
-    nodes = [node for node in model.graph if custom_nodes.is_custom(node)]
-    if not nodes or (flavour.plugins and not by_parser):
+    refused = {
+        node: why
+        for node in model.graph
+        if (why := plugin_refusal(flavour, node, by_parser=by_parser)) is not None
+    }
+    if not refused:
         return
-    layers = [(metadata.layer_of(node) or str(node.name), node.op_type) for node in nodes]
+    layers = [(metadata.layer_of(node) or str(node.name), node.op_type) for node in refused]
     rows = "".join(f"\n  {layer}: custom operation {name}" for layer, name in layers)
-    if not flavour.plugins:
-        why, hint = f"{flavour.title} has no plugins", "build for target tensorrt, cuda or cpu"
-    else:
-        why, hint = "TensorRT's parser is not told of plugins", "use the route --via network"
+    hint = "build for target tensorrt, cuda or cpu"
+    if flavour.plugins:
+        hint = "use the route --via network"
+    why = next(iter(refused.values()))
     raise UnsupportedLayerError(f"{why}, and these layers need one:{rows}", layers, hint=hint)
+
+
+def plugin_refusal(flavour: Flavour, node: ir.Node, *, by_parser: bool) -> str | None:
+    """Say why a node cannot become a plugin; None where it can, or needs none.
+
+    Args:
+        flavour: TensorRT or TensorRT for RTX.
+        node: Any.
+        by_parser: TensorRT's own parser is to read it.
+    """
+    if not custom_nodes.is_custom(node):
+        return None
+    if not flavour.plugins:
+        return f"{flavour.title} has no plugins"
+    return "TensorRT's parser is not told of plugins" if by_parser else None
 
 
 def plugin_of(library: Any, op: CustomOp) -> Callable[..., Any]:

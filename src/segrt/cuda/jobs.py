@@ -1,0 +1,93 @@
+"""An operation with its memory, and ways to compute it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from segrt.cuda.kernels._base import REGISTRY, Kernel
+from segrt.cuda.operations import (
+    Convolution,
+    MergedUpsampling,
+    Operation,
+    TransposedConvolution,
+)
+from segrt.cuda.views import View
+from segrt.errors import EngineError
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One way to compute an operation, ready to run.
+
+    Attributes:
+        name: Stable between runs, for the plan cache.
+        workspace: Bytes of scratch memory.
+        run: Puts it on the stream, given the scratch memory's address.
+    """
+
+    name: str
+    workspace: int
+    run: Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A choice that is not built yet."""
+
+    name: str
+    make: Callable[[], Choice]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An operation with the memory it reads and writes.
+
+    Attributes:
+        operation: What to compute.
+        views: Of what it reads.
+        pointers: Device addresses of what it reads; the slices' offsets are in them.
+        target: View of what it writes.
+        output: Device address of what it writes; 0 for the beginning of the scratch memory.
+        reserved_bytes: Of the scratch memory, for the output.
+    """
+
+    operation: Operation
+    views: tuple[View, ...]
+    pointers: tuple[int, ...]
+    target: View
+    output: int
+    reserved_bytes: int = 0
+
+
+# What a choice does not depend on.
+_NUMBERS = ("layer", "inputs", "output", "kernel", "bias", "vectors", "scales", "constants")
+
+
+def find_kernel(name: str) -> Kernel:
+    """Return a kernel.
+
+    Raises:
+        EngineError: There is none of this name.
+    """
+    kernel = REGISTRY.find(name)
+    if kernel is None:
+        raise EngineError(f"there is no kernel {name!r}")
+    return kernel
+
+
+def signature(job: Job) -> str:
+    """Return what a choice depends on: the operation's geometry and the views, as text."""
+    operation, parts = job.operation, [type(job.operation).__name__]
+    if isinstance(operation, MergedUpsampling):
+        operation = operation.convolution
+    parts += [
+        f"{name}={value}" for name, value in sorted(vars(operation).items()) if name not in _NUMBERS
+    ]
+    if isinstance(operation, (Convolution, TransposedConvolution)):
+        parts.append(f"kernel={operation.kernel.shape}")
+    parts += [
+        f"{v.n}x{v.h}x{v.w}x{v.c}/{v.pitch}+{v.offset % 8} {v.dtype}"
+        for v in (*job.views, job.target)
+    ]
+    return " ".join(parts)

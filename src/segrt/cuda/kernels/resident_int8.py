@@ -1,0 +1,232 @@
+"""`resident_convolution` on integers of eight bits: weights in shared memory, Hopper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segrt.cuda.kernels import _hopper, _hopper_int8
+from segrt.cuda.kernels._base import REGISTRY, Floats, Launch, Map
+from segrt.cuda.kernels._integers import finish, random_numbers, random_weights
+from segrt.cuda.kernels._prelude import constants, setting
+from segrt.cuda.kernels.first_convolution import convolve
+from segrt.cuda.kernels.resident_convolution import SOURCE, STORE_FEW
+from segrt.cuda.views import View
+
+_MOST_STAGES = 8
+
+_STORE_64 = r"""
+            to_staging_int8<@SLOT@>(sums, bias, bias + 64, staging, lane);
+#pragma unroll
+            for (int i = 0; i < 2; ++i) {
+                int row = i * 8 + lane / 4, m = warp * 16 + row;
+                int ty0 = ty * 8 + m / 8, tx0 = tx * WIDE + @SLOT@ * 8 + m % 8;
+                uint4 v = from_staging_int8(staging, row, lane % 4);
+                if (ty0 < DST_H && tx0 < DST_W)
+                    *(uint4*)(y + (((u64)n * DST_H + ty0) * DST_W + tx0) * DST_PITCH
+                              + lane % 4 * 16) = v;
+            }
+            __syncwarp();
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ResidentInt8Spec:
+    """A convolution with stride 1.
+
+    Attributes:
+        source: 64 channels or a multiple of 128, int8, aligned to 16 bytes.
+        target: 64 channels, int8, aligned likewise; or 1 to 8 of any type.
+        window: Height and width of the kernel.
+        before: Padding above and to the left.
+        relu: Whether a ReLU follows.
+    """
+
+    source: View
+    target: View
+    window: tuple[int, int]
+    before: tuple[int, int]
+    relu: bool
+
+    @property
+    def sources(self) -> tuple[View, ...]:
+        """The one image."""
+        return (self.source,)
+
+    @property
+    def outputs(self) -> int:
+        """Columns of a product: 64, or 8 where fewer are wanted."""
+        return 64 if self.target.c > 8 else 8
+
+    @property
+    def chunks(self) -> int:
+        """Rows of 128 bytes that a pixel takes."""
+        return -(-self.source.c // _hopper_int8.CHANNELS)
+
+    @property
+    def taps_a_row(self) -> int:
+        """Taps whose weights share rows of 128 bytes."""
+        return 2 if self.source.c == 64 else 1
+
+    @property
+    def weight_blocks(self) -> int:
+        """Blocks of rows that a chunk's weights take."""
+        return -(-self.window[0] * self.window[1] // self.taps_a_row)
+
+
+def _layout(spec: ResidentInt8Spec) -> tuple[int, int, int, int, int] | None:
+    """Return squares a tile, stages, bytes of a tile, of a chunk's weights, of everything."""
+    height, width = spec.window
+    weights = spec.weight_blocks * spec.outputs * _hopper.PIXEL_BYTES
+    staging = 4 * _hopper.WARPGROUPS * _hopper_int8.STAGING_BYTES if spec.outputs == 64 else 0
+    fixed = _hopper.ALIGNMENT_BYTES + staging + spec.chunks * weights
+    room = _hopper.MOST_SHARED_BYTES - 1024 - fixed
+    for fewest in (3, 2):
+        for sub in (4, 2, 1):
+            pixels = (8 + height - 1) * (8 * sub + width - 1)
+            tile = _hopper.rounded(pixels * _hopper.PIXEL_BYTES)
+            stages = min(_MOST_STAGES, max(room, 0) // (spec.chunks * tile))
+            if stages >= fewest:
+                return sub, stages, tile, weights, fixed + spec.chunks * stages * tile
+    return None
+
+
+def fits(spec: ResidentInt8Spec) -> bool:
+    """Say whether the kernel takes these sizes."""
+    target = spec.target
+    wide = target.c == 64 and _hopper_int8.fits_way_out(target)
+    ends = _hopper_int8.fits_copy_engine(spec.source) and (wide or target.c <= 8)
+    return ends and max(spec.window) <= 5 and _layout(spec) is not None
+
+
+def arrange(weights: npt.NDArray[Any], spec: ResidentInt8Spec) -> npt.NDArray[np.int8]:
+    """Order integers (y, x, in, out) as (chunk, block, outputs, 128), swizzled.
+
+    A row holds one tap of 128 inputs, or two taps of 64. Fewer than 64 outputs are filled up to 8
+    with zeros; 64 stand in the `_hopper_int8.order` of a product's columns.
+    """
+    channels, outputs = weights.shape[2:]
+    taps = spec.weight_blocks * spec.taps_a_row
+    padded = np.zeros((taps, channels, spec.outputs), np.int8)
+    padded[: spec.window[0] * spec.window[1], :, :outputs] = weights.reshape(-1, channels, outputs)
+    if spec.outputs == 64:
+        padded = padded[..., _hopper_int8.order()]
+    row = channels // spec.chunks
+    split = padded.reshape(spec.weight_blocks, spec.taps_a_row, spec.chunks, row, spec.outputs)
+    blocks = split.transpose(2, 0, 4, 1, 3).reshape(spec.chunks, -1, _hopper_int8.CHANNELS)
+    return _hopper_int8.swizzled(blocks)
+
+
+def restore(arranged: npt.NDArray[Any], spec: ResidentInt8Spec) -> npt.NDArray[np.float64]:
+    """Return what `arrange` was given."""
+    blocks = _hopper_int8.swizzled(arranged).astype(np.float64)
+    row = spec.source.c // spec.chunks
+    shape = (spec.chunks, spec.weight_blocks, spec.outputs, spec.taps_a_row, row)
+    plain = blocks.reshape(shape).transpose(1, 3, 0, 4, 2)
+    plain = plain.reshape(-1, spec.source.c, spec.outputs)[: spec.window[0] * spec.window[1]]
+    if spec.outputs == 64:
+        plain = plain[..., np.argsort(_hopper_int8.order())]
+    return plain.reshape(*spec.window, spec.source.c, spec.outputs)[..., : spec.target.c]
+
+
+def pad_numbers(numbers: npt.NDArray[Any], spec: ResidentInt8Spec) -> npt.NDArray[np.float32]:
+    """Return rows of factors and bias with as many columns as a product has."""
+    padded = np.zeros((2, spec.outputs), np.float32)
+    padded[:, : spec.target.c] = numbers
+    return padded
+
+
+class ResidentInt8:
+    """Kernel ``resident_int8``; parameters: `arrange`d weights, factors and bias (2, columns)."""
+
+    name = "resident_int8"
+    capability = (9, 0)
+    cases = (
+        ResidentInt8Spec(
+            View(3, 20, 60, 64, "int8", 128, 64, 0.02), View(3, 20, 60, 64, "int8", 192, 64, 0.5),
+            (3, 3), (1, 1), True,
+        ),
+        ResidentInt8Spec(
+            View(40, 24, 40, 128, "int8", scale=0.1), View(40, 24, 40, 64, "int8", scale=0.3),
+            (3, 3), (1, 1), False,
+        ),
+        ResidentInt8Spec(
+            View(30, 17, 33, 64, "int8", scale=0.1), View(30, 17, 33, 2, "fp32"), (3, 3), (1, 1),
+            True,
+        ),
+        ResidentInt8Spec(
+            View(2, 9, 12, 256, "int8", scale=0.1), View(2, 9, 12, 5, "fp16"), (2, 2), (0, 0),
+            False,
+        ),
+    )  # fmt: skip
+
+    def launch(self, spec: ResidentInt8Spec, /) -> Launch:
+        """Return source and geometry: a block of two warpgroups and a fetching thread."""
+        layout = _layout(spec)
+        assert layout is not None
+        sub, stages, tile, weights, total = layout
+        target = spec.target
+        rows, cols = 8 + spec.window[0] - 1, 8 * sub + spec.window[1] - 1
+        steps = 4 // spec.taps_a_row
+        head = constants("SRC", spec.source) + constants("DST", target)
+        head += setting(top=spec.before[0], left=spec.before[1], relu=int(spec.relu))
+        head += setting(rows=rows, cols=cols, sub=sub, stages=stages, tile=tile, weights=weights)
+        head += setting(outputs=spec.outputs, chunks=spec.chunks)
+        head += _hopper_int8.words(target, steps, spec.outputs) + _hopper_int8.HELPERS
+        products = [_hopper_int8.product(slot, spec.outputs) for slot in range(sub)]
+        store = STORE_FEW
+        if spec.outputs == 64:
+            store = "".join(_STORE_64.replace("@SLOT@", str(slot)) for slot in range(sub))
+        body = SOURCE.replace("@PRODUCTS@", _products(spec, sub, cols)).replace("@STORE@", store)
+        tiles = target.n * -(-target.h // 8) * -(-target.w // (8 * sub))
+        text = _hopper.HELPERS + head + "".join(products) + body
+        return Launch(
+            text.replace("resident_convolution", self.name), self.name, tiles, _hopper.THREADS,
+            total, (Map(0, (_hopper_int8.CHANNELS, cols, rows)),), persistent=True, specific=True,
+        )  # fmt: skip
+
+    def parameters(self, spec: ResidentInt8Spec, seed: int, /) -> Sequence[Any]:
+        """Return weights, and factors with bias."""
+        rng = np.random.default_rng(seed)
+        weights = random_weights((*spec.window, spec.source.c, spec.target.c), rng)
+        terms = spec.window[0] * spec.window[1] * spec.source.c
+        numbers = random_numbers(2, terms, spec.target, rng)
+        return arrange(weights, spec), pad_numbers(numbers, spec)
+
+    def reference(
+        self,
+        spec: ResidentInt8Spec,
+        images: Sequence[Floats],
+        parameters: Sequence[npt.NDArray[Any]],
+        /,
+    ) -> Floats:
+        """Sum shifted images; weights are taken back from their arrangement."""
+        size = (spec.target.h, spec.target.w)
+        integers = images[0] / spec.source.scale
+        sums = convolve(integers, restore(parameters[0], spec), spec.before, size)
+        result: Floats = finish(sums, parameters[1][:, : spec.target.c], spec.target)
+        return np.maximum(result, 0) if spec.relu else result
+
+
+def _products(spec: ResidentInt8Spec, sub: int, cols: int) -> str:
+    """Return one product a tap and square: the same tile, begun at another pixel."""
+    lines = []
+    block = spec.outputs * _hopper.PIXEL_BYTES
+    for tap in range(spec.window[0] * spec.window[1]):
+        y, x = divmod(tap, spec.window[1])
+        row, part = divmod(tap, spec.taps_a_row)
+        weights = row * block + part * 64
+        for slot in range(sub):
+            pixel = (y * cols + x + 8 * slot) * _hopper.PIXEL_BYTES
+            lines.append(
+                f"                    product_{slot}(sums, at(IMAGE, image + {pixel} + step * 32), "
+                f"at(KERNEL, kernel + {weights} + step * 32));"
+            )
+    return "\n".join(lines)
+
+
+REGISTRY.register(ResidentInt8.name)(ResidentInt8())

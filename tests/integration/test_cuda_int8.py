@@ -1,0 +1,165 @@
+"""Quantised graphs in the CUDA engine, without a GPU, against ONNX Runtime."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from helpers.emulated_engine import run
+from helpers.quantised import ort_run, quantise
+from helpers.tensorrt_graphs import unet
+from segrt.cuda.quantisation import check_quantisation, is_quantised
+from segrt.errors import UnsupportedLayerError, UsageError
+from segrt.graph.builder import IR_VERSION, OPSET, GraphBuilder
+from segrt.graph.infer_shapes import infer_shapes
+from segrt.passes._base import PassContext
+from segrt.passes._pipeline import lower
+from segrt.targets._base import REGISTRY
+from segrt.targets.cuda import LOWERINGS
+from segrt.types import BuildOptions, Precision
+
+pytest.importorskip("cuda.core", reason="cuda-core is not installed")
+pytest.importorskip("onnxruntime.quantization", reason="onnxruntime is not installed")
+
+OWN = {"resident_int8": 1.0, "phase_int8": 1.0, "cudnn": 50.0}
+LIBRARY = {"resident_int8": 500.0, "phase_int8": 500.0, "cudnn": 1.0}
+
+
+def _feeds(model: ir.Model, seed: int) -> dict[str, np.ndarray]:
+    value = model.graph.inputs[0]
+    rng = np.random.default_rng(seed)
+    return {value.name or "": rng.random(tuple(value.shape.numpy()), dtype=np.float32)}
+
+
+@pytest.fixture(scope="module", params=[lowering.upsampling_forms for lowering in LOWERINGS])
+def nets(request, tmp_path_factory) -> tuple[ir.Model, ir.Model]:
+    """A U-Net of 64 and 128 channels as each lowering writes it, and quantised."""
+    model, _ = lower(unet((64, 128), side=24), PassContext(upsampling_forms=request.param))
+    quantised = quantise(
+        model, [_feeds(model, seed) for seed in range(3)], tmp_path_factory.mktemp("q")
+    )
+    return model, quantised
+
+
+def _error(found: np.ndarray, wanted: np.ndarray) -> float:
+    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+
+
+@pytest.mark.parametrize("costs", [OWN, LIBRARY], ids=["own", "library"])
+def test_a_quantised_network(monkeypatch, nets, costs):
+    plain, quantised = nets
+    lowered, _ = lower(quantised, PassContext(LOWERINGS[0].upsampling_forms))
+    assert is_quantised(lowered)
+    feeds = _feeds(plain, 9)
+    ran = run(monkeypatch, lowered, feeds, "int8", costs=costs)
+    found = next(iter(ran.outputs.values()))
+    wanted, rounded = ort_run(plain, feeds)[0], ort_run(quantised, feeds)[0]
+    # The engine rounds less often than the graph says, never more.
+    assert _error(found, wanted) <= 1.05 * _error(rounded, wanted)
+    assert _error(found, rounded) <= 1.5 * _error(rounded, wanted)
+    own = {"resident_int8", "phase_int8"} & set(ran.launched)
+    assert own if costs is OWN else not own
+
+
+def test_other_generations_use_the_library(monkeypatch, nets):
+    plain, quantised = nets
+    feeds = _feeds(plain, 9)
+    here = run(monkeypatch, quantised, feeds, "int8", costs=OWN)
+    there = run(monkeypatch, quantised, feeds, "int8", capability=(8, 6))
+    assert not any(name.endswith("int8") for name in there.launched)
+    assert "narrow_convolution" in there.launched or "head" in there.launched
+    for name, array in here.outputs.items():
+        assert _error(there.outputs[name], array) <= 1e-2
+
+
+def _hand_made(scales: tuple[float, float], *, point: int = 0, kind: str = "int8") -> ir.Model:
+    """Two convolutions, one pool, and both in a concatenation: rounded where the engine rounds.
+
+    Args:
+        scales: Of the first activation and of the others.
+        point: Zero point of the first activation.
+        kind: Its type.
+    """
+    graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="hand")
+    b = GraphBuilder(graph)
+    rng = np.random.default_rng(3)
+
+    def rounded(x: ir.Value, name: str, scale: float) -> ir.Value:
+        dtype = np.dtype(kind if name == "a" else "int8")
+        ends = [b.constant(f"{name}:scale", np.float32(scale)),
+                b.constant(f"{name}:p", np.array(point if name == "a" else 0, dtype))]  # fmt: skip
+        q = b.op("QuantizeLinear", [x, *ends], name=f"{name}:q")
+        return b.op("DequantizeLinear", [q, *ends], name=f"{name}:dq")
+
+    def conv(x: ir.Value, name: str, inputs: int, outputs: int, factor: float) -> ir.Value:
+        integers = rng.integers(-127, 128, (outputs, inputs, 3, 3)).astype(np.int8)
+        scale = (factor * rng.uniform(0.5, 2, outputs)).astype(np.float32)
+        ends = [b.constant(f"{name}:w", integers), b.constant(f"{name}:ws", scale),
+                b.constant(f"{name}:wz", np.zeros(outputs, np.int8))]  # fmt: skip
+        weights = b.op("DequantizeLinear", ends, name=f"{name}:dw", axis=0)
+        bias = b.constant(f"{name}:b", rng.normal(0, 0.1, outputs).astype("f4"))
+        y = b.op("Conv", [x, weights, bias], name=f"{name}:conv", pads=[1, 1, 1, 1])
+        return b.op("Relu", [y], name=name)
+
+    x = b.input("x", (2, 1, 14, 10), ir.DataType.FLOAT)
+    first = rounded(conv(x, "first", 1, 64, 0.01), "a", scales[0])
+    second = rounded(conv(first, "second", 64, 64, 5e-4), "b", scales[1])
+    joined = b.op("Concat", [second, conv_part(b, second, rounded, scales[1])], name="join", axis=1)
+    third = conv(joined, "third", 128, 16, 3e-4)
+    graph.outputs.append(third)
+    return ir.Model(graph, ir_version=IR_VERSION)
+
+
+def conv_part(b: GraphBuilder, x: ir.Value, rounded, scale: float) -> ir.Value:
+    pooled = b.op("MaxPool", [x], name="pool", kernel_shape=[2, 2], strides=[2, 2])
+    scales = b.constant("up:scales", np.array([1, 1, 2, 2], "f4"))
+    up = b.op("Resize", [rounded(pooled, "c", scale), None, scales], name="up", mode="nearest",
+              coordinate_transformation_mode="asymmetric", nearest_mode="floor")  # fmt: skip
+    return rounded(up, "d", scale)
+
+
+@pytest.mark.parametrize("costs", [OWN, LIBRARY], ids=["own", "library"])
+def test_integers_are_those_of_the_graph(monkeypatch, costs):
+    model = _hand_made((0.02, 0.05))
+    infer_shapes(model.graph)
+    feeds = {"x": np.random.default_rng(0).random((2, 1, 14, 10), dtype=np.float32)}
+    found = run(monkeypatch, model, feeds, "int8", costs=costs)
+    wanted = ort_run(model, feeds)[0]
+    # Only sums that fall between two integers by less than float32 tells may differ.
+    assert _error(next(iter(found.outputs.values())), wanted) <= 2e-3
+    assert found.launched.count("pointwise") == 0
+
+
+def test_zero_points_and_unsigned_integers_are_refused(monkeypatch):
+    feeds = {"x": np.zeros((2, 1, 14, 10), np.float32)}
+    for settings in ({"point": 3}, {"kind": "uint8"}):
+        model = _hand_made((0.02, 0.05), **settings)
+        infer_shapes(model.graph)
+        with pytest.raises(UnsupportedLayerError, match="not symmetric"):
+            run(monkeypatch, model, feeds, "int8")
+
+
+def test_precision_and_quantisation_go_together(nets):
+    plain, quantised = nets
+    check_quantisation(plain, integers=False)
+    check_quantisation(quantised, integers=True)
+    with pytest.raises(UsageError, match="carries no quantisation"):
+        check_quantisation(plain, integers=True)
+    with pytest.raises(UsageError, match="--precision int8"):
+        check_quantisation(quantised, integers=False)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu(monkeypatch, nets):
+    """The GPU says what the emulated engine says, but for sums between two integers."""
+    plain, quantised = nets
+    target = REGISTRY.find("cuda")
+    assert target is not None
+    feeds = _feeds(plain, 9)
+    emulated = run(monkeypatch, quantised, feeds, "int8")
+    monkeypatch.undo()
+    with target.open_model(quantised, BuildOptions(precision=Precision.INT8)) as session:
+        found = session.run(feeds)
+    for name, array in emulated.outputs.items():
+        assert _error(found[name], array) <= 5e-3

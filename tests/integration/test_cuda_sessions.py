@@ -1,0 +1,79 @@
+"""Several sessions of the CUDA engine beside each other on one GPU."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from helpers.emulated_engine import run
+from helpers.tensorrt_graphs import unet
+from segrt.errors import EngineError
+from segrt.targets._base import REGISTRY
+from segrt.types import BuildOptions
+
+pytest.importorskip("cuda.core", reason="cuda-core is not installed")
+
+
+def _open(side: int = 16, batch: int | None = 1):
+    target = REGISTRY.find("cuda")
+    assert target is not None
+    return target.open_model(unet((8, 16), side=side, batch=batch), BuildOptions())
+
+
+def _image(batch: int = 1, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {"image": rng.random((batch, 16, 16, 1), dtype=np.float32)}
+
+
+@pytest.mark.gpu
+def test_threads_with_sessions_of_their_own():
+    feeds = [_image(seed=seed) for seed in range(4)]
+    with _open() as session:
+        wanted = [session.run(feed)["mask"] for feed in feeds]
+
+    def work(index: int) -> list[np.ndarray]:
+        with _open() as session:
+            return [session.run(feeds[index])["mask"] for _ in range(20)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for index, found in enumerate(pool.map(work, range(4))):
+            for array in found:
+                np.testing.assert_allclose(array, wanted[index], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.gpu
+def test_sizes_beyond_memory_leave_other_sessions_whole():
+    with _open(batch=None) as whole, _open(batch=None) as greedy:
+        before = whole.run(_image())["mask"]
+        with pytest.raises(EngineError, match="memory does not hold") as error:
+            greedy.engine([(1 << 24, 16, 16, 1)])
+        assert "MiB" in str(error.value.wanted)
+        np.testing.assert_array_equal(whole.run(_image())["mask"], before)
+        np.testing.assert_allclose(greedy.run(_image())["mask"], before, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.gpu
+def test_changing_sizes_does_not_leak():
+    driver = pytest.importorskip("cuda.bindings.driver")
+    with _open(batch=None) as session:
+
+        def cycle() -> int:
+            for batch in range(1, 7):
+                session.run(_image(batch))
+            return int(driver.cuMemGetInfo()[1])
+
+        cycle()
+        free = cycle()
+        for _ in range(3):
+            last = cycle()
+        # The driver's own pools grow in steps of 2 MiB.
+        assert free - last <= 4 << 20
+
+
+def test_too_little_memory_is_an_error_that_names_the_purpose(monkeypatch):
+    model = unet((8, 16), side=16, batch=None)
+    feeds = _image(batch=4)
+    with pytest.raises(EngineError, match="memory does not hold the"):
+        run(monkeypatch, model, feeds, memory=1 << 15)
