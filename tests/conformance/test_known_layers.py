@@ -143,11 +143,36 @@ def test_custom_activations(tmp_path, activation, wanted):
         ("softsign", lambda x: x / (1 + np.abs(x))),
         ("slice:axis=2,start=1,stop=-1", lambda x: x[:, :, 1:-1]),
         ("scale:mul=1/4", lambda x: x / 4),
+        ("expand_dims:axis=1/-1", lambda x: x[:, None, ..., None]),
+        ("repeat:repnum=3", lambda x: x.repeat(3, -1)),
+        ("repeat:repnum=2,axis=1", lambda x: x.repeat(2, 1)),
     ],
 )
 def test_lambda_forms(tmp_path, form, wanted):
     result, _ = apply(tmp_path, "Lambda", {}, {}, lambdas={"own": form})
     np.testing.assert_allclose(result, wanted(IMAGE.astype(np.float64)), rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("form", "arguments", "wanted"),
+    [
+        ("slice", {"start": 1, "stop": 3, "axis": 2}, IMAGE[:, :, 1:3]),
+        ("slice:start=2", {"start": 1, "stop": 3, "axis": 2}, IMAGE[:, :, 2:3]),
+        ("slice:start=1", {"size": 4, "stop": None}, IMAGE[..., 1:]),
+        ("repeat", {"repnum": 2}, IMAGE.repeat(2, -1)),
+        ("transpose", {"perm": [0, 2, 1, 3]}, IMAGE.swapaxes(1, 2)),
+    ],
+)
+def test_settings_left_out_are_the_files_arguments(tmp_path, form, arguments, wanted):
+    result, loaded = apply(tmp_path, "Lambda", {"arguments": arguments}, {}, lambdas={"own": form})
+    np.testing.assert_array_equal(result, wanted)
+    told = any("from the file's arguments" in text for text in metadata.remarks(loaded))
+    assert told == (form != "slice:start=1")
+
+
+def test_a_saved_argument_that_is_no_setting_is_told(tmp_path):
+    with pytest.raises(segrt.SegrtError, match="saved argument start"):
+        apply(tmp_path, "Lambda", {"arguments": {"start": "all"}}, {}, lambdas={"own": "slice"})
 
 
 def test_a_resize_takes_the_second_inputs_size(tmp_path):

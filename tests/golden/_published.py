@@ -57,6 +57,11 @@ def _padding(own, base):
     own.ReflectionPadding2D = base(
         "ReflectionPadding2D", lambda s, x: tf.pad(x, _borders(s.padding), "REFLECT"), "padding"
     )
+    # https://github.com/fizyr/keras-retinanet, layers/_misc.py
+    own.UpsampleLike = base(
+        "UpsampleLike",
+        lambda s, xs: tf.compat.v1.image.resize_images(xs[0], tf.shape(xs[1])[1:3], 1),
+    )
     own.SymmetricPadding2D = base(
         "SymmetricPadding2D", lambda s, x: tf.pad(x, _borders(s.padding), "SYMMETRIC"), "padding"
     )

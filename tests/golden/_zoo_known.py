@@ -3,6 +3,10 @@
 Small nets, several layers in each: what matters is that every layer says what the original says.
 """
 
+import importlib.util
+import sys
+import types
+
 import numpy as np
 from _zoo import golden
 
@@ -182,3 +186,66 @@ def vision_transformer_front(kit):
     x = own.PatchEncoder(num_patches=4, projection_dim=6, name="encoder")(x)
     x = layers.Dense(4, name="dense")(x)
     return kit.functional(image, x, "front")
+
+
+def bare_package(name):
+    """Let a package's files be imported without its `__init__`, which needs much else."""
+    package = types.ModuleType(name)
+    package.__path__ = list(importlib.util.find_spec(name).submodule_search_locations)
+    sys.modules[name] = package
+
+
+@golden((2, 10, 8, 2), needs=keras_2, formats=BOTH)
+def deepcell_parts(kit):
+    """The layers of deepcell's feature and pyramid nets."""
+    bare_package("deepcell")
+    from deepcell.layers import (
+        DilatedMaxPool2D,
+        ImageNormalization2D,
+        Location2D,
+        TensorProduct,
+        UpsampleLike,
+    )
+
+    layers = kit.layers
+    image = kit.Input((10, 8, 2), name="image")
+    whole = ImageNormalization2D(norm_method="whole_image", name="whole")(image)
+    around = ImageNormalization2D(norm_method="std", filter_size=4, name="around")(image)
+    kept = ImageNormalization2D(norm_method=None, name="kept")(image)
+    place = Location2D(name="place")(image)
+    x = layers.Concatenate(name="all")([whole, around, kept, place])
+    small = layers.Conv2D(3, 3, strides=3, padding="same", name="small")(x)
+    large = UpsampleLike(name="like")([small, image])
+    x = layers.Concatenate(name="both")([x, large])
+    x = DilatedMaxPool2D((2, 3), dilation_rate=2, name="apart")(x)
+    x = DilatedMaxPool2D((2, 2), strides=(2, 1), padding="same", name="together")(x)
+    x = TensorProduct(5, activation="relu", name="product")(x)
+    return kit.functional(image, TensorProduct(2, use_bias=False, name="mask")(x), "deepcell_parts")
+
+
+@golden((2, 9, 8, 3), needs=keras_2, formats=BOTH)
+def blur_pool(kit):
+    """MaxBlurPool2D of n2v on odd and even sizes, DropConnect of efficientunet."""
+    bare_package("efficientunet")
+    bare_package("n2v")
+    from efficientunet.utils import DropConnect
+    from n2v.nets.blurpool import MaxBlurPool2D
+
+    layers = kit.layers
+    image = kit.Input((9, 8, 3), name="image")
+    x = MaxBlurPool2D((2, 2), name="half")(image)
+    x = DropConnect(0.2, name="connect")(x)
+    x = MaxBlurPool2D((2, 2), name="quarter")(x)
+    return kit.functional(image, layers.Conv2D(2, 1, name="mask")(x), "blur_pool")
+
+
+@golden((2, 10, 8, 2), formats=("full",))
+def upsample_like(kit):
+    """UpsampleLike of keras-retinanet, by factors that are no whole numbers, of free size."""
+    from _published import published
+
+    own, layers = published(kit), kit.layers
+    image = kit.Input((None, None, 2), name="image")
+    small = layers.Conv2D(3, 3, strides=3, padding="same", name="small")(image)
+    x = own.UpsampleLike(name="like")([small, image])
+    return kit.functional(image, layers.Conv2D(2, 1, name="mask")(x), "upsample_like")

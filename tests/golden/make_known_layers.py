@@ -2,7 +2,9 @@
 
     python -m venv k212 && k212/bin/pip install tensorflow-cpu==2.12.1 pillow
     k212/bin/pip install --no-deps keras-unet-collection==0.1.13 tensorflow-addons==0.23.0 \
-        typeguard==2.13.3 efficientnet==1.1.1 keras-applications==1.0.8 keras-cv==0.9.0
+        typeguard==2.13.3 efficientnet==1.1.1 keras-applications==1.0.8 keras-cv==0.9.0 \
+        n2v==0.3.3 efficientunet==0.0.6
+    k212/bin/pip install --no-deps --ignore-requires-python deepcell==0.12.10
     k212/bin/python tests/golden/make_known_layers.py                     data/known-tf.keras-2.12
     python -m venv k3 && k3/bin/pip install tensorflow-cpu==2.21.0 keras==3.15.1
     k3/bin/python tests/golden/make_known_layers.py --keras keras         data/known-keras-3.15

@@ -107,6 +107,9 @@ def _of_lambda(layer: KerasLayer, shapes: Shapes) -> str:
         facts.append(f"function {function[:_LONGEST]!r}")
     elif isinstance(function, dict) and function.get("class_name") == "function":
         facts.append(f"function {str(function.get('config'))[:_LONGEST]!r}")
+    module = config.get("module")
+    if isinstance(module, str) and module not in ("", "__main__"):
+        facts.append(f"written in {module[:_LONGEST]}")
     if isinstance(config.get("arguments"), dict) and config["arguments"]:
         facts.append(f"arguments {json.dumps(config['arguments'], default=str)[:_LONGEST]}")
     if isinstance(config.get("output_shape"), list):

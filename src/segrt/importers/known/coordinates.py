@@ -1,13 +1,19 @@
-"""CoordinateChannel2D: two channels with the pixel's place, -1 to 1 (CoordConv, arXiv:1807.03247).
+"""Channels with the pixel's place (CoordConv, arXiv:1807.03247).
 
-Source: https://github.com/titu1994/keras-coordconv, coord.py. With ``use_radius`` a third one is
-``sqrt((y - 0.5)^2 + (x - 0.5)^2)``.
+Sources:
+    CoordinateChannel2D: https://github.com/titu1994/keras-coordconv, coord.py: two channels from
+        -1 to 1 behind the image's own; with ``use_radius`` a third one is
+        ``sqrt((y - 0.5)^2 + (x - 0.5)^2)``.
+    Location2D: https://github.com/vanvalenlab/deepcell-tf, layers/location.py, 0.12: two channels
+        from 0 to 1, without the image's.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
+from segrt.importers._layer_graph import Array
 from segrt.importers.known._base import known_layer
 from segrt.importers.layers import _config
 from segrt.importers.layers._base import Call, Tensor
@@ -20,20 +26,36 @@ from segrt.importers.layers._inputs import image, wrong_input
 def coordinate_channels(call: Call, x: Tensor) -> Tensor:
     """Convert to Concat with constants of the input's size."""
     x = image(call, x)
-    value = call.channels_first(x)
-    height, width = x.shape[1:3] if call.channels_last else x.shape[2:4]
-    if not height or not width or min(height, width) < 2:
-        raise wrong_input(call, f"an image of {(height, width)}", "a known size of 2 or more")
-    rows = np.arange(height, dtype=np.float32) / np.float32(height - 1) * 2 - 1
-    columns = np.arange(width, dtype=np.float32) / np.float32(width - 1) * 2 - 1
+    rows, columns = (2 * place - 1 for place in _places(call, x))
     places = list(np.meshgrid(rows, columns, indexing="ij"))
     if _config.flag(call, "use_radius", False):
         places.append(np.sqrt((places[0] - 0.5) ** 2 + (places[1] - 0.5) ** 2))
-    planes = call.constant("coordinates", np.stack(places)[None].astype(np.float32))
-    # The planes for each image of the batch: added to zeros of the batch's size.
+    repeated = _for_each_image(call, x, np.stack(places))
+    value = call.channels_first(x)
+    return call.wrap(call.op("Concat", [value, repeated], role="with_coordinates", axis=1))
+
+
+@known_layer("Location2D", origin="deepcell", packages=("deepcell",), required=("data_format",))
+def location(call: Call, x: Tensor) -> Tensor:
+    """Convert to a constant of the input's size."""
+    x = image(call, x)
+    places = np.meshgrid(*_places(call, x), indexing="ij")
+    return call.wrap(_for_each_image(call, x, np.stack(places)))
+
+
+def _places(call: Call, x: Tensor) -> list[Array]:
+    """Return where rows and columns lie, from 0 to 1."""
+    sizes = x.shape[1:3] if call.channels_last else x.shape[2:4]
+    if any(size is None or size < 2 for size in sizes):
+        raise wrong_input(call, f"an image of {sizes}", "a known size of 2 or more")
+    return [np.arange(size, dtype=np.float32) / np.float32(size - 1) for size in sizes if size]
+
+
+def _for_each_image(call: Call, x: Tensor, planes: Array) -> ir.Value:
+    """Return planes (channels, height, width) once for each image of the batch."""
+    value = call.channels_first(x)
+    constant = call.constant("coordinates", planes[None].astype(np.float32))
     shape = call.op("Shape", [value], role="shape")
     batch = call.op("Slice", [shape, call.ints("zero", [0]), call.ints("one", [1])], role="batch")
-    rest = call.ints("rest", [len(places), height, width])
-    full = call.op("Concat", [batch, rest], role="full", axis=0)
-    repeated = call.op("Expand", [planes, full], role="repeated")
-    return call.wrap(call.op("Concat", [value, repeated], role="with_coordinates", axis=1))
+    full = call.op("Concat", [batch, call.ints("rest", planes.shape)], role="full", axis=0)
+    return call.op("Expand", [constant, full], role="repeated")

@@ -3,6 +3,7 @@
 Sources:
     FixedDropout: https://github.com/qubvel/efficientnet, efficientnet/model.py, 1.1.1.
     DropPath: https://github.com/keras-team/keras-cv, keras_cv/layers/regularization, 0.9.0.
+    DropConnect: https://github.com/zhoudaxia233/EfficientUnet, efficientunet/utils.py.
     drop_path: https://github.com/yingkaisha/keras-vision-transformer, swin_layers.py.
     StochasticDepth: keras.applications.convnext (drops samples; nothing at inference);
         tensorflow-addons 0.23 and keras-cv 0.9 (residual times its probability of survival).
@@ -32,6 +33,7 @@ _NO_EFFECT = "inference: noise that stays on at inference cannot be converted"
     required=("rate",),
     optional=("seed",),
 )
+@known_layer("DropConnect", origin="EfficientUnet", required=("drop_connect_rate",))
 @known_layer("DropPath", origin="tfimm and others", required=("drop_prob",), optional=("seed",))
 @known_layer(
     "drop_path",

@@ -2,20 +2,22 @@
 
 A form is written ``name`` or ``name:setting=value,setting=value``: ``resize_bilinear:size=64x64``.
 Lists are written with ``/``: ``transpose:perm=0/3/1/2``. The values go through the converters of
-this package like those of a layer; nothing of the Lambda but its inputs is used.
+this package like those of a layer. Settings that are left out come from the arguments saved beside
+the Lambda's code under the same names, which are plain data: grouped convolutions are hundreds of
+Lambdas with a ``start`` and a ``stop`` of their own. Nothing else of the Lambda is used.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
 from segrt._registry import Registry
 from segrt.errors import UsageError
-from segrt.importers.layers._base import Converter, LayerConverter, no_weights
+from segrt.importers.layers._base import Call, Converter, LayerConverter, Tensor, no_weights
 
 Parser: TypeAlias = Callable[[str], Any]
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -84,10 +86,45 @@ def read_form(text: str) -> LayerConverter:
             raise UsageError(
                 f"{part!r} in {text!r} cannot be read", found=str(error), wanted=form.usage
             ) from error
-    missing = [one for one in _required(form.convert) if one not in values]
+    return LayerConverter(partial(_apply, form, text, values), no_weights)
+
+
+def _apply(
+    form: LambdaForm, text: str, values: Mapping[str, Any], call: Call, *args: Any
+) -> Tensor | Sequence[Tensor]:
+    """Convert with the settings given and, for the others, those saved in the file.
+
+    Raises:
+        UsageError: A setting is in neither.
+    """
+    given = {**_saved(form, call), **values}
+    missing = [one for one in _required(form.convert) if one not in given]
     if missing:
         raise UsageError(f"{text!r} lacks {', '.join(missing)}", wanted=form.usage)
-    return LayerConverter(partial(form.convert, **values), no_weights)
+    taken = [f"{key}={given[key]}" for key in given if key not in values]
+    if taken:
+        call.remark(f"taken from the file's arguments: {', '.join(taken)}")
+    return form.convert(call, *args, **given)
+
+
+def _saved(form: LambdaForm, call: Call) -> dict[str, Any]:
+    arguments = call.config.get("arguments")
+    if not isinstance(arguments, Mapping):
+        return {}
+    return {
+        key: _parsed(form, call, key, arguments[key])
+        for key in form.settings
+        if arguments.get(key) is not None
+    }
+
+
+def _parsed(form: LambdaForm, call: Call, key: str, value: Any) -> Any:
+    """Read a saved argument as if it had been written in the form."""
+    text = "/".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    try:
+        return form.settings[key](text)
+    except ValueError as error:
+        raise call.unsupported(f"saved argument {key}", value, form.usage) from error
 
 
 def flag(text: str) -> bool:

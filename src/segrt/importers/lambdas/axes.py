@@ -9,11 +9,15 @@ from segrt.importers.layers._base import REGISTRY, Call, Layout, Tensor
 from segrt.importers.layers._inputs import single
 
 
-@lambda_form("expand_dims", axis=int)
-def expand_dims(call: Call, x: Tensor, *, axis: int) -> Tensor:
-    """`tf.expand_dims`."""
+@lambda_form("expand_dims", axis=integers)
+def expand_dims(call: Call, x: Tensor, *, axis: Sequence[int]) -> Tensor:
+    """`tf.expand_dims`; several axes as they lie in the result: 1/2 is ``x[:, None, None]``."""
     x = single(call, x)
-    where = call.ints("axes", [axis % (x.rank + 1)])
+    rank = x.rank + len(axis)
+    places = sorted({one % rank for one in axis if -rank <= one < rank})
+    if len(places) < len(axis) or 0 in places:
+        raise call.unsupported("axis", tuple(axis), f"different axes of 1 to {rank - 1}")
+    where = call.ints("axes", places)
     return Tensor(call.op("Unsqueeze", [call.source(x), where], role="expanded"), Layout.SOURCE)
 
 
