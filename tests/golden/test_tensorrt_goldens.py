@@ -27,6 +27,7 @@ REFUSED = {
     "ops_arithmetic": "Mod",
     "functions_arithmetic": "Mod",
     "published_segnet": "Mod",
+    "deepcell_parts": "dilations",
     "tf.keras-2.15/functions_sizes": "computed at run time",
 }
 # The parser computes their sizes at run time; what it made cannot be read back.

@@ -21,7 +21,7 @@ _WIDTH_OF_FILES = 160
 def results() -> Console:
     """Return the console for what the user asked for."""
     width = None if sys.stdout.isatty() else _WIDTH_OF_FILES
-    return Console(emoji=False, width=width, highlight=False)
+    return Console(markup=False, emoji=False, width=width, highlight=False)
 
 
 def notes() -> Console:
@@ -29,7 +29,7 @@ def notes() -> Console:
 
     Wrapped here, a long path would be broken apart: no one could search for it or copy it.
     """
-    return Console(emoji=False, stderr=True, highlight=False, soft_wrap=True)
+    return Console(markup=False, emoji=False, stderr=True, highlight=False, soft_wrap=True)
 
 
 def table(title: str, *columns: str) -> Table:

@@ -37,9 +37,12 @@ def inner_model(
 
     def inner(x: Tensor) -> list[Tensor]:
         before, first = list(builder.appended), len(builder.graph)
+        named = metadata.keras_name(x.value) is not None
         outputs = run(model, [x], f"{name}:layer/")
         inside = list(builder.graph)[first:]
-        for value in (value for node in inside for value in node.outputs):
+        made = [value for node in inside for value in node.outputs]
+        # What comes in was given the name of the model's input, unless it had one of its own.
+        for value in made if named else [x.value, *made]:
             value.metadata_props.pop(metadata.KERAS, None)
             value.metadata_props.pop(metadata.TO_SOURCE, None)
         builder.appended[:] = [*before, *inside]

@@ -1,14 +1,18 @@
 """Names are printed as they are."""
 
+import pytest
+
 from segrt.cli import _console
 
 
-def test_a_name_with_colons_is_no_picture(capsys):
-    # `mask` between colons is the name of an emoji.
-    table = _console.table("title", "name")
-    table.add_row("cells:mask: 1 x 2")
+# `mask` between colons is the name of an emoji; brackets are markup, and [/b] ends none.
+@pytest.mark.parametrize("name", ["cells:mask: 1 x 2", "conv[0]/kernel", "conv[bold]", "a[/b]c"])
+def test_a_name_is_neither_a_picture_nor_markup(capsys, name):
+    table = _console.table(f"title {name}", "name")
+    table.add_row(f"row {name}")
     _console.results().print(table)
-    _console.notes().print("layer cells:mask: said", markup=False)
+    _console.notes().print(f"layer {name} said")
     captured = capsys.readouterr()
-    assert "cells:mask: 1 x 2" in captured.out
-    assert "cells:mask: said" in captured.err
+    assert f"title {name}" in captured.out
+    assert f"row {name}" in captured.out
+    assert f"layer {name} said" in captured.err
