@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from segrt.cuda.fuse import is_head
+from segrt.cuda.kernels._window import WindowSpec
 from segrt.cuda.kernels.first_convolution import FirstConvolutionSpec
 from segrt.cuda.kernels.first_convolution import fits as first_fits
 from segrt.cuda.kernels.narrow_convolution import NarrowConvolutionSpec
@@ -29,6 +31,8 @@ from segrt.cuda.operations import (
     Program,
 )
 from segrt.cuda.views import View
+
+Kind = TypeVar("Kind", bound=WindowSpec)
 
 # Slices begin at multiples of 16 bytes: what the tensor cores' loads want.
 _ALIGNMENT_BYTES = 16
@@ -221,36 +225,25 @@ class _Planner:
 
 def narrow_spec(operation: Convolution, source: View, target: View) -> NarrowConvolutionSpec | None:
     """Return what the narrow kernel would be launched with; None if it does not fit."""
-    plain = operation.stride == operation.dilation == (1, 1) and operation.groups == 1
-    window = (operation.kernel.shape[2], operation.kernel.shape[3])
-    relu = operation.activation == "relu"
-    spec = NarrowConvolutionSpec(source, target, window, operation.before, relu)
-    usual = operation.activation in ("none", "relu")
-    return spec if plain and usual and narrow_fits(spec) else None
+    spec = _window_spec(NarrowConvolutionSpec, operation, source, target)
+    return spec if spec is not None and narrow_fits(spec) else None
 
 
 def resident_spec(
     operation: Convolution, source: View, target: View
 ) -> ResidentConvolutionSpec | None:
     """Return what the kernel with resident weights would be launched with; None: does not fit."""
-    plain = operation.stride == operation.dilation == (1, 1) and operation.groups == 1
-    window = (operation.kernel.shape[2], operation.kernel.shape[3])
-    relu = operation.activation == "relu"
-    spec = ResidentConvolutionSpec(source, target, window, operation.before, relu)
-    usual = operation.activation in ("none", "relu")
-    return spec if plain and usual and resident_fits(spec) else None
+    spec = _window_spec(ResidentConvolutionSpec, operation, source, target)
+    return spec if spec is not None and resident_fits(spec) else None
 
 
 def resident_int8_spec(
     operation: Convolution, source: View, target: View
 ) -> ResidentInt8Spec | None:
     """Return the same for the kernel with resident weights on integers."""
-    plain = operation.stride == operation.dilation == (1, 1) and operation.groups == 1
-    window = (operation.kernel.shape[2], operation.kernel.shape[3])
-    relu = operation.activation == "relu"
-    spec = ResidentInt8Spec(source, target, window, operation.before, relu)
-    usual = operation.activation in ("none", "relu") and operation.scales is not None
-    return spec if plain and usual and resident_int8_fits(spec) else None
+    spec = _window_spec(ResidentInt8Spec, operation, source, target)
+    quantised = operation.scales is not None
+    return spec if spec is not None and quantised and resident_int8_fits(spec) else None
 
 
 def phase_int8_spec(
@@ -284,10 +277,16 @@ def phase_spec(
 
 def first_spec(operation: Convolution, source: View, target: View) -> FirstConvolutionSpec | None:
     """Return what the first-layer kernel would be launched with; None if it does not fit."""
+    spec = _window_spec(FirstConvolutionSpec, operation, source, target)
+    return spec if spec is not None and not is_head(operation) and first_fits(spec) else None
+
+
+def _window_spec(
+    kind: type[Kind], operation: Convolution, source: View, target: View
+) -> Kind | None:
+    """Return a spec of one kind for a plain convolution with stride 1, None for another."""
     plain = operation.stride == operation.dilation == (1, 1) and operation.groups == 1
-    if not plain or operation.activation not in ("none", "relu") or is_head(operation):
+    if not plain or operation.activation not in ("none", "relu"):
         return None
     window = (operation.kernel.shape[2], operation.kernel.shape[3])
-    relu = operation.activation == "relu"
-    spec = FirstConvolutionSpec(source, target, window, operation.before, relu)
-    return spec if first_fits(spec) else None
+    return kind(source, target, window, operation.before, operation.activation == "relu")

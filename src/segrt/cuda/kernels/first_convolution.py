@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch, blocks_for
 from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
+from segrt.cuda.kernels._window import WindowSpec
 from segrt.cuda.views import View
 
 # Each thread holds 8 neighbouring pixels times 8 channels: a weight read from shared memory
@@ -89,27 +90,13 @@ extern "C" __global__ void __launch_bounds__(256) first_convolution(
 
 
 @dataclass(frozen=True, slots=True)
-class FirstConvolutionSpec:
+class FirstConvolutionSpec(WindowSpec):
     """A convolution with stride 1.
 
     Attributes:
         source: 1 to 4 channels, any type; pixels become ``pixel * scale + shift``.
         target: A multiple of 8 channels, aligned to 16 bytes.
-        window: Height and width of the kernel.
-        before: Padding above and to the left.
-        relu: Whether a ReLU follows.
     """
-
-    source: View
-    target: View
-    window: tuple[int, int]
-    before: tuple[int, int]
-    relu: bool
-
-    @property
-    def sources(self) -> tuple[View, ...]:
-        """The one image."""
-        return (self.source,)
 
 
 def fits(spec: FirstConvolutionSpec) -> bool:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
 from segrt.cuda.kernels._integers import finish, random_numbers, random_weights
 from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
+from segrt.cuda.kernels._window import WindowSpec
 from segrt.cuda.kernels.first_convolution import convolve
 from segrt.cuda.views import View, decode, encode
 
@@ -91,27 +92,13 @@ extern "C" __global__ void __launch_bounds__(256) narrow_convolution(
 
 
 @dataclass(frozen=True, slots=True)
-class NarrowConvolutionSpec:
+class NarrowConvolutionSpec(WindowSpec):
     """A convolution with stride 1 in half precision or eight bits.
 
     Attributes:
         source: A multiple of 16 channels, fp16 or bf16, or of 32, int8; aligned to 16 bytes.
         target: 1 to 8 channels.
-        window: Height and width of the kernel.
-        before: Padding above and to the left.
-        relu: Whether a ReLU follows.
     """
-
-    source: View
-    target: View
-    window: tuple[int, int]
-    before: tuple[int, int]
-    relu: bool
-
-    @property
-    def sources(self) -> tuple[View, ...]:
-        """The one image."""
-        return (self.source,)
 
 
 def fits(spec: NarrowConvolutionSpec) -> bool:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from segrt.cuda.kernels import _hopper
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch, Map
 from segrt.cuda.kernels._prelude import constants, setting
+from segrt.cuda.kernels._window import WindowSpec
 from segrt.cuda.kernels.first_convolution import convolve
 from segrt.cuda.views import View
 
@@ -124,27 +125,13 @@ STORE_FEW = r"""
 
 
 @dataclass(frozen=True, slots=True)
-class ResidentConvolutionSpec:
+class ResidentConvolutionSpec(WindowSpec):
     """A convolution with stride 1 in half precision.
 
     Attributes:
         source: A multiple of 64 channels, fp16 or bf16, aligned to 16 bytes.
         target: 64 channels of the same type, aligned likewise; or 1 to 8 of any type.
-        window: Height and width of the kernel.
-        before: Padding above and to the left.
-        relu: Whether a ReLU follows.
     """
-
-    source: View
-    target: View
-    window: tuple[int, int]
-    before: tuple[int, int]
-    relu: bool
-
-    @property
-    def sources(self) -> tuple[View, ...]:
-        """The one image."""
-        return (self.source,)
 
     @property
     def outputs(self) -> int:

@@ -13,6 +13,7 @@ from segrt.cuda.kernels import _hopper, _hopper_int8
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch, Map
 from segrt.cuda.kernels._integers import finish, random_numbers, random_weights
 from segrt.cuda.kernels._prelude import constants, setting
+from segrt.cuda.kernels._window import WindowSpec
 from segrt.cuda.kernels.first_convolution import convolve
 from segrt.cuda.kernels.resident_convolution import SOURCE, STORE_FEW
 from segrt.cuda.views import View
@@ -35,27 +36,13 @@ _STORE_64 = r"""
 
 
 @dataclass(frozen=True, slots=True)
-class ResidentInt8Spec:
+class ResidentInt8Spec(WindowSpec):
     """A convolution with stride 1.
 
     Attributes:
         source: 64 channels or a multiple of 128, int8, aligned to 16 bytes.
         target: 64 channels, int8, aligned likewise; or 1 to 8 of any type.
-        window: Height and width of the kernel.
-        before: Padding above and to the left.
-        relu: Whether a ReLU follows.
     """
-
-    source: View
-    target: View
-    window: tuple[int, int]
-    before: tuple[int, int]
-    relu: bool
-
-    @property
-    def sources(self) -> tuple[View, ...]:
-        """The one image."""
-        return (self.source,)
 
     @property
     def outputs(self) -> int:
