@@ -9,6 +9,7 @@ from segrt.verification.candidate import Located, Locations
 from segrt.verification.report import Row
 from segrt.verification.tolerance import Tolerance, complaint
 
+_LOOSE = "no batch of images but a number or a vector: what is computed from it is compared"
 _UPSAMPLING = frozenset({"UpSampling2D", "Conv2DTranspose", "Resizing"})
 
 
@@ -51,11 +52,13 @@ class Names:
         repeated = {place.keras for place in found if place.alias}
         names = dict.fromkeys(self.reference)
         names |= dict.fromkeys(place.keras for place in found if place.keras not in repeated)
-        return list(names | dict.fromkeys(self.lowered.ambiguous))
+        return list(names | dict.fromkeys([*self.lowered.ambiguous, *self.imported.loose]))
 
 
 def layer_row(name: str, names: Names, figures: LayerFigures, tolerance: Tolerance) -> Row:
     """Judge one Keras value."""
+    if name in names.imported.loose:
+        return Row(name, names.imported.loose[name], "left out", note=_LOOSE)
     layer_class = names.layer_class(name)
     if name not in figures.whole:
         return _uncompared(name, layer_class, names)

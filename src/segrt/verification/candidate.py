@@ -50,11 +50,14 @@ class Locations:
         found: By Keras name, in topological order.
         ambiguous: Keras names carried by several values that are not the same: their names.
         fused: Keras names that a rewrite dissolved, and why.
+        loose: Keras names of numbers and vectors, such as a tensor's sizes, with their layers'
+            classes: they are no batches, so they are not among those found.
     """
 
     found: dict[str, Located]
     ambiguous: dict[str, list[str]]
     fused: dict[str, str]
+    loose: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -118,14 +121,15 @@ class Pairing:
 
 
 def locate(model: ir.Model) -> Locations:
-    """Find every Keras value of a graph that is a batch; numbers and vectors of sizes are none."""
+    """Find every Keras value of a graph."""
     carriers: dict[str, list[ir.Value]] = {}
     recovered: dict[str, Located] = {}
+    classes, loose = _classes(model), {}
     for keras, value in metadata.keras_values(model.graph):
         if value.shape is not None and len(value.shape) <= 1 and not value.is_graph_output():
-            continue
-        carriers.setdefault(keras, []).append(value)
-    classes = _classes(model)
+            loose[keras] = classes.get(keras, "")
+        else:
+            carriers.setdefault(keras, []).append(value)
     for value in _all_values(model.graph):
         for recovery in metadata.recoveries(value):
             recovered[recovery.keras] = Located(
@@ -149,7 +153,7 @@ def locate(model: ir.Model) -> Locations:
             alias=value.is_graph_input() or _repeats_named(value),
         )
     found |= {keras: place for keras, place in recovered.items() if keras not in carriers}
-    return Locations(found, ambiguous, metadata.fused(model))
+    return Locations(found, ambiguous, metadata.fused(model), loose)
 
 
 def to_source(stored: Array, axes: tuple[int, ...] | None) -> Array:

@@ -145,3 +145,13 @@ def test_small_values_do_not_underflow():
 def test_strides_do_not_matter(reference):
     stored = np.ascontiguousarray(reference.transpose(0, 3, 1, 2))
     assert compare(reference, stored.transpose(0, 2, 3, 1)).max_abs == 0.0
+
+
+def test_recorded_numbers_are_compared_with_whole_ones_by_value():
+    recorded = np.array([[0.0, 1.0, 7.0]], np.float32)
+    for kind in (np.int32, np.int64, np.uint8):
+        assert compare(recorded, recorded.astype(kind)).relative_l2 == 0.0
+        assert compare(recorded, (recorded + 1).astype(kind)).relative_l2 > 0.1
+    assert compare(recorded[:, :2], recorded[:, :2].astype(bool)).relative_l2 == 0.0
+    # The other way round something was cut off: whole numbers are wanted, fractions found.
+    assert compare(recorded.astype(np.int64), recorded).problem

@@ -102,6 +102,13 @@ def test_refuses(save, how):
         Recording(save(content))
 
 
+def test_numbers_and_vectors_are_no_batches(save):
+    content = arrays(**{"layer/shape": np.array([3.0, 8.0]), "layer/size": np.float32(8)})
+    recording = Recording(save(content))
+    assert set(recording.loose) == {"shape", "size"}
+    assert not {"shape", "size"} & set(recording.names())
+
+
 class Evil:
     def __reduce__(self):
         raise AssertionError("a pickle of a recording was touched")
