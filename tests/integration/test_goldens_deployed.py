@@ -34,6 +34,8 @@ def deploy(golden: Golden, target: str, folder, **options) -> tuple[segrt.Packag
 def assert_holds(report: segrt.Report, golden: Golden) -> None:
     if golden.name in UNDECIDED:
         assert all(row.holds for row in report.rows)
+        assert sorted(o.name for o in report.outputs) == sorted(golden.arrays("output"))
+        assert all(o.metrics.relative_l2 <= golden.tolerance for o in report.outputs)
         return
     assert report.ok, report.verdict
     assert report.reference
