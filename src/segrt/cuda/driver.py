@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy.typing as npt
 
 from segrt._optional import is_installed, require
 from segrt.cuda.kernels._base import Launch, Map
-from segrt.cuda.views import View
+from segrt.cuda.views import INTEGERS, View
 from segrt.errors import EngineError, UnavailableError
 
 INSTALL = "pip install 'segrt[cuda]'"
@@ -170,13 +172,27 @@ class Gpu:
         """Copy between two addresses, device memory or pinned, on the stream."""
         self.copy(target, self._core.Buffer.from_handle(source, size))
 
+    def compile(self, launches: Iterable[Launch]) -> None:
+        """Compile launches side by side; what the compiler refuses, `kernel` says later."""
+
+        def compiled(key: tuple[str, str, str]) -> None:
+            with contextlib.suppress(EngineError):
+                compile_source(*key)
+
+        with ThreadPoolExecutor(thread_name_prefix="segrt-compile") as threads:
+            list(threads.map(compiled, dict.fromkeys(map(self._unit, launches))))
+
+    def _unit(self, launch: Launch) -> tuple[str, str, str]:
+        """Return what to compile for a launch, as `compile_source` takes it."""
+        # Instructions of one architecture alone need the target that names it so.
+        architecture = self.architecture + ("a" if launch.specific else "")
+        return launch.source, architecture, launch.entry
+
     def kernel(self, launch: Launch) -> Any:
         """Return the compiled kernel of ``launch``; compiled once."""
         key = (launch.source, launch.entry)
         if key not in self._kernels:
-            # Instructions of one architecture alone need the target that names it so.
-            architecture = self.architecture + ("a" if launch.specific else "")
-            cubin = compile_source(launch.source, architecture, launch.entry)
+            cubin = compile_source(*self._unit(launch))
             module = self._core.ObjectCode.from_cubin(cubin)
             kernel = module.get_kernel(launch.entry)
             if launch.shared_bytes:
@@ -201,7 +217,7 @@ class Gpu:
         kind = kinds.CU_TENSOR_MAP_DATA_TYPE_FLOAT16
         if view.dtype == "bf16":
             kind = kinds.CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
-        elif view.dtype == "int8":
+        elif view.dtype in INTEGERS:
             kind = kinds.CU_TENSOR_MAP_DATA_TYPE_UINT8
         pixel = view.pitch * view.item_bytes
         sizes = (view.c, view.w, view.h, view.n)

@@ -23,6 +23,7 @@ from segrt.cuda.plan import Place, Plan, make_plan
 from segrt.cuda.quantisation import read_quantisation
 from segrt.cuda.settle import settle
 from segrt.cuda.tune import PlanCache, Tuner, replay_us
+from segrt.cuda.unsigned import drop_signs
 from segrt.cuda.views import storage
 from segrt.types import Precision
 
@@ -68,7 +69,7 @@ class Engine:
         self._choices: list[Choice] = []
         if precision is Precision.INT8:
             model = read_quantisation(model)
-        program = settle(fuse(partition(model)))
+        program = drop_signs(settle(fuse(partition(model))), gpu.capability)
         self._shapes = [tuple(value.shape.numpy()) for value in model.graph.outputs if value.shape]
         self._chooser = Chooser(gpu, library, precision)
         cache = PlanCache(f"{gpu.name}-{gpu.driver}-cudnn{library.version}-{precision}")
@@ -98,9 +99,10 @@ class Engine:
             )
             for operation, sources, target in plan.steps
         ]
-        self._choices = [
-            self._tuner.choose(signature(job), self._chooser.proposals(job)) for job in self._jobs
-        ]
+        proposed = [(signature(job), self._chooser.proposals(job)) for job in self._jobs]
+        built = [made for each in proposed for made in self._tuner.candidates(*each)]
+        self._gpu.compile(made.launch for made in built if made.launch is not None)
+        self._choices = [self._tuner.choose(*each) for each in proposed]
         self._tuner.close()
         self.scratch_bytes = max((choice.workspace for choice in self._choices), default=0)
         scratch = self._allocate(self.scratch_bytes, "scratch memory")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from segrt.cuda.kernels._base import REGISTRY, Kernel
+from segrt.cuda.kernels._base import REGISTRY, Kernel, Launch
 from segrt.cuda.operations import (
     Convolution,
     MergedUpsampling,
@@ -33,10 +33,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A choice that is not built yet."""
+    """A choice that is not built yet; ``launch`` if it is of one kernel, which is compiled then."""
 
     name: str
     make: Callable[[], Choice]
+    launch: Launch | None = None
 
 
 @dataclass(frozen=True, slots=True)

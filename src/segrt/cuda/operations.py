@@ -164,6 +164,7 @@ class Program:
         inputs: Names of the graph inputs, in order.
         outputs: Names of the graph outputs, in order.
         scales: Of the values that are kept as integers of eight bits.
+        unsigned: Those of them that are never negative, kept without a sign.
     """
 
     operations: tuple[Operation, ...]
@@ -171,6 +172,7 @@ class Program:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     scales: dict[str, float] = field(default_factory=dict)
+    unsigned: frozenset[str] = frozenset()
 
     def uses(self, value: str) -> int:
         """Return how often a value is read."""

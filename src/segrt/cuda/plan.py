@@ -116,7 +116,10 @@ class _Planner:
     def _inner_view(self, value: str) -> View:
         """Return how a value is kept where nothing else is wanted: in eight bits if scaled."""
         view, scale = self._view(value, self._dtype), self._program.scales.get(value)
-        return view if scale is None else replace(view, dtype="int8", scale=scale)
+        if scale is None:
+            return view
+        kind = "uint8" if value in self._program.unsigned else "int8"
+        return replace(view, dtype=kind, scale=scale)
 
     def _import(self, operation: Import) -> None:
         """Give a graph input its buffer; let its readers have it as it is, where they can."""

@@ -86,18 +86,20 @@ class Tuner:
         self._cache = cache
         self._scratch: Any = None
 
+    def candidates(self, signature: str, proposals: Sequence[Proposal]) -> Sequence[Proposal]:
+        """Return the proposals that have to be built: all, or the one known to be fastest."""
+        known = self._cache.find(signature)
+        return [proposal for proposal in proposals if proposal.name == known][:1] or proposals
+
     def choose(self, signature: str, proposals: Sequence[Proposal]) -> Choice:
         """Return the fastest of ``proposals``.
 
         Raises:
             EngineError: None of them works.
         """
+        proposals = self.candidates(signature, proposals)
         if len(proposals) == 1:
             return proposals[0].make()
-        known = self._cache.find(signature)
-        for proposal in proposals:
-            if proposal.name == known:
-                return proposal.make()
         timed: list[tuple[float, Choice]] = []
         problem: EngineError | None = None
         for proposal in proposals:

@@ -34,7 +34,7 @@ _STORE_64 = r"""
                 int row = i * 8 + lane / 4, m = warp * 16 + row;
                 int ty0 = ty * 8 + m / 8, tx0 = tx * WIDE + @SLOT@ * 8 + m % 8;
                 uint4 v = from_staging_int8(staging, row, lane % 4);
-                if (ty0 < DST_H && tx0 < DST_W)
+                if (ty0 < DST_H && tx0 < DST_W && PART * 64 + lane % 4 * 16 < DST_C)
                     *(uint4*)(y + (((u64)n * DST_H + ty0) * DST_W + tx0) * DST_PITCH
                               + PART * 64 + lane % 4 * 16) = v;
             }
@@ -55,8 +55,8 @@ class ResidentInt8Spec(WindowSpec):
     """A convolution with stride 1.
 
     Attributes:
-        source: 64 channels or a multiple of 128, int8, aligned to 16 bytes.
-        target: A multiple of 64 channels, int8, aligned likewise; or 1 to 8 of any type.
+        source: A multiple of 16 channels, int8 or uint8, aligned to 16 bytes.
+        target: The same; or 1 to 8 channels of any type.
     """
 
     @property
@@ -77,12 +77,23 @@ class ResidentInt8Spec(WindowSpec):
     @property
     def taps_a_row(self) -> int:
         """Taps whose weights share rows of 128 bytes."""
-        return 2 if self.source.c == 64 else 1
+        return 2 if self.source.c <= 64 else 1
+
+    @property
+    def row(self) -> int:
+        """Channels that one tap has in a row of weights."""
+        return _hopper_int8.CHANNELS // self.taps_a_row
 
     @property
     def weight_blocks(self) -> int:
         """Blocks of rows that a chunk's weights take."""
         return -(-self.window[0] * self.window[1] // self.taps_a_row)
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Block, tap in it, chunk, channel in it, group, output in it: how weights divide."""
+        taps, chunks = (self.weight_blocks, self.taps_a_row), (self.chunks, self.row)
+        return (*taps, *chunks, self.groups, self.outputs)
 
 
 def _layout(spec: ResidentInt8Spec) -> tuple[int, int, int, int, int] | None:
@@ -113,19 +124,16 @@ def fits(spec: ResidentInt8Spec) -> bool:
 def arrange(weights: npt.NDArray[Any], spec: ResidentInt8Spec) -> npt.NDArray[np.int8]:
     """Order integers (y, x, in, out) as (64 outputs, chunk, block, outputs, 128), swizzled.
 
-    A row holds one tap of 128 inputs, or two taps of 64. Fewer than 64 outputs are filled up to 8
-    with zeros; 64 stand in the `_hopper_int8.order` of a product's columns.
+    A row holds one tap of 128 inputs, or two taps of 64; what is missing to whole rows, and to 64
+    outputs or 8, is zero. 64 stand in the `_hopper_int8.order` of a product's columns.
     """
-    channels, outputs = weights.shape[2:]
-    taps = spec.weight_blocks * spec.taps_a_row
-    padded = np.zeros((taps, channels, spec.groups * spec.outputs), np.int8)
-    padded[: spec.window[0] * spec.window[1], :, :outputs] = weights.reshape(-1, channels, outputs)
-    parts = padded.reshape(taps, channels, spec.groups, spec.outputs)
+    taps = weights.astype(np.int8).reshape(-1, *weights.shape[2:])
+    for axis, unit in enumerate((spec.taps_a_row, spec.row, spec.outputs)):
+        taps = _hopper_int8.padded(taps, axis, unit)
+    parts = taps.reshape(*taps.shape[:2], spec.groups, spec.outputs)
     if spec.outputs == 64:
         parts = parts[..., _hopper_int8.order()]
-    row = channels // spec.chunks
-    shape = (spec.weight_blocks, spec.taps_a_row, spec.chunks, row, spec.groups, spec.outputs)
-    blocks = parts.reshape(shape).transpose(4, 2, 0, 5, 1, 3)
+    blocks = parts.reshape(spec.blocks).transpose(4, 2, 0, 5, 1, 3)
     rows = blocks.reshape(spec.groups * spec.chunks, -1, _hopper_int8.CHANNELS)
     return _hopper_int8.swizzled(rows)
 
@@ -133,21 +141,18 @@ def arrange(weights: npt.NDArray[Any], spec: ResidentInt8Spec) -> npt.NDArray[np
 def restore(arranged: npt.NDArray[Any], spec: ResidentInt8Spec) -> npt.NDArray[np.float64]:
     """Return what `arrange` was given."""
     blocks = _hopper_int8.swizzled(arranged).astype(np.float64)
-    row = spec.source.c // spec.chunks
-    shape = (spec.groups, spec.chunks, spec.weight_blocks, spec.outputs, spec.taps_a_row, row)
+    shape = tuple(spec.blocks[axis] for axis in (4, 2, 0, 5, 1, 3))
     plain = blocks.reshape(shape).transpose(2, 4, 1, 5, 0, 3)
     if spec.outputs == 64:
         plain = plain[..., np.argsort(_hopper_int8.order())]
-    taps = spec.window[0] * spec.window[1]
-    plain = plain.reshape(-1, spec.source.c, spec.groups * spec.outputs)[:taps]
-    return plain.reshape(*spec.window, spec.source.c, -1)[..., : spec.target.c]
+    plain = plain.reshape(-1, spec.chunks * spec.row, spec.groups * spec.outputs)
+    plain = plain[: spec.window[0] * spec.window[1], : spec.source.c, : spec.target.c]
+    return plain.reshape(*spec.window, spec.source.c, spec.target.c)
 
 
 def pad_numbers(numbers: npt.NDArray[Any], spec: ResidentInt8Spec) -> npt.NDArray[np.float32]:
     """Return rows of factors and bias with as many columns as products have."""
-    padded = np.zeros((2, spec.groups * spec.outputs), np.float32)
-    padded[:, : spec.target.c] = numbers
-    return padded
+    return _hopper_int8.padded(numbers.astype(np.float32), 1, spec.outputs)
 
 
 class ResidentInt8:
@@ -177,8 +182,20 @@ class ResidentInt8:
             (3, 3), (1, 1), True,
         ),
         ResidentInt8Spec(
-            View(40, 24, 40, 256, "int8", scale=0.1), View(40, 24, 40, 128, "int8", scale=0.3),
+            View(40, 24, 40, 256, "uint8", scale=0.1), View(40, 24, 40, 128, "uint8", scale=0.3),
             (3, 3), (1, 1), True,
+        ),
+        ResidentInt8Spec(
+            View(9, 17, 33, 16, "uint8", 32, 16, 0.1), View(9, 17, 33, 32, "int8", 48, 16, 0.3),
+            (3, 3), (1, 1), True,
+        ),
+        ResidentInt8Spec(
+            View(9, 17, 33, 96, "int8", scale=0.1), View(9, 17, 33, 80, "uint8", scale=0.3),
+            (2, 3), (0, 1), True,
+        ),
+        ResidentInt8Spec(
+            View(9, 17, 33, 48, "uint8", scale=0.1), View(9, 17, 33, 3, "fp32"), (3, 3), (1, 1),
+            True,
         ),
     )  # fmt: skip
 
@@ -189,13 +206,13 @@ class ResidentInt8:
         sub, stages, tile, weights, total = layout
         target = spec.target
         rows, cols = 8 + spec.window[0] - 1, 8 * sub + spec.window[1] - 1
-        steps = 4 // spec.taps_a_row
+        steps = min(4, -(-spec.source.c // _hopper_int8.STEP_BYTES))
         head = constants("SRC", spec.source) + constants("DST", target)
         head += setting(top=spec.before[0], left=spec.before[1], relu=int(spec.relu))
         head += setting(rows=rows, cols=cols, sub=sub, stages=stages, tile=tile, weights=weights)
         head += setting(outputs=spec.outputs, chunks=spec.chunks, groups=spec.groups) + _PARTS
         head += _hopper_int8.words(target, steps, spec.outputs) + _hopper_int8.HELPERS
-        products = [_hopper_int8.product(slot, spec.outputs) for slot in range(sub)]
+        products = [_hopper_int8.product(slot, spec.outputs, spec.source) for slot in range(sub)]
         store = STORE_FEW
         if spec.outputs == 64:
             store = "".join(_STORE_64.replace("@SLOT@", str(slot)) for slot in range(sub))
