@@ -210,6 +210,16 @@ case("Slice forwards with steps", op("Slice", i64(1, -11), i64(1 << 40, -2), i64
 case("Slice with steps", op("Slice", i64(0, 15), i64(16, -17), i64(2, 3), i64(2, -3)))
 case("Slice of free size", op("Slice", i64(1, 2), i64(-2, 1 << 40), i64(2, 3)),
      (None, 4, None, None))  # fmt: skip
+SIZES = lambda b, x: b.op("Shape", [x], name="s")  # noqa: E731
+case("Slice to half the size", lambda b, x: b.op("Slice", [x, b.constant("f", i64(1, -7)),
+     b.op("Div", [b.op("Slice", [SIZES(b, x), b.constant("p", i64(2)), b.constant("q", i64(4))],
+     name="hw"), b.constant("two", i64(2, -4))], name="half"), b.constant("a", i64(2, 3)),
+     b.constant("t", i64(2, 1))], name="y"))  # fmt: skip
+case("Range", lambda b, x: b.op("Gather", [x, b.op("Range", [b.constant("from", np.int64(1)),
+     b.op("Gather", [SIZES(b, x), b.constant("i", np.int64(3))], name="to"),
+     b.constant("step", np.int64(3))], name="r")], name="y", axis=3))  # fmt: skip
+case("ConstantOfShape", lambda b, x: b.op("Sub", [b.op("ConstantOfShape", [SIZES(b, x)], name="c",
+     value=ir.AttrTensor("value", ir.Tensor(f32(1.5)))), x], name="y"))  # fmt: skip
 case("Pad zeros", op("Pad", i64(0, 0, 1, 2, 0, 0, 3, 1)))
 case("Pad channels", op("Pad", i64(0, 1, 0, 0, 0, 2, 0, 0)))
 case("Pad a constant", op("Pad", i64(0, 0, 1, 2, 0, 0, 3, 1), np.float32(-2)))
@@ -490,7 +500,8 @@ FREE = (
     "resize to another's size", "AveragePool same", "Slice", "Slice forwards with steps",
     "Slice with steps", "Pad a constant", "Pad edge", "Pad reflect", "DepthToSpace CRD", "Flatten",
     "Reshape", "Tile", "Split", "GatherND", "CumSum", "Unsqueeze", "instance norm",
-    "Mod by channel", "broadcast to another's size",
+    "Mod by channel", "broadcast to another's size", "Slice to half the size", "Range",
+    "ConstantOfShape",
 )  # fmt: skip
 
 

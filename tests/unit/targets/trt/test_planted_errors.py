@@ -294,6 +294,21 @@ def test_a_repetition_that_begins_elsewhere(start: tuple[int, ...]):
     np.testing.assert_array_equal(found, np.roll(wanted, [-start[1], *shift], (1, 2, 3)))
 
 
+def test_a_range_that_begins_elsewhere():
+    def fill(b: Any, x: Any) -> Any:
+        ends = [array(b, name, np.int64(number)) for name, number in (("a", 1), ("e", 9), ("d", 2))]
+        return b.op("Gather", [x, b.op("Range", ends, name="places")], name="y", axis=3)
+
+    model = one_node(fill)
+    feeds = {"x": np.random.default_rng(2).normal(0, 1, (1, 4, 16, 16)).astype("f4")}
+    network = write_network(RTX, model, Precision.FP32)
+    assert np.array_equal(run(decompile(network), feeds)["y"], feeds["x"][..., 1:9:2])
+    first = layer(network, "a", trt.IConstantLayer)
+    network.keep.append(np.array(3, np.int64))
+    first.weights = trt.Weights(trt.int64, network.keep[-1].ctypes.data, 1)
+    assert np.array_equal(run(decompile(network), feeds)["y"], feeds["x"][..., 3:9:2])
+
+
 def test_sizes_that_contradict_one_another_are_refused():
     model = one_node(lambda b, x: b.op("MaxPool", [x], name="y", kernel_shape=[2, 2]))
     network = write_network(RTX, model, Precision.FP32)
