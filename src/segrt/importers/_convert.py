@@ -11,6 +11,7 @@ from segrt.importers._choose import choose_converters, refuse_unused
 from segrt.importers._emit import emit
 from segrt.importers._layer_graph import LayerGraph
 from segrt.importers._policies import refuse_quantized
+from segrt.importers._probe import partial_model
 from segrt.importers._specs import unknown_layers
 from segrt.importers._unknown import unknown_layers_error
 from segrt.importers.layers._inner import looking_up
@@ -38,6 +39,8 @@ def convert(
     refuse_quantized(graph, source.file)
     choice = choose_converters(graph, options, source.file)
     with looking_up(choice.inside):
+        if unknown_layers(graph) and options.partial:
+            return partial_model(graph, bind)
         if unknown_layers(graph):
             raise unknown_layers_error(graph, source.file, bind)
         model = emit(graph, source, [*choice.remarks, *bind()])
