@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-import numpy as np
 import onnx_ir as ir
 
-from segrt.cuda._steps import constant, read_chain
-from segrt.cuda.operations import (
-    Convolution,
-    Custom,
-    Export,
-    Import,
-    Join,
-    Operation,
-    Pair,
-    Pool,
-    Program,
-    Shuffle,
-    TransposedConvolution,
-    Upsample,
-)
-from segrt.cuda.quantisation import SCALE, WEIGHT_SCALES
+from segrt.cuda.operations import Export, Import, Operation, Program
+from segrt.cuda.quantisation import SCALE
+from segrt.cuda.readers import _base as readers
+from segrt.cuda.readers._custom import read_custom
 from segrt.errors import UnsupportedLayerError
 from segrt.graph import custom_nodes, metadata
-
-_TO_FIRST, _TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
 def partition(model: ir.Model) -> Program:
@@ -43,11 +28,10 @@ def partition(model: ir.Model) -> Program:
     unknown = refusals(graph)
     for node in graph:
         layer = metadata.layer_of(node) or node.name or node.op_type
-        operation = None if node in unknown else _read(node, layer)
-        if operation is None:
+        if node in unknown:
             refused.append((layer, node.op_type))
-            continue
-        operations.append(operation)
+        else:
+            operations += _read(node, layer)
     operations = _ends(graph, operations, ends)
     refused += [(name, "not a batch of images") for name in outputs if _rank(graph, name) != 4]
     if refused:
@@ -88,7 +72,7 @@ def refusals(graph: ir.Graph) -> dict[ir.Node, str]:
     for node in graph:
         if _is_not_image(node):
             found[node] = "the CUDA engine computes batches of images, and its result is none"
-        elif _read(node, "") is None:
+        elif not _read(node, ""):
             found[node] = "the CUDA engine has no implementation of it with these settings"
     return found
 
@@ -110,11 +94,11 @@ def _rank(graph: ir.Graph, name: str) -> int:
     return len(value.shape or ())
 
 
-def _read(node: ir.Node, layer: str) -> Operation | None:
+def _read(node: ir.Node, layer: str) -> tuple[Operation, ...]:
     if custom_nodes.is_custom(node):
-        return _custom(node, layer)
-    reader = _READERS.get(node.op_type)
-    return reader(node, layer) if reader is not None else read_chain(node, layer)
+        found = read_custom(node, layer)
+        return () if found is None else (found,)
+    return readers.read(node, layer)
 
 
 def _ends(
@@ -166,141 +150,3 @@ def _inner_shapes(
             n, c, h, w = shapes[operation.output.removesuffix(":image")]
             inner[operation.output] = (n, c, h, w)
     return inner
-
-
-def _names(node: ir.Node) -> tuple[tuple[str, ...], str]:
-    return (node.inputs[0].name or "" if node.inputs[0] else "",), node.outputs[0].name or ""
-
-
-def _ints(node: ir.Node, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(node.attributes[name].as_ints()) if name in node.attributes else default
-
-
-def _int(node: ir.Node, name: str, default: int) -> int:
-    return node.attributes[name].as_int() if name in node.attributes else default
-
-
-def _text(node: ir.Node, name: str, default: str) -> str:
-    return node.attributes[name].as_string() if name in node.attributes else default
-
-
-def _pair(values: tuple[int, ...]) -> Pair:
-    return values[0], values[1]
-
-
-def _transpose(node: ir.Node, layer: str) -> Operation | None:
-    names, output = _names(node)
-    perm, value = _ints(node, "perm", ()), node.inputs[0]
-    if perm == _TO_FIRST and value is not None and value.is_graph_input():
-        return Import(layer, names, output, channels_first=False)
-    if perm == _TO_LAST and node.outputs[0].is_graph_output():
-        return Export(layer, names, output, channels_first=False)
-    return None
-
-
-def _padding(node: ir.Node) -> tuple[Pair, Pair] | None:
-    if _text(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        return None
-    pads = _ints(node, "pads", (0, 0, 0, 0))
-    return _pair(pads), _pair(pads[2:])
-
-
-def _convolution(node: ir.Node, layer: str) -> Operation | None:
-    names, output = _names(node)
-    kernel, padding = constant(node.inputs[1]), _padding(node)
-    if kernel is None or padding is None:
-        return None
-    bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-    groups = _int(node, "group", 1)
-    transposed = node.op_type == "ConvTranspose"
-    outputs = kernel.shape[1] * groups if transposed else kernel.shape[0]
-    kind = TransposedConvolution if transposed else Convolution
-    found: Operation = kind(
-        layer,
-        names,
-        output,
-        kernel.astype(np.float32),
-        np.zeros(outputs, np.float32) if bias is None else bias.astype(np.float32),
-        _pair(_ints(node, "strides", (1, 1))),
-        _pair(_ints(node, "dilations", (1, 1))),
-        *padding,
-        groups,
-    )
-    scales = node.meta.get(WEIGHT_SCALES)
-    return found if scales is None else _with(found, scales=scales)
-
-
-def _resize(node: ir.Node, layer: str) -> Operation | None:
-    names, output = _names(node)
-    source, target = node.inputs[0], node.outputs[0]
-    if source is None or source.shape is None or target.shape is None:
-        return None
-    before, after = source.shape.numpy(), target.shape.numpy()
-    factors = (after[2] // before[2], after[3] // before[3])
-    whole = (before[2] * factors[0], before[3] * factors[1]) == tuple(after[2:])
-    transform = _text(node, "coordinate_transformation_mode", "half_pixel")
-    mode, rounding = _text(node, "mode", "nearest"), _text(node, "nearest_mode", "")
-    if not whole or before[:2] != after[:2]:
-        return None
-    if mode == "nearest" and transform == "asymmetric" and rounding == "floor":
-        return Upsample(layer, names, output, factors, "nearest")
-    if mode == "linear" and transform == "half_pixel":
-        return Upsample(layer, names, output, factors, "bilinear")
-    return None
-
-
-def _pool(node: ir.Node, layer: str) -> Operation | None:
-    names, output = _names(node)
-    padding = _padding(node)
-    window = _pair(_ints(node, "kernel_shape", (1, 1)))
-    plain = _ints(node, "dilations", (1, 1)) == (1, 1) and len(node.outputs) == 1
-    counts = bool(_int(node, "count_include_pad", 0))
-    # With both, the last window's size depends on how far it overhangs.
-    if padding is None or not plain or (counts and _int(node, "ceil_mode", 0)):
-        return None
-    stride = _pair(_ints(node, "strides", (1, 1)))
-    maximum = node.op_type == "MaxPool"
-    return Pool(layer, names, output, window, stride, padding[0], maximum, counts)
-
-
-def _shuffle(node: ir.Node, layer: str) -> Operation | None:
-    names, output = _names(node)
-    phase_first = _text(node, "mode", "DCR") == "DCR"
-    return Shuffle(layer, names, output, _int(node, "blocksize", 1), phase_first)
-
-
-def _join(node: ir.Node, layer: str) -> Operation | None:
-    if _int(node, "axis", 0) not in (1, -3):
-        return None
-    names = tuple(value.name or "" for value in node.inputs if value is not None)
-    if any(constant(value) is not None for value in node.inputs):
-        return None
-    return Join(layer, names, node.outputs[0].name or "")
-
-
-def _custom(node: ir.Node, layer: str) -> Operation | None:
-    """Read a custom operation: each input an image or a constant, at least one an image."""
-    arrays = [constant(value) for value in node.inputs]
-    images = [value for value, array in zip(node.inputs, arrays, strict=True) if array is None]
-    if not images or any(value is None or len(value.shape or ()) != 4 for value in images):
-        return None
-    return Custom(
-        layer,
-        tuple(str(value.name) for value in images if value is not None),
-        node.outputs[0].name or "",
-        custom_nodes.operation_of(node),
-        custom_nodes.attributes_of(node),
-        {index: array for index, array in enumerate(arrays) if array is not None},
-    )
-
-
-_READERS: dict[str, Callable[[ir.Node, str], Operation | None]] = {
-    "Transpose": _transpose,
-    "Conv": _convolution,
-    "ConvTranspose": _convolution,
-    "Resize": _resize,
-    "MaxPool": _pool,
-    "AveragePool": _pool,
-    "DepthToSpace": _shuffle,
-    "Concat": _join,
-}
