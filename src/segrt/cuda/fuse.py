@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from segrt.cuda.fuse_images import IMAGE_RULES
+from segrt.cuda.image_operations import Softmax
 from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.operations import (
     Chain,
@@ -18,31 +20,13 @@ from segrt.cuda.operations import (
     Program,
     Shuffle,
 )
-from segrt.errors import UnsupportedLayerError
 
 
 def fuse(program: Program) -> Program:
     """Return a program that computes the same with fewer passes over memory."""
-    for rule in (_identities, _activations, _chains, _phases, _merged):
+    for rule in (_identities, *IMAGE_RULES, _activations, _chains, _phases, _merged):
         program = _merge(program, rule)
-    _refuse_lone_softmax(program)
     return program
-
-
-def _refuse_lone_softmax(program: Program) -> None:
-    """Refuse what needs all channels of a pixel at once and found no head to go with."""
-    layers = [
-        (operation.layer, "Softmax")
-        for operation in program.operations
-        if isinstance(operation, Chain) and any(step.op == "softmax" for step in operation.steps)
-    ]
-    if layers:
-        listed = ", ".join(repr(layer) for layer, _ in layers)
-        raise UnsupportedLayerError(
-            f"the CUDA engine has a softmax only behind a 1x1 convolution to 8 channels: {listed}",
-            layers,
-            hint="build for another target",
-        )
 
 
 Rule = Callable[[Operation, Operation], "tuple[Operation, ...] | None"]
@@ -78,17 +62,17 @@ def _identities(maker: Operation, reader: Operation) -> tuple[Operation, ...] | 
 
 
 def _activations(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None:
-    if not isinstance(maker, Convolution) or not isinstance(reader, Chain):
+    if not isinstance(maker, Convolution) or maker.activation != "none":
         return None
-    if maker.activation != "none" or len(reader.steps) != 1 or len(reader.inputs) != 1:
+    if isinstance(reader, Softmax) and is_head(maker) and not reader.logarithm:
+        return (replace(maker, output=reader.output, activation="softmax"),)
+    if not isinstance(reader, Chain) or len(reader.steps) != 1 or len(reader.inputs) != 1:
         return None
     op = reader.steps[0].op
     if op == "relu":
         return (replace(maker, output=reader.output, activation="relu"),)
     if op == "sigmoid" and is_head(maker):
         return (replace(maker, output=reader.output, activation="sigmoid"),)
-    if op == "softmax" and is_head(maker):
-        return (replace(maker, output=reader.output, activation="softmax"),)
     return None
 
 

@@ -108,13 +108,15 @@ class Upsample(Operation):
 
 @dataclass(frozen=True, eq=False)
 class Pool(Operation):
-    """Max or average pooling."""
+    """Max or average pooling; windows may reach further than the padding ``after``."""
 
     window: Pair
     stride: Pair
     before: Pair
     maximum: bool
     count_padding: bool
+    after: Pair = (0, 0)
+    dilation: Pair = (1, 1)
 
 
 @dataclass(frozen=True, eq=False)

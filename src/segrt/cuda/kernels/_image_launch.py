@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from segrt.cuda.kernels._base import THREADS, Launch, Spec, blocks_for
 from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
 from segrt.cuda.views import View
@@ -29,7 +31,13 @@ TARGET_PLACE, SOURCE_PLACE = place_of_thread("DST"), place_of_thread("SRC")
 
 
 def image_launch(
-    name: str, source: str, spec: Spec, width: int, *, over: View | None = None, **settings: int
+    name: str,
+    source: str,
+    spec: Spec,
+    width: int,
+    settings: Mapping[str, int],
+    *,
+    over: View | None = None,
 ) -> Launch:
     """Return the launch of one thread a pixel and vector of channels.
 
@@ -38,8 +46,8 @@ def image_launch(
         source: CUDA C++ behind prelude, constants and settings.
         spec: What it is launched for; its views are known as ``SRC``, ``SRC2`` ... and ``DST``.
         width: Channels of a vector, ``V``.
-        over: Whose pixels and channels the threads are counted over; the target's if None.
         settings: Further constants.
+        over: Whose pixels and channels the threads are counted over; the target's if None.
     """
     counted = spec.target if over is None else over
     total = counted.pixels * counted.c // width

@@ -96,7 +96,7 @@ class Argmax:
             found = values.shape[-1] - 1 - values[..., ::-1].argmax(axis=-1, keepdims=True)
         else:
             found = values.argmax(axis=-1, keepdims=True)
-        return found.astype(np.float64)
+        return np.asarray(found, np.float64)
 
 
 REGISTRY.register(Argmax.name)(Argmax())

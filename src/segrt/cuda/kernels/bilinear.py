@@ -67,7 +67,7 @@ class Bilinear:
     def launch(self, spec: BilinearSpec, /) -> Launch:
         """Return source and geometry: one thread a target pixel and vector of channels."""
         width, (fy, fx) = vector_width(spec.source, spec.target), spec.factors
-        return image_launch(self.name, _SOURCE, spec, width, fy=fy, fx=fx)
+        return image_launch(self.name, _SOURCE, spec, width, {"fy": fy, "fx": fx})
 
     def parameters(self, spec: BilinearSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
         """Return nothing."""

@@ -152,7 +152,7 @@ class DirectConvolution:
             "apart_y": spec.apart[0], "apart_x": spec.apart[1],
             "top": spec.before[0], "left": spec.before[1],
         }  # fmt: skip
-        return image_launch(self.name, _SOURCE, spec, width, **settings)
+        return image_launch(self.name, _SOURCE, spec, width, settings)
 
     def parameters(self, spec: DirectConvolutionSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
         """Return weights and bias."""

@@ -85,9 +85,8 @@ class GatherPixels:
         """Return source and geometry: one thread a target pixel and vector of channels."""
         views = (spec.target,) if spec.channels else (spec.source, spec.target)
         source = f"#define FILL ({literal(float(np.float32(spec.fill)))})\n{_SOURCE}"
-        return image_launch(
-            self.name, source, spec, vector_width(*views), channels=int(spec.channels)
-        )
+        settings = {"channels": int(spec.channels)}
+        return image_launch(self.name, source, spec, vector_width(*views), settings)
 
     def parameters(self, spec: GatherPixelsSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
         """Return random tables."""

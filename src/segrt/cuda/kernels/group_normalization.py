@@ -27,7 +27,8 @@ extern "C" __global__ void group_normalization(
         const float* at = pieces + (u64)n * PIECES * 2 * GROUPS + g;
         float mean = 0.0f, squares = 0.0f, known = 0.0f;
         for (int p = 0; p < PIECES; ++p, at += 2 * GROUPS) {
-            int begin = (int)((u64)p * PIXELS / PIECES), end = (int)((u64)(p + 1) * PIXELS / PIECES);
+            int begin = (int)((u64)p * PIXELS / PIECES);
+            int end = (int)((u64)(p + 1) * PIXELS / PIECES);
             float count = (float)(end - begin) * EACH, all = known + count;
             float apart = at[0] - mean;
             mean += apart * (count / all);
@@ -145,7 +146,7 @@ class GroupNormalization:
         second = parts.sum(axis=1, keepdims=True) / counts.sum()
         split = images[0].reshape(s.n, s.h * s.w, groups, -1)
         normal = (split - mean[..., None]) / np.sqrt(second[..., None] + spec.epsilon)
-        result = normal.reshape(s.n, s.h, s.w, s.c) * parameters[0][0] + parameters[0][1]
+        result: Floats = normal.reshape(s.n, s.h, s.w, s.c) * parameters[0][0] + parameters[0][1]
         return np.maximum(result, 0) if spec.relu else result
 
 

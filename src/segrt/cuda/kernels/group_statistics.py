@@ -36,7 +36,8 @@ extern "C" __global__ void group_statistics(const SRC_S* __restrict__ x, float* 
     __shared__ float shared[8];
     int group = blockIdx.x % GROUPS, rest = blockIdx.x / GROUPS;
     int piece = rest % PIECES, n = rest / PIECES;
-    int begin = (int)((u64)piece * PIXELS / PIECES), end = (int)((u64)(piece + 1) * PIXELS / PIECES);
+    int begin = (int)((u64)piece * PIXELS / PIECES);
+    int end = (int)((u64)(piece + 1) * PIXELS / PIECES);
     const SRC_S* in = x + ((u64)n * PIXELS + begin) * SRC_PITCH + group * EACH;
     u32 count = (u32)(end - begin) * EACH;
     float sum = 0.0f;

@@ -67,7 +67,7 @@ class Nearest:
     def launch(self, spec: NearestSpec, /) -> Launch:
         """Return source and geometry: one thread a source pixel and vector of channels."""
         width, (fy, fx) = vector_width(spec.source, spec.target), spec.factors
-        return image_launch(self.name, _SOURCE, spec, width, over=spec.source, fy=fy, fx=fx)
+        return image_launch(self.name, _SOURCE, spec, width, {"fy": fy, "fx": fx}, over=spec.source)
 
     def parameters(self, spec: NearestSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
         """Return nothing."""

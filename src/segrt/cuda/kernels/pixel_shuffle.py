@@ -74,7 +74,7 @@ class PixelShuffle:
         if spec.phase_first:
             width = min(width, vector_width(spec.source))
         settings = {"block": spec.block, "phase_first": int(spec.phase_first)}
-        return image_launch(self.name, _SOURCE, spec, width, **settings)
+        return image_launch(self.name, _SOURCE, spec, width, settings)
 
     def parameters(self, spec: PixelShuffleSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
         """Return nothing."""

@@ -127,7 +127,7 @@ class Pooling:
             "maximum": int(spec.maximum), "count_padding": int(spec.count_padding),
         }  # fmt: skip
         width = vector_width(spec.source, spec.target)
-        return image_launch(self.name, _SOURCE, spec, width, **settings)
+        return image_launch(self.name, _SOURCE, spec, width, settings)
 
     def parameters(self, spec: PoolingSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
         """Return nothing."""

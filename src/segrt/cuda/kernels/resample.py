@@ -89,7 +89,7 @@ class Resample:
     def launch(self, spec: ResampleSpec, /) -> Launch:
         """Return source and geometry: one thread a target pixel and vector of channels."""
         width, (ty, tx) = vector_width(spec.source, spec.target), spec.taps
-        return image_launch(self.name, _SOURCE, spec, width, taps_y=ty, taps_x=tx)
+        return image_launch(self.name, _SOURCE, spec, width, {"taps_y": ty, "taps_x": tx})
 
     def parameters(self, spec: ResampleSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
         """Return random places and weights."""
