@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.driver import Gpu
-from segrt.cuda.fuse import is_head
+from segrt.cuda.heads import is_head
 from segrt.cuda.image_operations import GroupNormalize
 from segrt.cuda.image_specs import direct_spec
 from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel
@@ -127,15 +127,21 @@ class Chooser:
         # Kernels of first and last layers multiply in fp32.
         taps = operation.kernel.transpose(2, 3, 1, 0)
         if is_head(operation):
-            spec = HeadSpec(source, target, len(operation.bias), operation.activation)
+            spec = HeadSpec(
+                source, target, len(operation.bias), operation.activation, operation.decision,
+                operation.limit,
+            )  # fmt: skip
             if head.fits(spec):
                 yield self._kernel(job, "head", spec, taps[0, 0], operation.bias)
                 return
         first = first_spec(operation, source, target)
         if first is not None:
-            ranges = np.stack([np.ones(source.c), np.zeros(source.c)]).astype(np.float32)
+            ranges = operation.ranges
+            if ranges is None:
+                ranges = np.stack([np.ones(source.c), np.zeros(source.c)]).astype(np.float32)
             yield self._kernel(job, "first_convolution", first, taps, operation.bias, ranges)
-            if source.dtype != target.dtype or source.dtype == "int8":
+            mixed = source.dtype != target.dtype or source.dtype == "int8"
+            if mixed or operation.ranges is not None:
                 return
         weights = weights_for(operation, source.dtype)
         taps, numbers = weights.transpose(2, 3, 1, 0), numbers_for(operation, source, target)

@@ -21,6 +21,7 @@ from segrt.cuda.operations import Program
 from segrt.cuda.partition import partition
 from segrt.cuda.plan import Place, Plan, make_plan
 from segrt.cuda.quantisation import read_quantisation
+from segrt.cuda.recognise import recognise
 from segrt.cuda.settle import settle
 from segrt.cuda.tune import PlanCache, Tuner, replay_us
 from segrt.cuda.views import storage
@@ -68,7 +69,7 @@ class Engine:
         self._choices: list[Choice] = []
         if precision is Precision.INT8:
             model = read_quantisation(model)
-        program = settle(fuse(partition(model)))
+        program = settle(fuse(partition(recognise(model))))
         self._shapes = [tuple(value.shape.numpy()) for value in model.graph.outputs if value.shape]
         self._chooser = Chooser(gpu, library, precision)
         cache = PlanCache(f"{gpu.name}-{gpu.driver}-cudnn{library.version}-{precision}")

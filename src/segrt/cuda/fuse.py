@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from segrt.cuda.fuse_images import IMAGE_RULES
+from segrt.cuda.heads import decisions, is_head
 from segrt.cuda.image_operations import Softmax
 from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.operations import (
@@ -20,11 +21,13 @@ from segrt.cuda.operations import (
     Program,
     Shuffle,
 )
+from segrt.cuda.pixels import prepare_pixels
 
 
 def fuse(program: Program) -> Program:
     """Return a program that computes the same with fewer passes over memory."""
-    for rule in (_identities, *IMAGE_RULES, _activations, _chains, _phases, _merged):
+    program = prepare_pixels(program)
+    for rule in (_identities, *IMAGE_RULES, _activations, decisions, _chains, _phases, _merged):
         program = _merge(program, rule)
     return program
 
@@ -74,14 +77,6 @@ def _activations(maker: Operation, reader: Operation) -> tuple[Operation, ...] |
     if op == "sigmoid" and is_head(maker):
         return (replace(maker, output=reader.output, activation="sigmoid"),)
     return None
-
-
-def is_head(operation: Convolution) -> bool:
-    """Say whether the head kernel can take a convolution: 1x1, few channels."""
-    outputs, inputs, *window = operation.kernel.shape
-    plain = operation.stride == (1, 1) and operation.before == operation.after == (0, 0)
-    small = outputs <= 8 and inputs <= 64
-    return plain and small and window == [1, 1] and operation.groups == 1
 
 
 def _chains(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None:

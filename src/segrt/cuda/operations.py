@@ -61,6 +61,11 @@ class Convolution(Operation):
         groups: Groups of channels.
         activation: ``none``, ``relu``; ``sigmoid`` and ``softmax`` for 1x1 heads only.
         scales: O; where the weights are integers of eight bits times one number an output.
+        ranges: Factor and shift of every input channel (2, I), applied to what is read; padding
+            is zero behind that.
+        decision: ``threshold`` and ``argmax`` for 1x1 heads only: they write these in the place of
+            the values.
+        limit: What a threshold compares with, before the activation.
     """
 
     kernel: Weights
@@ -72,6 +77,9 @@ class Convolution(Operation):
     groups: int
     activation: Literal["none", "relu", "sigmoid", "softmax"] = "none"
     scales: Weights | None = None
+    ranges: Weights | None = None
+    decision: Literal["none", "threshold", "argmax"] = "none"
+    limit: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,8 +64,7 @@ def axis_tables(
     stretch = max(1.0, 1 / ratio) if rule.antialias else 1.0
     places, weights = _filtered(rule, at, stretch)
     outside = (places < 0) | (places >= before)
-    if rule.exclude_outside or rule.antialias:
-        # A stretched filter is always brought back to a sum of 1 (Pillow's and ONNX's rule).
+    if rule.exclude_outside:
         weights = np.where(outside, 0, weights)
         weights = weights / weights.sum(axis=1, keepdims=True)
     return _merged(np.clip(places, 0, before - 1), weights, before)

@@ -93,6 +93,7 @@ _TWO: dict[str, tuple[str, Callable[..., Any]]] = {
     "rdiv": ("w / v", lambda v, w: w / v),
     "max": ("v > w ? v : w", np.maximum),
     "min": ("v < w ? v : w", np.minimum),
+    "greater": ("v > w ? 1.0f : 0.0f", lambda v, w: (v > w) * 1.0),
     "prelu": ("v < 0.0f ? v * w : v", lambda v, w: np.where(v < 0, v * w, v)),
 }
 

@@ -17,9 +17,10 @@ _MODES = {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}
 @IMAGES.register("Pad")
 def read_padding(node: ir.Node, layer: str) -> GatherPixels | None:
     """Read constant, reflecting, repeating and wrapping padding; negative pads crop."""
-    pads = constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    value = constant(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(())
-    axes = constant(node.inputs[3]) if len(node.inputs) > 3 else np.arange(4)
+    given: list[ir.Value | None] = [*node.inputs, None, None, None][1:4]
+    pads = constant(given[0])
+    value = np.zeros(()) if given[1] is None else constant(given[1])
+    axes = np.arange(4) if given[2] is None else constant(given[2])
     source, mode = node.inputs[0], text(node, "mode", "constant")
     if pads is None or value is None or axes is None or source is None or source.shape is None:
         return None
