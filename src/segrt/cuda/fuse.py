@@ -32,6 +32,9 @@ def fuse(program: Program) -> Program:
     return program
 
 
+# Images that one pass reads: with more, vectors no longer fit into registers.
+_MOST_IMAGES = 4
+
 Rule = Callable[[Operation, Operation], "tuple[Operation, ...] | None"]
 
 
@@ -83,7 +86,7 @@ def _chains(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None
     if not isinstance(maker, Chain) or not isinstance(reader, Chain):
         return None
     inputs = maker.inputs + reader.inputs[1:]
-    if len(inputs) > 2:
+    if len(inputs) > _MOST_IMAGES:
         return None
     steps = maker.steps + reader.steps
     return (

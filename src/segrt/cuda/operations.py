@@ -142,7 +142,7 @@ class Join(Operation):
 
 @dataclass(frozen=True, eq=False)
 class Chain(Operation):
-    """Element-by-element steps on one or two images; ``vectors`` as `Step`s ask for them."""
+    """Element-by-element steps on one image or several; ``vectors`` as `Step`s ask for them."""
 
     steps: tuple[Step, ...]
     vectors: tuple[Weights, ...] = ()
