@@ -33,10 +33,17 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A choice that is not built yet."""
+    """A choice that is not built yet.
+
+    Attributes:
+        name: The choice's.
+        make: Builds it.
+        last_resort: Only built if nothing else works.
+    """
 
     name: str
     make: Callable[[], Choice]
+    last_resort: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ class Job:
 # What a choice does not depend on.
 _NUMBERS = (
     "layer", "inputs", "output", "kernel", "bias", "vectors", "scales", "constants", "sizes",
+    "rows", "columns", "channels", "row_weights", "column_weights", "ranges",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segrt.cuda.image_specs import image_spec
 from segrt.cuda.kernels.bilinear import BilinearSpec
 from segrt.cuda.kernels.custom import CustomSpec
 from segrt.cuda.kernels.layout import LayoutSpec
@@ -42,7 +43,7 @@ def kernel_spec(job: Job) -> tuple[Any, ...]:  # noqa: PLR0911 - one per operati
         window, stride = operation.window, operation.stride
         spec = PoolingSpec(
             source, target, window, stride, operation.before, operation.maximum,
-            operation.count_padding,
+            operation.count_padding, operation.after, operation.dilation,
         )  # fmt: skip
         return "pooling", spec
     if isinstance(operation, Shuffle):
@@ -58,4 +59,7 @@ def kernel_spec(job: Job) -> tuple[Any, ...]:  # noqa: PLR0911 - one per operati
         )
         arrays = [array.astype(np.float32) for array in operation.constants.values()]
         return "custom", custom, *arrays
+    found = image_spec(job)
+    if found is not None:
+        return found
     raise EngineError(f"no kernel computes a {type(operation).__name__}")

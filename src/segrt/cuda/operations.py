@@ -63,6 +63,11 @@ class Convolution(Operation):
         groups: Groups of channels.
         activation: ``none``, ``relu``; ``sigmoid`` and ``softmax`` for 1x1 heads only.
         scales: O; where the weights are integers of eight bits times one number an output.
+        ranges: Factor and shift of every input channel (2, I), applied to what is read; padding
+            is zero behind that.
+        decision: ``threshold`` and ``argmax`` for 1x1 heads only: they write these in the place of
+            the values.
+        limit: What a threshold compares with, before the activation.
     """
 
     kernel: Weights
@@ -74,6 +79,9 @@ class Convolution(Operation):
     groups: int
     activation: Literal["none", "relu", "sigmoid", "softmax"] = "none"
     scales: Weights | None = None
+    ranges: Weights | None = None
+    decision: Literal["none", "threshold", "argmax"] = "none"
+    limit: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,13 +118,15 @@ class Upsample(Operation):
 
 @dataclass(frozen=True, eq=False)
 class Pool(Operation):
-    """Max or average pooling."""
+    """Max or average pooling; windows may reach further than the padding ``after``."""
 
     window: Pair
     stride: Pair
     before: Pair
     maximum: bool
     count_padding: bool
+    after: Pair = (0, 0)
+    dilation: Pair = (1, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +144,7 @@ class Join(Operation):
 
 @dataclass(frozen=True, eq=False)
 class Chain(Operation):
-    """Element-by-element steps on one or two images; ``vectors`` as `Step`s ask for them."""
+    """Element-by-element steps on one image or several; ``vectors`` as `Step`s ask for them."""
 
     steps: tuple[Step, ...]
     vectors: tuple[Weights, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from segrt.cuda.fuse import is_head
+from segrt.cuda.heads import is_head
 from segrt.cuda.kernels._window import WindowSpec
 from segrt.cuda.kernels.first_convolution import FirstConvolutionSpec
 from segrt.cuda.kernels.first_convolution import fits as first_fits

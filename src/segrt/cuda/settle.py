@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from segrt.cuda.fuse import is_head
+from segrt.cuda.heads import is_head
 from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.operations import (
     Chain,

@@ -10,7 +10,15 @@ from segrt.cuda.operations import Chain
 from segrt.cuda.readers._base import IMAGES, constant, names_of
 from segrt.cuda.readers._elements import PLAIN, bounds_of, settings_of
 
-_BINARY = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Max": "max", "Min": "min"}
+_BINARY = {
+    "Add": "add",
+    "Sub": "sub",
+    "Mul": "mul",
+    "Div": "div",
+    "Max": "max",
+    "Min": "min",
+    "Greater": "greater",
+}
 _SWAPPED = {"sub": "rsub", "div": "rdiv"}
 
 
@@ -42,6 +50,9 @@ def read_binary(node: ir.Node, layer: str) -> Chain | None:
     if constant(right) is not None:
         return _with_constant(node, layer, op, 1)
     if constant(left) is not None:
+        # Not every operator has a twin that swaps its operands.
+        if op == "greater":
+            return None
         return _with_constant(node, layer, _SWAPPED.get(op, op), 0)
     if left is None or right is None or list(left.shape or ()) != list(right.shape or ()):
         return None
