@@ -69,7 +69,7 @@ class Job:
 
 # What a choice does not depend on.
 _NUMBERS = (
-    "layer", "inputs", "output", "kernel", "bias", "vectors", "scales", "constants",
+    "layer", "inputs", "output", "kernel", "bias", "vectors", "scales", "constants", "sizes",
     "rows", "columns", "channels", "row_weights", "column_weights", "ranges",
 )  # fmt: skip
 
@@ -100,4 +100,5 @@ def signature(job: Job) -> str:
         f"{v.n}x{v.h}x{v.w}x{v.c}/{v.pitch}+{v.offset % 8} {v.dtype}"
         for v in (*job.views, job.target)
     ]
+    parts += [f"of {view.shape}" for view in (*job.views, job.target) if view.shape is not None]
     return " ".join(parts)

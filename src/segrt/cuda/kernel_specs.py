@@ -15,6 +15,7 @@ from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
 from segrt.cuda.kernels.pointwise import PointwiseSpec
 from segrt.cuda.kernels.pooling import PoolingSpec
 from segrt.cuda.operations import Chain, Custom, Export, Import, Pool, Shuffle, Upsample
+from segrt.cuda.tensor_specs import is_of_tensors, tensor_spec
 from segrt.errors import EngineError
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def kernel_spec(job: Job) -> tuple[Any, ...]:  # noqa: PLR0911 - one per operati
     Raises:
         EngineError: It has none, or several.
     """
+    if is_of_tensors(job):
+        return tensor_spec(job)
     operation, source, target = job.operation, job.views[0], job.target
     if isinstance(operation, Import):
         return "layout", LayoutSpec(source, target, source_first=operation.channels_first)

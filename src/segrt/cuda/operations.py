@@ -1,7 +1,7 @@
 """What the engine can do: the operations that a network is partitioned into.
 
-Values are known by name; every one of them is a batch of images, N C H W in the graph and N H W C
-in memory.
+Values are known by name. Batches of images are N C H W in the graph and N H W C in memory; values
+of other kinds (`segrt.cuda.tensor_operations`) are dense in the order of their axes.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ class Operation:
         layer: The Keras layer it belongs to, for messages and reports.
         inputs: Names of the values it reads.
         output: Name of the value it makes.
+        sizes: Of the output, where it is no value of the graph.
     """
 
     layer: str
     inputs: tuple[str, ...]
     output: str
+    sizes: tuple[int, ...] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,17 +172,21 @@ class Program:
 
     Attributes:
         operations: In an order that computes.
-        shapes: N C H W of every value.
+        shapes: Of every value; N C H W of an image.
         inputs: Names of the graph inputs, in order.
         outputs: Names of the graph outputs, in order.
         scales: Of the values that are kept as integers of eight bits.
+        dense: Values that are no images.
+        types: Element types of values that are kept in one of their own whatever the precision.
     """
 
     operations: tuple[Operation, ...]
-    shapes: dict[str, tuple[int, int, int, int]]
+    shapes: dict[str, tuple[int, ...]]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     scales: dict[str, float] = field(default_factory=dict)
+    dense: frozenset[str] = frozenset()
+    types: dict[str, str] = field(default_factory=dict)
 
     def uses(self, value: str) -> int:
         """Return how often a value is read."""

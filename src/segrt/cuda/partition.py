@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import onnx_ir as ir
 
+from segrt.cuda.known_values import is_known, note_known_values
+from segrt.cuda.layouts import images_among
 from segrt.cuda.operations import Export, Import, Operation, Program
 from segrt.cuda.quantisation import SCALE
 from segrt.cuda.readers import _base as readers
 from segrt.cuda.readers._custom import read_custom
 from segrt.errors import UnsupportedLayerError
 from segrt.graph import custom_nodes, metadata
+
+# Ends the names of the engine's own copies of graph inputs and outputs.
+INNER = ":image"
 
 
 def partition(model: ir.Model) -> Program:
@@ -22,18 +28,16 @@ def partition(model: ir.Model) -> Program:
     """
     graph = model.graph
     outputs = tuple(value.name or "" for value in graph.outputs)
-    operations: list[Operation] = []
-    refused: list[tuple[str, str]] = []
-    ends = dict.fromkeys(outputs)
+    inputs = tuple(value.name or "" for value in graph.inputs)
     unknown = refusals(graph)
+    refused: list[tuple[str, str]] = []
+    operations: list[Operation] = []
     for node in graph:
         layer = metadata.layer_of(node) or node.name or node.op_type
         if node in unknown:
             refused.append((layer, node.op_type))
-        else:
+        elif not is_known(node):
             operations += _read(node, layer)
-    operations = _ends(graph, operations, ends)
-    refused += [(name, "not a batch of images") for name in outputs if _rank(graph, name) != 4]
     if refused:
         listed = ", ".join(f"{layer!r} ({kind})" for layer, kind in refused)
         raise UnsupportedLayerError(
@@ -41,57 +45,36 @@ def partition(model: ir.Model) -> Program:
             refused,
             hint="build for another target",
         )
-    shapes = {}
-    for value in [*graph.inputs, *(out for node in graph for out in node.outputs)]:
-        sizes = _sizes(value)
-        if sizes is not None:
-            shapes[value.name or ""] = sizes
-    inputs = tuple(value.name or "" for value in graph.inputs)
+    shapes = _shapes(graph, operations)
+    images = images_among(operations, shapes)
+    operations = _ends(inputs, outputs, operations)
     inner = _inner_shapes(operations, shapes)
-    return Program(tuple(operations), inner, inputs, outputs, _scales(graph, inner))
-
-
-def _scales(graph: ir.Graph, known: Mapping[str, object]) -> dict[str, float]:
-    """Return the scales noted on values, by the names that operations know them by."""
-    scales = {}
-    for value in [*graph.inputs, *(out for node in graph for out in node.outputs)]:
-        if SCALE in value.meta:
-            name = value.name or ""
-            inner = f"{name}:image"
-            scales[inner if inner in known else name] = float(value.meta[SCALE])
-    return scales
+    dense = frozenset(name for name in inner if name.removesuffix(INNER) not in images)
+    types = {
+        name: kind
+        for value in _values(graph)
+        if (kind := _own_type(value)) is not None
+        and (name := _inner_name(value.name or "", inner)) in inner
+    }
+    return Program(tuple(operations), inner, inputs, outputs, _scales(graph, inner), dense, types)
 
 
 def refusals(graph: ir.Graph) -> dict[ir.Node, str]:
     """Return the nodes that the engine has no implementation for, and why.
 
     Args:
-        graph: All sizes are known.
+        graph: All sizes are known; what is computed from these alone is noted on its values.
     """
+    note_known_values(graph)
     found = {}
     for node in graph:
-        if _is_not_image(node):
-            found[node] = "the CUDA engine computes batches of images, and its result is none"
+        if is_known(node):
+            continue
+        if any(_sizes(value) is None for value in node.outputs):
+            found[node] = "the CUDA engine has to know all sizes, and those of its result are not"
         elif not _read(node, ""):
             found[node] = "the CUDA engine has no implementation of it with these settings"
     return found
-
-
-def _is_not_image(node: ir.Node) -> bool:
-    return any(_sizes(value) is None for value in node.outputs)
-
-
-def _sizes(value: ir.Value) -> tuple[int, int, int, int] | None:
-    """Return N C H W (or N H W C) of a batch of images whose sizes are all known."""
-    sizes = [size for size in value.shape or () if isinstance(size, int)]
-    if value.shape is None or len(sizes) != len(value.shape) or len(sizes) != 4:
-        return None
-    return sizes[0], sizes[1], sizes[2], sizes[3]
-
-
-def _rank(graph: ir.Graph, name: str) -> int:
-    value = next(value for value in graph.outputs if value.name == name)
-    return len(value.shape or ())
 
 
 def _read(node: ir.Node, layer: str) -> tuple[Operation, ...]:
@@ -101,52 +84,92 @@ def _read(node: ir.Node, layer: str) -> tuple[Operation, ...]:
     return readers.read(node, layer)
 
 
+def _values(graph: ir.Graph) -> list[ir.Value]:
+    return [*graph.inputs, *(output for node in graph for output in node.outputs)]
+
+
+def _sizes(value: ir.Value) -> tuple[int, ...] | None:
+    """Return a value's sizes; None where one is not known or nothing is in it."""
+    sizes = [size for size in value.shape or () if isinstance(size, int)]
+    if value.shape is None or len(sizes) != len(value.shape) or 0 in sizes:
+        return None
+    return tuple(sizes)
+
+
+def _shapes(graph: ir.Graph, operations: Sequence[Operation]) -> dict[str, tuple[int, ...]]:
+    shapes = {op.output: op.sizes for op in operations if op.sizes is not None}
+    for value in _values(graph):
+        sizes = _sizes(value)
+        if sizes is not None:
+            shapes[value.name or ""] = sizes
+    return shapes
+
+
+def _own_type(value: ir.Value) -> str | None:
+    """Return the element type of what is no floating point number.
+
+    Whole numbers are kept as fp32, which holds them exactly up to 2^24; so far indices in images
+    and sizes do not come near.
+    """
+    if value.dtype == ir.DataType.BOOL:
+        return "uint8"
+    return "fp32" if value.dtype is not None and value.dtype.is_integer() else None
+
+
+def _inner_name(name: str, known: Mapping[str, object]) -> str:
+    return f"{name}{INNER}" if f"{name}{INNER}" in known else name
+
+
+def _scales(graph: ir.Graph, known: Mapping[str, object]) -> dict[str, float]:
+    """Return the scales noted on values, by the names that operations know them by."""
+    return {
+        _inner_name(value.name or "", known): float(value.meta[SCALE])
+        for value in _values(graph)
+        if SCALE in value.meta
+    }
+
+
 def _ends(
-    graph: ir.Graph, operations: list[Operation], outputs: dict[str, None]
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    operations: Sequence[Operation],
 ) -> list[Operation]:
-    """Add imports and exports for graph values that are read or made channels first."""
-    known = {value.name or "" for value in graph.inputs}
+    """Add imports and exports for graph values that are read or made in the graph's order."""
     moved = {operation.output for operation in operations if isinstance(operation, Export)}
     result: list[Operation] = []
-    for name in known:
+    for name in dict.fromkeys(inputs):
         readers = [op for op in operations if name in op.inputs and not isinstance(op, Import)]
         if readers or name in outputs:
-            result.append(Import(name, (name,), f"{name}:image", channels_first=True))
-    rename = {name: f"{name}:image" for name in known}
+            result.append(Import(name, (name,), f"{name}{INNER}", channels_first=True))
+    rename = {name: f"{name}{INNER}" for name in inputs}
     for operation in operations:
         if not isinstance(operation, Import):
             names = tuple(rename.get(name, name) for name in operation.inputs)
-            operation = _with(operation, inputs=names)  # noqa: PLW2901
+            operation = replace(operation, inputs=names)  # noqa: PLW2901
         if operation.output in outputs and operation.output not in moved:
-            inner = f"{operation.output}:image"
+            inner = f"{operation.output}{INNER}"
             rename[operation.output] = inner
-            operation = _with(operation, output=inner)  # noqa: PLW2901
+            operation = replace(operation, output=inner)  # noqa: PLW2901
         result.append(operation)
     result += [
         Export(name, (rename.get(name, name),), name, channels_first=True)
-        for name in outputs
+        for name in dict.fromkeys(outputs)
         if name not in moved
     ]
     return result
 
 
-def _with(operation: Operation, **changes: object) -> Operation:
-    return type(operation)(**{**operation.__dict__, **changes})
-
-
 def _inner_shapes(
-    operations: list[Operation], shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, tuple[int, int, int, int]]:
-    """Return N C H W of every inner value; graph values may be channels last."""
-    inner: dict[str, tuple[int, int, int, int]] = {}
+    operations: Sequence[Operation], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every inner value; graph values may be channels last."""
+    inner: dict[str, tuple[int, ...]] = {}
     for operation in operations:
         if isinstance(operation, Import):
-            n, a, b, c = shapes[operation.inputs[0]]
-            inner[operation.output] = (n, a, b, c) if operation.channels_first else (n, c, a, b)
+            first, sizes = operation.channels_first, shapes[operation.inputs[0]]
+            inner[operation.output] = sizes if first else (sizes[0], sizes[3], *sizes[1:3])
         elif isinstance(operation, Export):
-            n, c, h, w = inner[operation.inputs[0]]
-            inner[operation.output] = (n, c, h, w)
+            inner[operation.output] = inner[operation.inputs[0]]
         else:
-            n, c, h, w = shapes[operation.output.removesuffix(":image")]
-            inner[operation.output] = (n, c, h, w)
+            inner[operation.output] = shapes[operation.output.removesuffix(INNER)]
     return inner
