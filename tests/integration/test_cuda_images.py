@@ -184,6 +184,7 @@ CASES = [
         "cubic of Keras", _IMAGE,
         [_resize(2, 6, 12, 5, mode="cubic", cubic_coeff_a=-0.5, exclude_outside=1)],
     ),
+    Case("nearest by scales", (1, 2, 6, 9), [_resize(scales=[13 / 6, 5 / 9], mode="nearest")]),
     Case("linear by scales", _IMAGE, [_resize(scales=[1.7, 0.6], mode="linear")]),
     *(
         Case(f"{mode} antialias", (1, 2, 16, 12), [_resize(1, 2, 5, 9, mode=mode, antialias=1)])

@@ -53,7 +53,7 @@ def axis_tables(
         scale: What ONNX was told; None where it was told sizes.
     """
     ratio = after / before if scale is None else float(scale)
-    at = _source_places(rule.transform, before, after, ratio)
+    at = _source_places(rule.transform, before, after, scale)
     if at is None or rule.mode not in ("nearest", "linear", "cubic"):
         return None
     if rule.mode == "nearest":
@@ -81,18 +81,28 @@ def unchanged(size: int) -> tuple[Array, Array]:
     return np.arange(size, dtype=np.int32)[:, None], np.ones((size, 1), np.float32)
 
 
-def _source_places(transform: str, before: int, after: int, ratio: float) -> Array | None:
+def _source_places(
+    transform: str, before: int, after: int, scale: float | None
+) -> Array | None:
     x = np.arange(after, dtype=np.float64)
+
+    def back(at: Array) -> Array:
+        # What lies half way between two pixels must do so exactly: multiplied first; or in the
+        # single precision that the scale was rounded to, as ONNX Runtime does.
+        if scale is None:
+            return at * before / after
+        return np.asarray(at.astype(np.float32) / np.float32(scale), np.float64)
+
     # Where the size was rounded, what is left over is shared by both ends.
-    spare = before / 2 * (1 - after / (ratio * before))
-    centres = (x + 0.5) / ratio - 0.5
+    spare = 0.0 if scale is None else before / 2 * (1 - after / (scale * before))
+    centres = back(x + 0.5) - 0.5
     known = {
         "half_pixel": centres,
         "half_pixel_symmetric": centres + spare,
         "pytorch_half_pixel": centres if after > 1 else x * 0,
-        "asymmetric": x / ratio,
+        "asymmetric": back(x),
         "align_corners": x * (before - 1) / max(1, after - 1),
-        "tf_half_pixel_for_nn": (x + 0.5) / ratio,
+        "tf_half_pixel_for_nn": back(x + 0.5),
     }
     return known.get(transform)
 
