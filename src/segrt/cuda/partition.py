@@ -107,14 +107,19 @@ def _shapes(graph: ir.Graph, operations: Sequence[Operation]) -> dict[str, tuple
 
 
 def _own_type(value: ir.Value) -> str | None:
-    """Return the element type of what is no floating point number.
+    """Return the element type of truth and of whole numbers, also of those that are cast to floats.
 
-    Whole numbers are kept as fp32, which holds them exactly up to 2^24; so far indices in images
+    Whole numbers are kept as fp32, which holds them exactly up to 2^24; so far places in images
     and sizes do not come near.
     """
     if value.dtype == ir.DataType.BOOL:
         return "uint8"
-    return "fp32" if value.dtype is not None and value.dtype.is_integer() else None
+    maker = value.producer()
+    if maker is not None and maker.op_type == "Cast" and maker.inputs[0] is not None:
+        kinds = (value.dtype, maker.inputs[0].dtype)
+    else:
+        kinds = (value.dtype, None)
+    return "fp32" if any(kind is not None and kind.is_integer() for kind in kinds) else None
 
 
 def _unused(name: str, taken: Mapping[str, object]) -> str:
