@@ -33,10 +33,17 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A choice that is not built yet."""
+    """A choice that is not built yet.
+
+    Attributes:
+        name: The choice's.
+        make: Builds it.
+        last_resort: Only built if nothing else works.
+    """
 
     name: str
     make: Callable[[], Choice]
+    last_resort: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,10 @@ class Job:
 
 
 # What a choice does not depend on.
-_NUMBERS = ("layer", "inputs", "output", "kernel", "bias", "vectors", "scales", "constants")
+_NUMBERS = (
+    "layer", "inputs", "output", "kernel", "bias", "vectors", "scales", "constants", "sizes",
+    "rows", "columns", "channels", "row_weights", "column_weights", "ranges",
+)  # fmt: skip
 
 
 def find_kernel(name: str) -> Kernel:
@@ -90,4 +100,5 @@ def signature(job: Job) -> str:
         f"{v.n}x{v.h}x{v.w}x{v.c}/{v.pitch}+{v.offset % 8} {v.dtype}"
         for v in (*job.views, job.target)
     ]
+    parts += [f"of {view.shape}" for view in (*job.views, job.target) if view.shape is not None]
     return " ".join(parts)
