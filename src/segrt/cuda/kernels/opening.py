@@ -1,0 +1,417 @@
+"""The first two convolutions, and the pooling behind them, in one pass: Hopper.
+
+A network's first layer makes 64 channels of one: what it writes and the second reads again takes
+longer than both compute. Here one warpgroup computes the first layer's tile straight into shared
+memory, where two others take turns with it as in `resident_convolution`; the skip and the pooled
+image are written together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segrt.cuda.kernels import _hopper
+from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
+from segrt.cuda.kernels._prelude import constants, setting
+from segrt.cuda.kernels.first_convolution import convolve
+from segrt.cuda.kernels.resident_convolution import arrange as arrange_resident
+from segrt.cuda.views import View, decode, encode
+
+TILE_H, TILE_W = 32, 8
+_STAGES = 3
+
+# Weights and pixels of the first layer are split into two bf16 each: w x = wh xh + wh xl + wl xh,
+# which is exact to 2^-17 and holds every size of number. They are multiplied in pairs along the
+# inner dimension: (xh, xl) of one tap, or xh of two taps; a last pair of ones brings the bias.
+_FIRST = r"""
+__device__ __forceinline__ u32 split(float v) {
+    u16 high, low;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(high) : "f"(v));
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(low) : "f"(v - __uint_as_float((u32)high << 16)));
+    return (u32)low << 16 | high;
+}
+__device__ __forceinline__ u32 load_shared(u32 address) {
+    u32 v;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(address) : "memory");
+    return v;
+}
+__device__ __forceinline__ void multiply(float (&d)[4], const u32 (&a)[4], uint2 b) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.x), "r"(b.y));
+}
+__device__ __forceinline__ u32 pack_first(float f, float g, u32 keep) {
+    u32 v;
+    asm("cvt.rn." RELU_FIRST KIND "x2.f32 %0, %1, %2;" : "=r"(v) : "f"(g), "f"(f));
+    return v & keep;
+}
+"""
+
+_SOURCE = r"""
+extern "C" __global__ void __launch_bounds__(384, 1) opening(
+        const SRC_S* __restrict__ x, @POOLED@const uint2* __restrict__ first,
+        const u8* __restrict__ weights, const float* __restrict__ bias, DST_S* __restrict__ y) {
+    constexpr int TX = (DST_W + 7) / 8, TY = (DST_H + 31) / 32, TILES = DST_N * TX * TY;
+    constexpr int PIXELS = IMAGE_ROWS * IMAGE_COLS, LOADS = (PIXELS + 127) / 128;
+    extern __shared__ u8 memory[];
+    __shared__ u64 barriers[2 * STAGES + 1];
+    __shared__ u32 images[2][PIXELS];
+    u32 base = (shared_at(memory) + 1023) & ~1023u;
+    u32 full = shared_at(barriers), empty = full + 8 * STAGES, ready = empty + 8 * STAGES;
+    int thread = threadIdx.x, lane = thread % 32;
+    int group = __shfl_sync(0xffffffffu, thread / 128, 0);
+    if (thread == 0) {
+        // A tile is full when each of the four warps that compute it says so.
+        for (int s = 0; s < STAGES; ++s) { init(full + 8 * s, 4); init(empty + 8 * s, 1); }
+        init(ready, 1);
+        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    }
+    __syncthreads();
+    if (group == 2) {
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 104;");
+        int local = thread - 256, q = lane % 4;
+        if (local == 0) {
+            expect(ready, WEIGHTS);
+            fetch(base, weights, WEIGHTS, ready);
+        }
+        uint2 b[STEPS_FIRST][8];
+#pragma unroll
+        for (int i = 0; i < STEPS_FIRST * 8; ++i) b[i / 8][i % 8] = first[i * 32 + lane];
+        int one[2 * STEPS_FIRST], two[2 * STEPS_FIRST], how[2 * STEPS_FIRST];
+#pragma unroll
+        for (int j = 0; j < 2 * STEPS_FIRST; ++j) {
+            one[j] = ONE[4 * j + q]; two[j] = TWO[4 * j + q]; how[j] = HOW[4 * j + q];
+        }
+        float pixels[LOADS];
+        auto load = [&](int tile) {
+            int tx = tile % TX, ty = tile / TX % TY, n = tile / (TX * TY);
+#pragma unroll
+            for (int e = 0; e < LOADS; ++e) {
+                int i = local + 128 * e;
+                int sy = ty * 32 + i / IMAGE_COLS - TOP_FIRST - TOP;
+                int sx = tx * 8 + i % IMAGE_COLS - LEFT_FIRST - LEFT;
+                bool inside = i < PIXELS && sy >= 0 && sy < SRC_H && sx >= 0 && sx < SRC_W;
+                pixels[e] = inside ? SRC_T::load(x[(((u64)n * SRC_H + sy) * SRC_W + sx)
+                                                   * SRC_PITCH]) : 0.0f;
+            }
+        };
+        int stage = 0, turn = 0;
+        u32 parity = 1;
+        load(blockIdx.x);
+        for (int tile = blockIdx.x; tile < TILES; tile += gridDim.x, turn ^= 1) {
+            int tx = tile % TX, ty = tile / TX % TY;
+#pragma unroll
+            for (int e = 0; e < LOADS; ++e)
+                if (local + 128 * e < PIXELS) images[turn][local + 128 * e] = split(pixels[e]);
+            // Whoever is here has read all of the image before the last: it may be overwritten.
+            asm volatile("bar.sync 3, 128;" ::: "memory");
+            if (tile + gridDim.x < TILES) load(tile + gridDim.x);
+            u32 image = shared_at(images[turn]), to = base + WEIGHTS + stage * TILE;
+            wait(empty + 8 * stage, parity);
+#pragma unroll 1
+            for (int m = local / 32; m < (HALO + 15) / 16; m += 4) {
+                int p = m * 16 + lane / 4;
+                u32 from[2], keep[2];
+#pragma unroll
+                for (int h = 0; h < 2; ++h) {
+                    int place = min(p + 8 * h, HALO - 1), row = place / COLS, col = place % COLS;
+                    int my = ty * 32 + row - TOP, mx = tx * 8 + col - LEFT;
+                    from[h] = image + (row * IMAGE_COLS + col) * 4;
+                    // Outside the image the second layer reads zeros, not the first one's bias.
+                    keep[h] = my >= 0 && my < MID_H && mx >= 0 && mx < MID_W ? 0xffffffffu : 0;
+                }
+                float sums[8][4] = {};
+#pragma unroll
+                for (int s = 0; s < STEPS_FIRST; ++s) {
+                    u32 a[4];
+#pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        int j = 2 * s + i / 2;
+                        a[i] = load_shared(from[i % 2] + one[j]);
+                        if (MIXED >> j & 1) {
+                            u32 next = load_shared(from[i % 2] + two[j]);
+                            a[i] = __byte_perm(a[i], next, how[j]);
+                        }
+                        if (BIAS_PAIR / 4 == j && q == BIAS_PAIR % 4) a[i] = 0x3f803f80u;
+                    }
+#pragma unroll
+                    for (int n = 0; n < 8; ++n) multiply(sums[n], a, b[s][n]);
+                }
+                // Rows behind the tile's last pixel go to what fills it up, which nobody reads.
+                u32 row = min(m * 16 + lane % 16, TILE / 128 - 1);
+#pragma unroll
+                for (int n = 0; n < 8; n += 2) {
+                    u32 block = n + lane / 16;
+                    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};"
+                        :: "r"(to + row * 128 + ((block ^ (row & 7)) << 4)),
+                           "r"(pack_first(sums[n][0], sums[n][1], keep[0])),
+                           "r"(pack_first(sums[n][2], sums[n][3], keep[1])),
+                           "r"(pack_first(sums[n + 1][0], sums[n + 1][1], keep[0])),
+                           "r"(pack_first(sums[n + 1][2], sums[n + 1][3], keep[1])) : "memory");
+                }
+            }
+            asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+            __syncwarp();
+            if (lane == 0) arrive(full + 8 * stage);
+            if (++stage == STAGES) { stage = 0; parity ^= 1; }
+        }
+    } else {
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 200;");
+        constexpr u64 IMAGE = tile_of(COLS * 128), KERNEL = tile_of(1024);
+        int count = group;
+        u32 staging = base + WEIGHTS + STAGES * TILE + group * STAGING;
+        float2 b = rows_of(bias, thread);
+        float sums[128];
+        wait(ready, 0);
+        for (int tile = blockIdx.x + group * gridDim.x; tile < TILES;
+             tile += 2 * gridDim.x, count += 2) {
+            int stage = count % STAGES;
+            int tx = tile % TX, ty = tile / TX % TY, n = tile / (TX * TY), outputs = 0;
+#pragma unroll
+            for (int i = 0; i < 128; ++i) sums[i] = 0;
+            settle(sums);
+            u32 image = base + WEIGHTS + stage * TILE, kernel = base;
+            wait(full + 8 * stage, count / STAGES & 1);
+            products_begin();
+#pragma unroll
+            for (int step = 0; step < 4; ++step) {
+@PRODUCTS@
+            }
+            products_commit();
+            products_wait<0>();
+            settle(sums);
+            if (thread % 128 == 0) arrive(empty + 8 * stage);
+@STORE@
+        }
+    }
+}
+"""
+
+@dataclass(frozen=True, slots=True)
+class OpeningSpec:
+    """Two convolutions with stride 1, and max pooling by two.
+
+    Attributes:
+        source: One channel of any type.
+        target: What the second writes: 64 channels, fp16 or bf16, aligned to 16 bytes.
+        pooled: Half as high and wide, likewise; None where no pooling follows.
+        middle: Height and width of what the first makes.
+        windows: Height and width of both kernels.
+        befores: Padding of both above and to the left.
+        relus: Whether ReLUs follow.
+    """
+
+    source: View
+    target: View
+    pooled: View | None
+    middle: tuple[int, int]
+    windows: tuple[tuple[int, int], tuple[int, int]]
+    befores: tuple[tuple[int, int], tuple[int, int]]
+    relus: tuple[bool, bool]
+
+    @property
+    def sources(self) -> tuple[View, ...]:
+        """The image, and the pooled one, which is written."""
+        return (self.source,) if self.pooled is None else (self.source, self.pooled)
+
+    @property
+    def halo(self) -> tuple[int, int]:
+        """Rows and columns of the second layer's tile with what its window reaches beyond it."""
+        height, width = self.windows[1]
+        return TILE_H + height - 1, TILE_W + width - 1
+
+
+def _sizes(spec: OpeningSpec) -> tuple[int, int, int]:
+    """Return bytes of a tile, of the second layer's weights, and of all dynamic shared memory."""
+    rows, cols = spec.halo
+    # One row more than there are pixels: see where the first layer's results are stored.
+    tile = _hopper.rounded((rows * cols + 1) * _hopper.PIXEL_BYTES)
+    weights = spec.windows[1][0] * spec.windows[1][1] * _hopper.BLOCK_BYTES
+    staging = _hopper.STAGING_BYTES * _hopper.WARPGROUPS
+    return tile, weights, weights + _STAGES * tile + staging + _hopper.ALIGNMENT_BYTES
+
+
+def fits(spec: OpeningSpec) -> bool:
+    """Say whether the kernel takes these sizes."""
+    views = [spec.target] if spec.pooled is None else [spec.target, spec.pooled]
+    half = all(view.dtype == spec.target.dtype in ("fp16", "bf16") for view in views)
+    aligned = all(view.pitch % 8 == 0 and view.offset % 8 == 0 for view in views)
+    channels = spec.source.c == 1 and all(view.c == 64 for view in views)
+    windows = all(max(window) <= 3 for window in spec.windows)
+    if spec.pooled is not None:
+        sizes = (2 * spec.pooled.h, 2 * spec.pooled.w)
+        windows = windows and sizes == (spec.target.h, spec.target.w)
+    rows, cols = spec.halo
+    images = 8 * (rows + spec.windows[0][0] - 1) * (cols + spec.windows[0][1] - 1)
+    small = _sizes(spec)[2] + images + 256 <= _hopper.MOST_SHARED_BYTES
+    return half and aligned and channels and windows and small
+
+
+def _pairs(window: tuple[int, int]) -> tuple[tuple[int, int, bool], ...]:
+    """Return (tap, tap, whether both are high parts); a pair of one tap is (high, low)."""
+    taps = range(window[0] * window[1])
+    low = [(tap, min(tap + 1, taps[-1]), True) for tap in taps[::2]]
+    return (*((tap, tap, False) for tap in taps), *low)
+
+
+def _inner(window: tuple[int, int]) -> tuple[int, int]:
+    """Return the place of the bias' pair, and how many pairs there are in whole products."""
+    bias = len(_pairs(window))
+    return bias, -(-(bias + 1) // 8) * 8
+
+
+def _split(array: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    plain = np.asarray(array, np.float32)
+    high = decode(encode(plain, "bf16"), "bf16")
+    return high, decode(encode(plain - high, "bf16"), "bf16")
+
+
+def arrange_first(weights: npt.NDArray[Any], bias: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Order weights (y, x, 1, 64) and bias (64) as the product wants them: (step, 8, lane, 2, 2).
+
+    Lane ``l`` holds pairs ``l % 4`` and ``l % 4 + 4`` of a step of 8, of outputs ``8 i + l / 4``.
+    """
+    height, width, _, outputs = weights.shape
+    place, count = _inner((height, width))
+    high, low = (part.reshape(-1, outputs) for part in _split(weights))
+    pairs = np.zeros((count, 2, outputs), np.float32)
+    for index, (one, two, both_high) in enumerate(_pairs((height, width))):
+        pairs[index] = [low[one], low[two]] if both_high else [high[one], high[one]]
+        # The last tap of an odd number stands alone.
+        if both_high and one == two:
+            pairs[index, 1] = 0
+    pairs[place] = _split(bias)
+    lanes = np.arange(32)
+    steps = pairs.reshape(-1, 2, 4, 2, outputs // 8, 8)[:, :, lanes % 4, :, :, lanes // 4]
+    # lane, step, half, in pair, eight outputs -> step, eight outputs, lane, half, in pair
+    return encode(steps.transpose(1, 4, 0, 2, 3), "bf16")
+
+
+def _restored(arranged: npt.NDArray[Any], window: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Return weights (y, x, 1, 64) and bias from what `arrange_first` made."""
+    place, count = _inner(window)
+    values = decode(arranged, "bf16").astype(np.float64)
+    steps, blocks = values.shape[:2]
+    # step, eight outputs, (output, pair of four), half, in pair
+    split = values.reshape(steps, blocks, 8, 4, 2, 2).transpose(0, 4, 3, 5, 1, 2)
+    pairs = split.reshape(count, 2, blocks * 8)
+    weights = np.zeros((window[0] * window[1], blocks * 8))
+    for index, (one, two, both_high) in enumerate(_pairs(window)):
+        weights[one] += pairs[index, 0]
+        if both_high and two != one:
+            weights[two] += pairs[index, 1]
+    return weights.reshape(*window, 1, -1), pairs[place].sum(axis=0)
+
+
+def _tables(window: tuple[int, int], cols: int) -> str:
+    """Return where each pair's two pixels lie, how they are put together, and where the bias is."""
+    place, count = _inner(window)
+    pairs = [*_pairs(window), *[(0, 0, False)] * (count - place)]
+    at = [((one // window[1] * cols + one % window[1]) * 4) for one, _, _ in pairs]
+    then = [((two // window[1] * cols + two % window[1]) * 4) for _, two, _ in pairs]
+    how = [0x5410 if both_high else 0x3210 for _, _, both_high in pairs]
+    mixed = sum(1 << index // 4 for index, pair in enumerate(pairs) if index % 4 == 0 and any(
+        both_high for _, _, both_high in pairs[index : index + 4]))  # fmt: skip
+    text = "".join(
+        f"__constant__ int {name}[{count}] = {{{', '.join(map(str, values))}}};\n"
+        for name, values in (("ONE", at), ("TWO", then), ("HOW", how))
+    )
+    return text + setting(mixed=mixed, bias_pair=place, steps_first=count // 8)
+
+
+class Opening:
+    """Kernel ``opening``.
+
+    Parameters: `arrange_first`'s, then weights as `resident_convolution` has them and bias (64).
+    """
+
+    name = "opening"
+    capability = (9, 0)
+    cases = (
+        OpeningSpec(
+            View(3, 40, 52, 1, "fp32"), View(3, 40, 52, 64, "fp16", 128, 0),
+            View(3, 20, 26, 64, "fp16", 128, 64),
+            (40, 52), ((3, 3), (3, 3)), ((1, 1), (1, 1)), (True, True),
+        ),
+        OpeningSpec(
+            View(70, 33, 70, 1, "fp32"), View(70, 33, 70, 64, "bf16"), None,
+            (33, 70), ((3, 3), (3, 3)), ((1, 1), (1, 1)), (True, True),
+        ),
+        OpeningSpec(
+            View(2, 21, 37, 1, "uint8"), View(2, 18, 34, 64, "fp16"), View(2, 9, 17, 64, "fp16"),
+            (20, 36), ((2, 2), (3, 3)), ((0, 0), (0, 0)), (False, False),
+        ),
+    )  # fmt: skip
+
+    def launch(self, spec: OpeningSpec, /) -> Launch:
+        """Return source and geometry: two warpgroups for the second layer, one for the first."""
+        tile, weights, total = _sizes(spec)
+        source, target, pooled = spec.source, spec.target, spec.pooled
+        rows, cols = spec.halo
+        image_cols = cols + spec.windows[0][1] - 1
+        kind = "f16" if target.dtype == "fp16" else "bf16"
+        head = constants("SRC", source) + constants("DST", target)
+        head += constants("POOL", pooled) if pooled is not None else ""
+        head += setting(top=spec.befores[1][0], left=spec.befores[1][1], relu=int(spec.relus[1]))
+        head += setting(top_first=spec.befores[0][0], left_first=spec.befores[0][1])
+        head += setting(mid_h=spec.middle[0], mid_w=spec.middle[1], halo=rows * cols, cols=cols)
+        head += setting(image_rows=rows + spec.windows[0][0] - 1, image_cols=image_cols)
+        head += setting(stages=_STAGES, tile=tile, weights=weights, staging=_hopper.STAGING_BYTES)
+        head += f'#define KIND "{kind}"\n#define RELU_FIRST "{"relu." * spec.relus[0]}"\n'
+        head += _tables(spec.windows[0], image_cols) + _FIRST + _hopper.product(0, 256, kind)
+        text = _SOURCE.replace("@PRODUCTS@", _products(spec))
+        text = text.replace("@STORE@", _hopper.store_columns(TILE_H, pooled is not None))
+        text = text.replace("@POOLED@", "" if pooled is None else "DST_S* __restrict__ pooled, ")
+        tiles = target.n * -(-target.h // TILE_H) * -(-target.w // TILE_W)
+        return Launch(
+            _hopper.HELPERS + head + _hopper.COLUMNS + text, self.name, tiles,
+            _hopper.THREADS, total, persistent=True, specific=True,
+        )  # fmt: skip
+
+    def parameters(self, spec: OpeningSpec, seed: int, /) -> Sequence[Any]:
+        """Return weights and biases."""
+        rng = np.random.default_rng(seed)
+        scale = 1 / 255 if spec.source.dtype == "uint8" else 1.0
+        first = rng.normal(0, 0.3 * scale, (*spec.windows[0], 1, 64))
+        second = rng.normal(0, 0.1, (*spec.windows[1], 64, 64))
+        biases = rng.normal(size=(2, 64)).astype(np.float32)
+        arranged = arrange_resident(second, spec.target.dtype)
+        return arrange_first(first, biases[0]), arranged, biases[1]
+
+    def reference(
+        self, spec: OpeningSpec, images: Sequence[Floats], parameters: Sequence[npt.NDArray[Any]], /
+    ) -> Floats:
+        """Sum shifted images, twice; what lies between is rounded."""
+        dtype = spec.target.dtype
+        weights, bias = _restored(parameters[0], spec.windows[0])
+        middle = convolve(images[0], weights, spec.befores[0], spec.middle) + bias
+        middle = np.maximum(middle, 0) if spec.relus[0] else middle
+        middle = decode(encode(middle, dtype), dtype).astype(np.float64)
+        height, width = spec.windows[1]
+        plain = _hopper.restore(parameters[1], dtype, (height * width * 64, 64))
+        taps = plain.reshape(height, width, 64, 64).transpose(0, 1, 3, 2)
+        size = (spec.target.h, spec.target.w)
+        result: Floats = convolve(middle, taps, spec.befores[1], size) + parameters[2]
+        return np.maximum(result, 0) if spec.relus[1] else result
+
+
+def _products(spec: OpeningSpec) -> str:
+    """Return one product a tap: all outputs by all pixels, the tile begun at the tap's pixel."""
+    lines = []
+    for tap in range(spec.windows[1][0] * spec.windows[1][1]):
+        y, x = divmod(tap, spec.windows[1][1])
+        pixel = (y * spec.halo[1] + x) * _hopper.PIXEL_BYTES
+        lines.append(
+            f"                product_0(sums, at(KERNEL, kernel + {tap * _hopper.BLOCK_BYTES} "
+            f"+ step * 32), at(IMAGE, image + {pixel} + step * 32));"
+        )
+    return "\n".join(lines)
+
+
+REGISTRY.register(Opening.name)(Opening())
