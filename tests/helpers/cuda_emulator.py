@@ -196,6 +196,11 @@ class EmulatedGpu:
         images = [self.read(v, p) for v, p in zip(spec.sources, pointers, strict=False)]
         uploads = [self._uploads[p] for p in pointers[count + len(launch.maps) : -1]]
         self.write(spec.target, pointers[-1], kernel.reference(spec, images, uploads))
+        pooled = getattr(spec, "pooled", None)
+        if pooled is not None:
+            whole = self.read(spec.target, pointers[-1])
+            windows = whole.reshape(pooled.n, pooled.h, 2, pooled.w, 2, pooled.c)
+            self.write(pooled, pointers[1], windows.max(axis=(2, 4)))
 
     def elements(self, address: int, dtype: str, shape: Any, strides: Any) -> np.ndarray:
         """Return a strided window on memory, all of it within one live allocation."""

@@ -16,19 +16,24 @@ from segrt.cuda.kernel_specs import kernel_spec
 from segrt.cuda.kernels import (
     head,
     narrow_convolution,
+    opening,
     phase_convolution,
     phase_int8,
     resident_convolution,
     resident_int8,
+    wide_convolution,
 )
 from segrt.cuda.kernels._base import Spec
 from segrt.cuda.kernels.head import HeadSpec
 from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
 from segrt.cuda.kernels.pointwise import PointwiseSpec, Step
 from segrt.cuda.memory import ALIGNMENT_BYTES
+from segrt.cuda.merge import opening_spec, wide_spec
 from segrt.cuda.operations import (
     Convolution,
     MergedUpsampling,
+    Opening,
+    PooledConvolution,
     TransposedConvolution,
 )
 from segrt.cuda.parameters import bias_for, factors_for, numbers_for, weights_for
@@ -80,6 +85,10 @@ class Chooser:
             found = list(self._convolution(job, job.operation))
         elif isinstance(job.operation, MergedUpsampling):
             found = list(self._merged(job, job.operation))
+        elif isinstance(job.operation, PooledConvolution):
+            found = list(self._pooled(job, job.operation))
+        elif isinstance(job.operation, Opening):
+            found = list(self._opening(job, job.operation))
         elif isinstance(job.operation, TransposedConvolution):
             weights = weights_for(job.operation, job.views[0].dtype)
             found = list(self._library_convolution(job, job.operation, weights))
@@ -135,6 +144,10 @@ class Chooser:
         if narrow is not None and self._gpu.capability >= (8, 0):
             arranged = narrow_convolution.arrange(taps, source.dtype)
             yield self._kernel(job, "narrow_convolution", narrow, arranged, numbers)
+        wide = wide_spec(operation, source, target)
+        if wide is not None and self._gpu.capability == _HOPPER:
+            arranged = wide_convolution.arrange(taps, source.dtype)
+            yield self._kernel(job, "wide_convolution", wide, arranged, operation.bias)
         resident = resident_spec(operation, source, target)
         if resident is not None and self._gpu.capability == _HOPPER:
             arranged = resident_convolution.arrange(taps, source.dtype)
@@ -146,7 +159,7 @@ class Chooser:
             arranged = resident_int8.arrange(taps, integers)
             padded = resident_int8.pad_numbers(numbers, integers)
             yield self._kernel(job, "resident_int8", integers, arranged, padded)
-        own = any(spec is not None for spec in (first, narrow, resident, integers))
+        own = any(spec is not None for spec in (first, narrow, wide, resident, integers))
         yield from self._library_convolution(job, operation, weights, last_resort=not own)
 
     def _merged(self, job: Job, operation: MergedUpsampling) -> Iterator[Proposal]:
@@ -170,6 +183,32 @@ class Chooser:
         own = spec is not None or integers is not None
         for proposal in self._library_convolution(part, inner, weights, last_resort=not own):
             yield self._with_shuffle(job, phases, proposal)
+
+    def _opening(self, job: Job, operation: Opening) -> Iterator[Proposal]:
+        pooled = job.views[1] if len(job.views) > 1 else None
+        spec = opening_spec(operation, job.views[0], job.target, pooled)
+        if spec is not None:
+            taps = operation.first.kernel.transpose(2, 3, 1, 0)
+            arranged = opening.arrange_first(taps, operation.first.bias)
+            weights = weights_for(operation.second, job.target.dtype).transpose(2, 3, 1, 0)
+            second = resident_convolution.arrange(weights, job.target.dtype)
+            yield self._kernel(job, "opening", spec, arranged, second, operation.second.bias)
+
+    def _pooled(self, job: Job, operation: PooledConvolution) -> Iterator[Proposal]:
+        """Propose the kernel that writes both images, and all others with a pooling behind."""
+        inner = operation.convolution
+        spec = wide_spec(inner, job.views[0], job.target, job.views[1])
+        if spec is not None:
+            taps = weights_for(inner, job.target.dtype).transpose(2, 3, 1, 0)
+            arranged = wide_convolution.arrange(taps, job.target.dtype)
+            yield self._kernel(job, "wide_convolution", spec, arranged, inner.bias)
+        alone = Job(inner, job.views[:1], job.pointers[:1], job.target, job.output)
+        behind = Job(
+            operation.pool, (job.target,), (job.output,), job.views[1], job.pointers[1]
+        )  # fmt: skip
+        pooling = self._kernel(behind, *kernel_spec(behind))
+        for proposal in self._convolution(alone, inner):
+            yield _one_after_the_other(proposal, pooling)
 
     def _with_shuffle(self, job: Job, phases: View, proposal: Proposal) -> Proposal:
         """Return a proposal of phases in scratch memory with their shuffle behind it."""
@@ -266,3 +305,19 @@ class Chooser:
         launch = find_kernel("pointwise").launch(spec)
         compiled, config = self._gpu.kernel(launch), self._gpu.configuration(launch)
         return lambda output: self._gpu.put(config, compiled, [output, bias, output])
+
+
+def _one_after_the_other(first: Proposal, second: Proposal) -> Proposal:
+    """Return a proposal of two launches that share the scratch memory."""
+    name = f"{first.name} + {second.name}"
+
+    def make() -> Choice:
+        parts = (first.make(), second.make())
+
+        def run(scratch: int) -> None:
+            for part in parts:
+                part.run(scratch)
+
+        return Choice(name, max(part.workspace for part in parts), run)
+
+    return Proposal(name, make)

@@ -17,6 +17,7 @@ from segrt.cuda.driver import Gpu
 from segrt.cuda.fuse import fuse
 from segrt.cuda.jobs import Choice, Job, signature
 from segrt.cuda.memory import place_buffers
+from segrt.cuda.merge import merge_steps
 from segrt.cuda.operations import Program
 from segrt.cuda.partition import partition
 from segrt.cuda.plan import Place, Plan, make_plan
@@ -74,7 +75,8 @@ class Engine:
         cache = PlanCache(f"{gpu.name}-{gpu.driver}-cudnn{library.version}-{precision}")
         self._tuner = Tuner(gpu, cache)
         try:
-            self._prepare(program, make_plan(program, storage(precision)))
+            plan = merge_steps(make_plan(program, storage(precision)), gpu.capability)
+            self._prepare(program, plan)
         except BaseException:
             self.close()
             raise

@@ -9,7 +9,9 @@ from segrt.cuda.kernels._base import REGISTRY, Kernel
 from segrt.cuda.operations import (
     Convolution,
     MergedUpsampling,
+    Opening,
     Operation,
+    PooledConvolution,
     TransposedConvolution,
 )
 from segrt.cuda.views import View
@@ -45,8 +47,8 @@ class Job:
 
     Attributes:
         operation: What to compute.
-        views: Of what it reads.
-        pointers: Device addresses of what it reads; the slices' offsets are in them.
+        views: Of what it reads; behind it, of what it writes beside its target.
+        pointers: Device addresses of these; the slices' offsets are in them.
         target: View of what it writes.
         output: Device address of what it writes; 0 for the beginning of the scratch memory.
         reserved_bytes: Of the scratch memory, for the output.
@@ -79,8 +81,10 @@ def find_kernel(name: str) -> Kernel:
 def signature(job: Job) -> str:
     """Return what a choice depends on: the operation's geometry and the views, as text."""
     operation, parts = job.operation, [type(job.operation).__name__]
-    if isinstance(operation, MergedUpsampling):
+    if isinstance(operation, (MergedUpsampling, PooledConvolution)):
         operation = operation.convolution
+    if isinstance(operation, Opening):
+        operation = operation.second
     parts += [
         f"{name}={value}" for name, value in sorted(vars(operation).items()) if name not in _NUMBERS
     ]

@@ -193,6 +193,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) opening(
 }
 """
 
+
 @dataclass(frozen=True, slots=True)
 class OpeningSpec:
     """Two convolutions with stride 1, and max pooling by two.

@@ -91,7 +91,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) wide_convolution(
             for (int chunk = 0; chunk < CHUNKS; ++chunk) {
                 u32 image = base + stage * TILE + group * 1024;
                 wait(full + 8 * stage, parity);
-#pragma unroll
+#pragma unroll 1
                 for (int tap = 0; tap < TAPS; ++tap) {
                     u32 kernel = ring + slot * BLOCK;
                     u32 from = image + (tap / WIDTH * COLS + tap % WIDTH) * 128;
@@ -99,7 +99,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) wide_convolution(
                     products_begin();
 #pragma unroll
                     for (int step = 0; step < 4; ++step)
-                        product_0(sums, at(KERNEL, kernel + step * 32), at(IMAGE, from + step * 32));
+                        product_0(sums, at(KERNEL, kernel + step * 32),
+                                  at(IMAGE, from + step * 32));
                     products_commit();
                     products_wait<1>();
                     // What the products before this tap's have read may be overwritten.
