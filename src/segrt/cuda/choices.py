@@ -19,6 +19,7 @@ from segrt.cuda.kernels import (
     opening,
     phase_convolution,
     phase_int8,
+    phase_wide,
     resident_convolution,
     resident_int8,
     wide_convolution,
@@ -170,6 +171,9 @@ class Chooser:
         if spec is not None and self._gpu.capability == _HOPPER:
             arranged = phase_convolution.arrange(weights, spec.uses, target.dtype)
             yield self._kernel(job, "phase_convolution", spec, arranged, inner.bias[: target.c])
+        if spec is not None and phase_wide.fits(spec) and self._gpu.capability == _HOPPER:
+            arranged = phase_convolution.arrange(weights, phase_wide.order(spec.uses), target.dtype)
+            yield self._kernel(job, "phase_wide", spec, arranged, inner.bias[: target.c])
         integers = phase_int8_spec(operation, source, target)
         if integers is not None and self._gpu.capability == _HOPPER:
             arranged = phase_int8.arrange(weights, integers.uses)

@@ -24,6 +24,9 @@ from segrt.cuda.views import View, decode, encode
 
 TILE_H, TILE_W = 32, 8
 _STAGES = 3
+# Pairs of numbers that a product of the first layer has room for, and bytes of its weights.
+_PAIRS = 16
+_FIRST_BYTES = 64 * _PAIRS * 4
 
 # Weights and pixels of the first layer are split into two bf16 each: w x = wh xh + wh xl + wl xh,
 # which is exact to 2^-17 and holds every size of number. They are multiplied in pairs along the
@@ -40,12 +43,6 @@ __device__ __forceinline__ u32 load_shared(u32 address) {
     asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(address) : "memory");
     return v;
 }
-__device__ __forceinline__ void multiply(float (&d)[4], const u32 (&a)[4], uint2 b) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.x), "r"(b.y));
-}
 __device__ __forceinline__ u32 pack_first(float f, float g, u32 keep) {
     u32 v;
     asm("cvt.rn." RELU_FIRST KIND "x2.f32 %0, %1, %2;" : "=r"(v) : "f"(g), "f"(f));
@@ -55,7 +52,7 @@ __device__ __forceinline__ u32 pack_first(float f, float g, u32 keep) {
 
 _SOURCE = r"""
 extern "C" __global__ void __launch_bounds__(384, 1) opening(
-        const SRC_S* __restrict__ x, @POOLED@const uint2* __restrict__ first,
+        const SRC_S* __restrict__ x, @POOLED@const u8* __restrict__ first,
         const u8* __restrict__ weights, const float* __restrict__ bias, DST_S* __restrict__ y) {
     constexpr int TX = (DST_W + 7) / 8, TY = (DST_H + 31) / 32, TILES = DST_N * TX * TY;
     constexpr int PIXELS = IMAGE_ROWS * IMAGE_COLS, LOADS = (PIXELS + 127) / 128;
@@ -74,21 +71,20 @@ extern "C" __global__ void __launch_bounds__(384, 1) opening(
     }
     __syncthreads();
     if (group == 2) {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 104;");
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 120;");
         int local = thread - 256, q = lane % 4;
+        u32 kernel = base + WEIGHTS + STAGES * TILE + 2 * STAGING;
         if (local == 0) {
-            expect(ready, WEIGHTS);
+            expect(ready, WEIGHTS + FIRST_BYTES);
             fetch(base, weights, WEIGHTS, ready);
+            fetch(kernel, first, FIRST_BYTES, ready);
         }
-        uint2 b[STEPS_FIRST][8];
+        int one[4], two[4], how[4];
 #pragma unroll
-        for (int i = 0; i < STEPS_FIRST * 8; ++i) b[i / 8][i % 8] = first[i * 32 + lane];
-        int one[2 * STEPS_FIRST], two[2 * STEPS_FIRST], how[2 * STEPS_FIRST];
-#pragma unroll
-        for (int j = 0; j < 2 * STEPS_FIRST; ++j) {
+        for (int j = 0; j < 4; ++j) {
             one[j] = ONE[4 * j + q]; two[j] = TWO[4 * j + q]; how[j] = HOW[4 * j + q];
         }
-        float pixels[LOADS];
+        float pixels[LOADS], d[32] = {};
         auto load = [&](int tile) {
             int tx = tile % TX, ty = tile / TX % TY, n = tile / (TX * TY);
 #pragma unroll
@@ -101,9 +97,12 @@ extern "C" __global__ void __launch_bounds__(384, 1) opening(
                                                    * SRC_PITCH]) : 0.0f;
             }
         };
+        // Rows of 64 bytes, swizzled in fours.
+        constexpr u64 KERNEL_FIRST = ((u64)2 << 62) | ((u64)(512 >> 4) << 32) | ((u64)1 << 16);
         int stage = 0, turn = 0;
         u32 parity = 1;
         load(blockIdx.x);
+        wait(ready, 0);
         for (int tile = blockIdx.x; tile < TILES; tile += gridDim.x, turn ^= 1) {
             int tx = tile % TX, ty = tile / TX % TY;
 #pragma unroll
@@ -114,47 +113,59 @@ extern "C" __global__ void __launch_bounds__(384, 1) opening(
             if (tile + gridDim.x < TILES) load(tile + gridDim.x);
             u32 image = shared_at(images[turn]), to = base + WEIGHTS + stage * TILE;
             wait(empty + 8 * stage, parity);
-#pragma unroll 1
-            for (int m = local / 32; m < (HALO + 15) / 16; m += 4) {
-                int p = m * 16 + lane / 4;
-                u32 from[2], keep[2];
+            auto gather = [&](int m, u32 (&a)[8], u32 (&keep)[2]) {
+                u32 from[2];
 #pragma unroll
                 for (int h = 0; h < 2; ++h) {
-                    int place = min(p + 8 * h, HALO - 1), row = place / COLS, col = place % COLS;
+                    int place = min(m * 64 + local / 32 * 16 + lane / 4 + 8 * h, HALO - 1);
+                    int row = place / COLS, col = place % COLS;
                     int my = ty * 32 + row - TOP, mx = tx * 8 + col - LEFT;
                     from[h] = image + (row * IMAGE_COLS + col) * 4;
                     // Outside the image the second layer reads zeros, not the first one's bias.
                     keep[h] = my >= 0 && my < MID_H && mx >= 0 && mx < MID_W ? 0xffffffffu : 0;
                 }
-                float sums[8][4] = {};
 #pragma unroll
-                for (int s = 0; s < STEPS_FIRST; ++s) {
-                    u32 a[4];
-#pragma unroll
-                    for (int i = 0; i < 4; ++i) {
-                        int j = 2 * s + i / 2;
-                        a[i] = load_shared(from[i % 2] + one[j]);
-                        if (MIXED >> j & 1) {
-                            u32 next = load_shared(from[i % 2] + two[j]);
-                            a[i] = __byte_perm(a[i], next, how[j]);
-                        }
-                        if (BIAS_PAIR / 4 == j && q == BIAS_PAIR % 4) a[i] = 0x3f803f80u;
-                    }
-#pragma unroll
-                    for (int n = 0; n < 8; ++n) multiply(sums[n], a, b[s][n]);
+                for (int i = 0; i < 8; ++i) {
+                    int j = i / 2;
+                    a[i] = load_shared(from[i % 2] + one[j]);
+                    if (MIXED >> j & 1)
+                        a[i] = __byte_perm(a[i], load_shared(from[i % 2] + two[j]), how[j]);
+                    if (BIAS_PAIR / 4 == j && q == BIAS_PAIR % 4) a[i] = 0x3f803f80u;
                 }
+            };
+            auto multiply = [&](const u32 (&a)[8]) {
+                products_begin();
+                first_product(d, a[0], a[1], a[2], a[3], at(KERNEL_FIRST, kernel));
+                more_product(d, a[4], a[5], a[6], a[7], at(KERNEL_FIRST, kernel + 32));
+                products_commit();
+            };
+            auto put = [&](int m, const u32 (&keep)[2]) {
+                products_wait<0>();
+                settle(d);
                 // Rows behind the tile's last pixel go to what fills it up, which nobody reads.
-                u32 row = min(m * 16 + lane % 16, TILE / 128 - 1);
+                u32 row = min(m * 64 + local / 32 * 16 + lane % 16, TILE / 128 - 1);
 #pragma unroll
-                for (int n = 0; n < 8; n += 2) {
-                    u32 block = n + lane / 16;
+                for (int n = 0; n < 32; n += 8) {
+                    u32 block = n / 4 + lane / 16;
                     asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};"
                         :: "r"(to + row * 128 + ((block ^ (row & 7)) << 4)),
-                           "r"(pack_first(sums[n][0], sums[n][1], keep[0])),
-                           "r"(pack_first(sums[n][2], sums[n][3], keep[1])),
-                           "r"(pack_first(sums[n + 1][0], sums[n + 1][1], keep[0])),
-                           "r"(pack_first(sums[n + 1][2], sums[n + 1][3], keep[1])) : "memory");
+                           "r"(pack_first(d[n], d[n + 1], keep[0])),
+                           "r"(pack_first(d[n + 2], d[n + 3], keep[1])),
+                           "r"(pack_first(d[n + 4], d[n + 5], keep[0])),
+                           "r"(pack_first(d[n + 6], d[n + 7], keep[1])) : "memory");
                 }
+            };
+            // What is gathered must not lie where products in flight still read: two sets.
+            u32 a[8], keep[2], next[8], keep_next[2];
+            gather(0, a, keep);
+#pragma unroll 1
+            for (int m = 0; m < (HALO + 63) / 64; m += 2) {
+                multiply(a);
+                gather(m + 1, next, keep_next);
+                put(m, keep);
+                multiply(next);
+                gather(m + 2, a, keep);
+                put(m + 1, keep_next);
             }
             asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
             __syncwarp();
@@ -162,7 +173,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) opening(
             if (++stage == STAGES) { stage = 0; parity ^= 1; }
         }
     } else {
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 200;");
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 192;");
         constexpr u64 IMAGE = tile_of(COLS * 128), KERNEL = tile_of(1024);
         int count = group;
         u32 staging = base + WEIGHTS + STAGES * TILE + group * STAGING;
@@ -235,7 +246,8 @@ def _sizes(spec: OpeningSpec) -> tuple[int, int, int]:
     tile = _hopper.rounded((rows * cols + 1) * _hopper.PIXEL_BYTES)
     weights = spec.windows[1][0] * spec.windows[1][1] * _hopper.BLOCK_BYTES
     staging = _hopper.STAGING_BYTES * _hopper.WARPGROUPS
-    return tile, weights, weights + _STAGES * tile + staging + _hopper.ALIGNMENT_BYTES
+    fixed = weights + staging + _FIRST_BYTES + _hopper.ALIGNMENT_BYTES
+    return tile, weights, fixed + _STAGES * tile
 
 
 def fits(spec: OpeningSpec) -> bool:
@@ -261,12 +273,6 @@ def _pairs(window: tuple[int, int]) -> tuple[tuple[int, int, bool], ...]:
     return (*((tap, tap, False) for tap in taps), *low)
 
 
-def _inner(window: tuple[int, int]) -> tuple[int, int]:
-    """Return the place of the bias' pair, and how many pairs there are in whole products."""
-    bias = len(_pairs(window))
-    return bias, -(-(bias + 1) // 8) * 8
-
-
 def _split(array: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     plain = np.asarray(array, np.float32)
     high = decode(encode(plain, "bf16"), "bf16")
@@ -274,56 +280,53 @@ def _split(array: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArra
 
 
 def arrange_first(weights: npt.NDArray[Any], bias: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Order weights (y, x, 1, 64) and bias (64) as the product wants them: (step, 8, lane, 2, 2).
-
-    Lane ``l`` holds pairs ``l % 4`` and ``l % 4 + 4`` of a step of 8, of outputs ``8 i + l / 4``.
-    """
+    """Order weights (y, x, 1, 64) and bias (64) as the product wants them: (64, 32), swizzled."""
     height, width, _, outputs = weights.shape
-    place, count = _inner((height, width))
     high, low = (part.reshape(-1, outputs) for part in _split(weights))
-    pairs = np.zeros((count, 2, outputs), np.float32)
-    for index, (one, two, both_high) in enumerate(_pairs((height, width))):
+    pairs = np.zeros((_PAIRS, 2, outputs), np.float32)
+    places = _pairs((height, width))
+    for index, (one, two, both_high) in enumerate(places):
         pairs[index] = [low[one], low[two]] if both_high else [high[one], high[one]]
         # The last tap of an odd number stands alone.
         if both_high and one == two:
             pairs[index, 1] = 0
-    pairs[place] = _split(bias)
-    lanes = np.arange(32)
-    steps = pairs.reshape(-1, 2, 4, 2, outputs // 8, 8)[:, :, lanes % 4, :, :, lanes // 4]
-    # lane, step, half, in pair, eight outputs -> step, eight outputs, lane, half, in pair
-    return encode(steps.transpose(1, 4, 0, 2, 3), "bf16")
+    pairs[len(places)] = _split(bias)
+    return encode(_swizzled(pairs.reshape(-1, outputs).T), "bf16")
+
+
+def _swizzled(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Swap the four 16-byte pieces of rows of 64 bytes; twice brings each back."""
+    count = np.arange(len(rows))[:, None]
+    pieces = rows.reshape(len(rows), 4, 8)
+    return pieces[count, np.arange(4)[None] ^ (count // 2 % 4)].reshape(rows.shape)
 
 
 def _restored(arranged: npt.NDArray[Any], window: tuple[int, int]) -> tuple[Floats, Floats]:
     """Return weights (y, x, 1, 64) and bias from what `arrange_first` made."""
-    place, count = _inner(window)
-    values = decode(arranged, "bf16").astype(np.float64)
-    steps, blocks = values.shape[:2]
-    # step, eight outputs, (output, pair of four), half, in pair
-    split = values.reshape(steps, blocks, 8, 4, 2, 2).transpose(0, 4, 3, 5, 1, 2)
-    pairs = split.reshape(count, 2, blocks * 8)
-    weights = np.zeros((window[0] * window[1], blocks * 8))
-    for index, (one, two, both_high) in enumerate(_pairs(window)):
+    values = _swizzled(decode(arranged, "bf16").astype(np.float64))
+    pairs, places = values.T.reshape(_PAIRS, 2, -1), _pairs(window)
+    weights = np.zeros((window[0] * window[1], len(values)))
+    for index, (one, two, both_high) in enumerate(places):
         weights[one] += pairs[index, 0]
         if both_high and two != one:
             weights[two] += pairs[index, 1]
-    return weights.reshape(*window, 1, -1), pairs[place].sum(axis=0)
+    return weights.reshape(*window, 1, -1), pairs[len(places)].sum(axis=0)
 
 
 def _tables(window: tuple[int, int], cols: int) -> str:
     """Return where each pair's two pixels lie, how they are put together, and where the bias is."""
-    place, count = _inner(window)
-    pairs = [*_pairs(window), *[(0, 0, False)] * (count - place)]
+    place = len(_pairs(window))
+    pairs = [*_pairs(window), *[(0, 0, False)] * (_PAIRS - place)]
     at = [((one // window[1] * cols + one % window[1]) * 4) for one, _, _ in pairs]
     then = [((two // window[1] * cols + two % window[1]) * 4) for _, two, _ in pairs]
     how = [0x5410 if both_high else 0x3210 for _, _, both_high in pairs]
     mixed = sum(1 << index // 4 for index, pair in enumerate(pairs) if index % 4 == 0 and any(
         both_high for _, _, both_high in pairs[index : index + 4]))  # fmt: skip
     text = "".join(
-        f"__constant__ int {name}[{count}] = {{{', '.join(map(str, values))}}};\n"
+        f"__constant__ int {name}[{_PAIRS}] = {{{', '.join(map(str, values))}}};\n"
         for name, values in (("ONE", at), ("TWO", then), ("HOW", how))
     )
-    return text + setting(mixed=mixed, bias_pair=place, steps_first=count // 8)
+    return text + setting(mixed=mixed, bias_pair=place, first_bytes=_FIRST_BYTES)
 
 
 class Opening:
@@ -365,7 +368,8 @@ class Opening:
         head += setting(image_rows=rows + spec.windows[0][0] - 1, image_cols=image_cols)
         head += setting(stages=_STAGES, tile=tile, weights=weights, staging=_hopper.STAGING_BYTES)
         head += f'#define KIND "{kind}"\n#define RELU_FIRST "{"relu." * spec.relus[0]}"\n'
-        head += _tables(spec.windows[0], image_cols) + _FIRST + _hopper.product(0, 256, kind)
+        head += _tables(spec.windows[0], image_cols) + _FIRST + _first_products()
+        head += _hopper.product(0, 256, kind)
         text = _SOURCE.replace("@PRODUCTS@", _products(spec))
         text = text.replace("@STORE@", _hopper.store_columns(TILE_H, pooled is not None))
         text = text.replace("@POOLED@", "" if pooled is None else "DST_S* __restrict__ pooled, ")
@@ -400,6 +404,21 @@ class Opening:
         size = (spec.target.h, spec.target.w)
         result: Floats = convolve(middle, taps, spec.befores[1], size) + parameters[2]
         return np.maximum(result, 0) if spec.relus[1] else result
+
+
+def _first_products() -> str:
+    """Return the first layer's products: 64 pixels (in registers) x 64 outputs x 8 pairs."""
+    registers = ", ".join(f"%{i}" for i in range(32))
+    sums = ", ".join(f'"+f"(d[{i}])' for i in range(32))
+    return "".join(
+        f"__device__ __forceinline__ void {name}_product("
+        "float (&d)[32], u32 a, u32 b, u32 c, u32 e, u64 weights) {\n"
+        f'    asm volatile("{{ .reg .pred p; setp.ne.b32 p, {adds}, 0; '
+        'wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "\n'
+        f'        "{{{registers}}}, {{%32, %33, %34, %35}}, %36, p, 1, 1, 0; }}"\n'
+        f'        : {sums} : "r"(a), "r"(b), "r"(c), "r"(e), "l"(weights));\n}}\n'
+        for name, adds in (("first", 0), ("more", 1))
+    )
 
 
 def _products(spec: OpeningSpec) -> str:
