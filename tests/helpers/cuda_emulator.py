@@ -7,7 +7,7 @@ that the pointers point to, so wrong slices, lives, orders or scales show as wro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -160,6 +160,9 @@ class EmulatedGpu:
 
     def copy(self, address: int, source: Buffer) -> None:
         self.memory[address - _BASE :][: source.size] = source.bytes
+
+    def compile(self, launches: Iterable[Launch]) -> None:
+        assert all(launch in self._made for launch in launches)
 
     def kernel(self, launch: Launch) -> Launch:
         assert launch in self._made

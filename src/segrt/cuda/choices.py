@@ -118,7 +118,7 @@ class Chooser:
             config = self._gpu.configuration(launch)
             return Choice(name, 0, lambda _: self._gpu.put(config, compiled, pointers))
 
-        return Proposal(name, make)
+        return Proposal(name, make, (launch,))
 
     def _upload(self, array: npt.NDArray[Any]) -> int:
         self._parameters.append(self._gpu.upload(array, "weights"))
@@ -324,4 +324,4 @@ def _one_after_the_other(first: Proposal, second: Proposal) -> Proposal:
 
         return Choice(name, max(part.workspace for part in parts), run)
 
-    return Proposal(name, make)
+    return Proposal(name, make, first.launches + second.launches)

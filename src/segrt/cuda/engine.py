@@ -100,9 +100,11 @@ class Engine:
             )
             for operation, sources, target in plan.steps
         ]
-        self._choices = [
-            self._tuner.choose(signature(job), self._chooser.proposals(job)) for job in self._jobs
-        ]
+        asked = [(signature(job), self._chooser.proposals(job)) for job in self._jobs]
+        self._gpu.compile(
+            launch for each in asked for one in self._tuner.wanted(*each) for launch in one.launches
+        )
+        self._choices = [self._tuner.choose(*each) for each in asked]
         self._tuner.close()
         self.scratch_bytes = max((choice.workspace for choice in self._choices), default=0)
         scratch = self._allocate(self.scratch_bytes, "scratch memory")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from segrt.cuda.kernels._base import REGISTRY, Kernel
+from segrt.cuda.kernels._base import REGISTRY, Kernel, Launch
 from segrt.cuda.operations import (
     Convolution,
     MergedUpsampling,
@@ -35,10 +35,17 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A choice that is not built yet."""
+    """A choice that is not built yet.
+
+    Attributes:
+        name: The choice's.
+        make: Builds it.
+        launches: Own kernels that building it compiles.
+    """
 
     name: str
     make: Callable[[], Choice]
+    launches: tuple[Launch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

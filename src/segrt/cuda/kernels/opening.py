@@ -298,7 +298,8 @@ def _swizzled(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Swap the four 16-byte pieces of rows of 64 bytes; twice brings each back."""
     count = np.arange(len(rows))[:, None]
     pieces = rows.reshape(len(rows), 4, 8)
-    return pieces[count, np.arange(4)[None] ^ (count // 2 % 4)].reshape(rows.shape)
+    swapped: npt.NDArray[Any] = pieces[count, np.arange(4)[None] ^ (count // 2 % 4)]
+    return swapped.reshape(rows.shape)
 
 
 def _restored(arranged: npt.NDArray[Any], window: tuple[int, int]) -> tuple[Floats, Floats]:
