@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from segrt.cuda import hopper_choices
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.driver import Gpu
 from segrt.cuda.fuse import is_head
@@ -16,20 +18,15 @@ from segrt.cuda.kernel_specs import kernel_spec
 from segrt.cuda.kernels import (
     head,
     narrow_convolution,
-    opening,
-    phase_convolution,
     phase_int8,
-    phase_wide,
     resident_convolution,
     resident_int8,
-    wide_convolution,
 )
 from segrt.cuda.kernels._base import Spec
 from segrt.cuda.kernels.head import HeadSpec
 from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
 from segrt.cuda.kernels.pointwise import PointwiseSpec, Step
 from segrt.cuda.memory import ALIGNMENT_BYTES
-from segrt.cuda.merge import opening_spec, wide_spec
 from segrt.cuda.operations import (
     Convolution,
     MergedUpsampling,
@@ -42,7 +39,6 @@ from segrt.cuda.plan import (
     first_spec,
     narrow_spec,
     phase_int8_spec,
-    phase_spec,
     resident_int8_spec,
     resident_spec,
 )
@@ -89,7 +85,7 @@ class Chooser:
         elif isinstance(job.operation, PooledConvolution):
             found = list(self._pooled(job, job.operation))
         elif isinstance(job.operation, Opening):
-            found = list(self._opening(job, job.operation))
+            found = [self._kernel(job, *a) for a in hopper_choices.first_two(job, job.operation)]
         elif isinstance(job.operation, TransposedConvolution):
             weights = weights_for(job.operation, job.views[0].dtype)
             found = list(self._library_convolution(job, job.operation, weights))
@@ -116,13 +112,20 @@ class Chooser:
             values = [self._upload(array) for array in (*maps, *parameters)]
             pointers = [*job.pointers, *values, job.output]
             config = self._gpu.configuration(launch)
-            return Choice(name, 0, lambda _: self._gpu.put(config, compiled, pointers))
+            run = functools.partial(self._gpu.put, config, compiled, pointers)
+            return Choice(name, 0, lambda _: run(), lambda: self._release(values))
 
         return Proposal(name, make, (launch,))
 
     def _upload(self, array: npt.NDArray[Any]) -> int:
         self._parameters.append(self._gpu.upload(array, "weights"))
         return int(self._parameters[-1].handle)
+
+    def _release(self, addresses: Sequence[int]) -> None:
+        """Free parameters that a choice not taken has uploaded."""
+        for buffer in [one for one in self._parameters if int(one.handle) in addresses]:
+            self._parameters = [one for one in self._parameters if one is not buffer]
+            buffer.close(self._gpu.stream)
 
     def _convolution(self, job: Job, operation: Convolution) -> Iterator[Proposal]:
         source, target = job.views[0], job.target
@@ -145,10 +148,11 @@ class Chooser:
         if narrow is not None and self._gpu.capability >= (8, 0):
             arranged = narrow_convolution.arrange(taps, source.dtype)
             yield self._kernel(job, "narrow_convolution", narrow, arranged, numbers)
-        wide = wide_spec(operation, source, target)
-        if wide is not None and self._gpu.capability == _HOPPER:
-            arranged = wide_convolution.arrange(taps, source.dtype)
-            yield self._kernel(job, "wide_convolution", wide, arranged, operation.bias)
+        wide: list[Proposal] = []
+        if self._gpu.capability == _HOPPER:
+            asked = hopper_choices.wide(operation, (source, target), weights)
+            wide = [self._kernel(job, *each) for each in asked]
+        yield from wide
         resident = resident_spec(operation, source, target)
         if resident is not None and self._gpu.capability == _HOPPER:
             arranged = resident_convolution.arrange(taps, source.dtype)
@@ -160,20 +164,18 @@ class Chooser:
             arranged = resident_int8.arrange(taps, integers)
             padded = resident_int8.pad_numbers(numbers, integers)
             yield self._kernel(job, "resident_int8", integers, arranged, padded)
-        own = any(spec is not None for spec in (first, narrow, wide, resident, integers))
+        own = bool(wide) or any(s is not None for s in (first, narrow, resident, integers))
         yield from self._library_convolution(job, operation, weights, last_resort=not own)
 
     def _merged(self, job: Job, operation: MergedUpsampling) -> Iterator[Proposal]:
         """Propose the own kernel, and cuDNN's convolutions with a pixel shuffle behind them."""
         inner, source, target = operation.convolution, job.views[0], job.target
         weights = weights_for(inner, source.dtype)
-        spec = phase_spec(operation, source, target)
-        if spec is not None and self._gpu.capability == _HOPPER:
-            arranged = phase_convolution.arrange(weights, spec.uses, target.dtype)
-            yield self._kernel(job, "phase_convolution", spec, arranged, inner.bias[: target.c])
-        if spec is not None and phase_wide.fits(spec) and self._gpu.capability == _HOPPER:
-            arranged = phase_convolution.arrange(weights, phase_wide.order(spec.uses), target.dtype)
-            yield self._kernel(job, "phase_wide", spec, arranged, inner.bias[: target.c])
+        wide: list[Proposal] = []
+        if self._gpu.capability == _HOPPER:
+            asked = hopper_choices.phases(operation, source, target, weights)
+            wide = [self._kernel(job, *each) for each in asked]
+        yield from wide
         integers = phase_int8_spec(operation, source, target)
         if integers is not None and self._gpu.capability == _HOPPER:
             arranged = phase_int8.arrange(weights, integers.uses)
@@ -184,28 +186,17 @@ class Chooser:
         phases = View(n, h, w, len(inner.bias), target.dtype, scale=target.scale)
         reserved = -(-phases.span_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
         part = Job(inner, job.views, job.pointers, phases, 0, reserved)
-        own = spec is not None or integers is not None
+        own = bool(wide) or integers is not None
         for proposal in self._library_convolution(part, inner, weights, last_resort=not own):
             yield self._with_shuffle(job, phases, proposal)
-
-    def _opening(self, job: Job, operation: Opening) -> Iterator[Proposal]:
-        pooled = job.views[1] if len(job.views) > 1 else None
-        spec = opening_spec(operation, job.views[0], job.target, pooled)
-        if spec is not None:
-            taps = operation.first.kernel.transpose(2, 3, 1, 0)
-            arranged = opening.arrange_first(taps, operation.first.bias)
-            weights = weights_for(operation.second, job.target.dtype).transpose(2, 3, 1, 0)
-            second = resident_convolution.arrange(weights, job.target.dtype)
-            yield self._kernel(job, "opening", spec, arranged, second, operation.second.bias)
 
     def _pooled(self, job: Job, operation: PooledConvolution) -> Iterator[Proposal]:
         """Propose the kernel that writes both images, and all others with a pooling behind."""
         inner = operation.convolution
-        spec = wide_spec(inner, job.views[0], job.target, job.views[1])
-        if spec is not None:
-            taps = weights_for(inner, job.target.dtype).transpose(2, 3, 1, 0)
-            arranged = wide_convolution.arrange(taps, job.target.dtype)
-            yield self._kernel(job, "wide_convolution", spec, arranged, inner.bias)
+        weights = weights_for(inner, job.target.dtype)
+        views = (job.views[0], job.target, job.views[1])
+        for asked in hopper_choices.wide(inner, views, weights):
+            yield self._kernel(job, *asked)
         alone = Job(inner, job.views[:1], job.pointers[:1], job.target, job.output)
         behind = Job(
             operation.pool, (job.target,), (job.output,), job.views[1], job.pointers[1]
@@ -227,7 +218,7 @@ class Chooser:
                 first.run(scratch)
                 self._gpu.put(config, compiled, [scratch, job.output])
 
-            return Choice(proposal.name, first.workspace, run)
+            return Choice(proposal.name, first.workspace, run, first.free)
 
         return Proposal(proposal.name, make)
 
@@ -246,6 +237,7 @@ class Chooser:
         # O I H W -> O H W I, for the inverse direction likewise.
         ordered = weights.transpose(0, 2, 3, 1)
         kernel: list[int] = []
+        users: set[str] = set()
         kinds = dict.fromkeys(("fp32", job.target.dtype, ""))
         # Behind sums of integers stand fp32 numbers only.
         for bias in ("fp32",) if views[0].dtype == "int8" else kinds:
@@ -263,17 +255,18 @@ class Chooser:
                 continue
             found = True
             for index, plan in graph.plans(_ALL_PLANS if exact else _MOST_PLANS):
-                yield self._plan(job, operation, (graph, index, plan), (ordered, kernel))
+                yield self._plan(job, operation, (graph, index, plan), (ordered, kernel, users))
 
     def _plan(
         self,
         job: Job,
         operation: Convolution | TransposedConvolution,
         plan: tuple[ConvolutionGraph, int, str],
-        weights: tuple[npt.NDArray[np.float32], list[int]],
+        weights: tuple[npt.NDArray[np.float32], list[int], set[str]],
     ) -> Proposal:
         graph, index, title = plan
-        ordered, shared = weights
+        # The kernel is uploaded once for all plans, and freed with the last that uses it.
+        ordered, shared, users = weights
         name = f"cudnn {graph.bias_type or 'bare'} {index} {title}"
 
         def make() -> Choice:
@@ -286,6 +279,7 @@ class Chooser:
             if graph.factors and isinstance(operation, Convolution):
                 factors = self._upload(factors_for(operation, job.views[0], job.target))
             after = None if graph.bias_type else self._finish(job, operation, bias)
+            users.add(name)
 
             def run(scratch: int) -> None:
                 output = job.output or scratch
@@ -294,7 +288,13 @@ class Chooser:
                 if after is not None:
                     after(output)
 
-            return Choice(name, job.reserved_bytes + workspace, run)
+            def free() -> None:
+                users.discard(name)
+                self._release([bias, factors, *(() if users else shared)])
+                if not users:
+                    shared.clear()
+
+            return Choice(name, job.reserved_bytes + workspace, run, free)
 
         return Proposal(name, make)
 
@@ -322,6 +322,10 @@ def _one_after_the_other(first: Proposal, second: Proposal) -> Proposal:
             for part in parts:
                 part.run(scratch)
 
-        return Choice(name, max(part.workspace for part in parts), run)
+        def free() -> None:
+            for part in parts:
+                part.free()
+
+        return Choice(name, max(part.workspace for part in parts), run, free)
 
     return Proposal(name, make, first.launches + second.launches)

@@ -26,11 +26,13 @@ class Choice:
         name: Stable between runs, for the plan cache.
         workspace: Bytes of scratch memory.
         run: Puts it on the stream, given the scratch memory's address.
+        free: Gives back what only this choice needs; it cannot be run then.
     """
 
     name: str
     workspace: int
     run: Callable[[int], None]
+    free: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,9 @@ class Tuner:
         if not timed:
             raise problem or EngineError(f"nothing computes {signature}")
         best = min(timed, key=lambda entry: entry[0])[1]
+        for _, choice in timed:
+            if choice is not best:
+                choice.free()
         self._cache.remember(signature, best.name)
         return best
 

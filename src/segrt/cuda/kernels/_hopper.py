@@ -127,10 +127,8 @@ __device__ __forceinline__ float2 rows_of(const float* bias, int thread) {
     return make_float2(bias[row], bias[row + 8]);
 }
 __device__ __forceinline__ u32 pack_pair(float f, float g, float b) {
-    f += b; g += b;
-    if (RELU) { f = fmaxf(f, 0.0f); g = fmaxf(g, 0.0f); }
     u32 v;
-    asm("cvt.rn." KIND "x2.f32 %0, %1, %2;" : "=r"(v) : "f"(g), "f"(f));
+    asm("cvt.rn." ENDING KIND "x2.f32 %0, %1, %2;" : "=r"(v) : "f"(g + b), "f"(f + b));
     return v;
 }
 // 64 pixels: `sums` + FIRST + 4 j + {0, 1} are pixels 8 j + 2 (lane % 4) + {0, 1} of row lane / 4
@@ -191,6 +189,11 @@ _STORE_POOLED = r"""
                     *(uint4*)(pooled + (((u64)n * POOL_H + top / 2) * POOL_W + left / 2)
                               * POOL_PITCH + outputs * 64 + part * 8) = v[0];
 """
+
+
+def column_words(kind: str, relu: bool) -> str:
+    """Return what the sources that store columns call the type and what is done on the way."""
+    return f'#define KIND "{kind}"\n#define ENDING "{"relu." * relu}"\n'
 
 
 def store_columns(rows: int, pooled: bool) -> str:

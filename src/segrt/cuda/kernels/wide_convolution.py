@@ -215,11 +215,11 @@ class WideConvolution:
         kind = "f16" if source.dtype == "fp16" else "bf16"
         head = constants("SRC", source) + constants("DST", target)
         head += constants("POOL", pooled) if pooled is not None else ""
-        head += setting(top=spec.before[0], left=spec.before[1], relu=int(spec.relu))
+        head += setting(top=spec.before[0], left=spec.before[1])
         head += setting(taps=spec.window[0] * spec.window[1], width=spec.window[1])
         head += setting(rows=rows, cols=cols, tile=tile, images=_IMAGES, ring=ring)
         head += setting(staging=_hopper.STAGING_BYTES, behind=_BEHIND)
-        head += f'#define KIND "{kind}"\n' + _hopper.product(0, 256, kind)
+        head += _hopper.column_words(kind, spec.relu) + _hopper.product(0, 256, kind)
         text = _SOURCE.replace("@STORE@", _hopper.store_columns(TILE_H, pooled is not None))
         text = text.replace("@POOLED@", "" if pooled is None else "DST_S* __restrict__ pooled, ")
         tiles = target.n * -(-target.h // TILE_H) * -(-target.w // TILE_W) * (target.c // 64)
