@@ -66,6 +66,11 @@ class CudaSession(CheckedSession):
         self._engines[key] = Engine(fixed, self._precision, self._gpu, self._library)
         return self._engines[key]
 
+    @property
+    def latest(self) -> Engine:
+        """The engine that was used last."""
+        return next(reversed(self._engines.values()))
+
     def profile(self, shapes: Sequence[tuple[int, ...]]) -> list[StepTime]:
         """Time every step at these input shapes."""
         return self.engine(shapes).profile()
