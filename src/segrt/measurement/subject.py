@@ -75,11 +75,9 @@ class Subject:
     @property
     def device(self) -> str:
         """The GPU's name, or the processor's."""
-        if not self.target.on_gpu:
-            return processor_name()
-        from segrt.cuda.driver import core
-
-        return str(core().Device(0).name)
+        if self._gauge is not None:
+            return self._gauge.device_name(self.session)
+        return f"{processor_name()} and a GPU" if self.target.on_gpu else processor_name()
 
     def batches(self, asked: tuple[int, ...] | None) -> tuple[int, ...]:
         """Return the batch sizes to measure: those asked for, or the usual ones that fit."""

@@ -67,6 +67,11 @@ class CudaSession(CheckedSession):
         return self._engines[key]
 
     @property
+    def device_name(self) -> str:
+        """The GPU's name."""
+        return self._gpu.name
+
+    @property
     def latest(self) -> Engine:
         """The engine that was used last."""
         return next(reversed(self._engines.values()))

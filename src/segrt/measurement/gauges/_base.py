@@ -15,6 +15,7 @@ from segrt._registry import Registry
 from segrt.graph import metadata
 from segrt.measurement.timing import Sample
 from segrt.targets._base import Feeds, Session
+from segrt.targets._processor import processor_name
 from segrt.types import BuildOptions
 
 
@@ -52,6 +53,11 @@ class Deployed:
 
 class Gauge(ABC):
     """Looks into the sessions of one target; stateless, registered under the target's name."""
+
+    def device_name(self, session: Session) -> str:
+        """Return the name of what it runs on."""
+        del session
+        return processor_name()
 
     def device_sample(self, session: Session) -> Sample | None:
         """Return what times the network alone, input and output on the device.

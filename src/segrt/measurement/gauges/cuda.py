@@ -13,6 +13,11 @@ from segrt.targets.cuda import CudaSession
 class Cuda(Gauge):
     """See the module's docstring."""
 
+    def device_name(self, session: Session) -> str:
+        """Return the GPU's name."""
+        assert isinstance(session, CudaSession)
+        return session.device_name
+
     def device_sample(self, session: Session) -> Sample | None:
         """Time the engine that ran last, by events."""
         if not isinstance(session, CudaSession):

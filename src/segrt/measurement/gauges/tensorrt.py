@@ -12,6 +12,11 @@ from segrt.targets.trt.session import TensorRtSession
 class TensorRt(Gauge):
     """See the module's docstring."""
 
+    def device_name(self, session: Session) -> str:
+        """Return the GPU's name."""
+        assert isinstance(session, TensorRtSession)
+        return session.device_name
+
     def device_sample(self, session: Session) -> Sample | None:
         """Time the sizes that ran last, by events."""
         if not isinstance(session, TensorRtSession):

@@ -10,7 +10,8 @@ import onnx_ir as ir
 
 from segrt._registry import Registry
 from segrt.measurement.jax_ops._laid import Laid, aligned
-from segrt.measurement.reading.step import Array, Step, prepare
+from segrt.measurement.reading.prepare import prepare
+from segrt.measurement.reading.step import Array, Step
 from segrt.measurement.torch_ops._base import check_operators
 
 

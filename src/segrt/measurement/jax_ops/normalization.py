@@ -27,19 +27,6 @@ def instance(step: JaxStep) -> Laid:
     return Laid(y * step.array(1) + step.array(2), last=True)
 
 
-@REGISTRY.register("GroupNormalization")
-def group(step: JaxStep) -> Laid:
-    """Translate GroupNormalization, whose scales are one a group."""
-    n, c, *sizes = step.shape()
-    groups = step.integer("num_groups")
-    x = step.array(0).reshape((n, groups, -1))
-    y = _normalised(step, x, (2,)).reshape((n, c, *sizes))
-    many = c // step.shape(1)[0]
-    shape = (c, *[1] * len(sizes))
-    scale, bias = (step.jnp.repeat(step.array(i), many).reshape(shape) for i in (1, 2))
-    return Laid(y * scale + bias)
-
-
 @REGISTRY.register("LayerNormalization")
 def layer(step: JaxStep) -> Laid:
     """Translate LayerNormalization."""

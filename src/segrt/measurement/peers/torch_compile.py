@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from segrt.errors import EngineError
@@ -22,7 +23,9 @@ class CompiledRun:
         mode = "max-autotune" if task.on_gpu else "default"
         self.note = ", ".join(filter(None, (self._run.note, f"mode {mode}")))
         try:
-            with self._run.settings():
+            with self._run.settings(), warnings.catch_warnings():
+                # What PyTorch's own parts think of one another.
+                warnings.simplefilter("ignore")
                 torch._dynamo.reset()
                 self._compiled = torch.compile(self._run.module, mode=mode)
                 for _ in range(_WARM_UP):

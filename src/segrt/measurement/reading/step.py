@@ -1,36 +1,16 @@
-"""One node, as a translator reads it; and the graph made ready for that."""
+"""One node, as a translator reads it."""
 
 from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from segrt.errors import UnsupportedLayerError
 from segrt.graph import metadata
-from segrt.graph.infer_shapes import infer_shapes
-from segrt.passes._base import PassContext
-from segrt.passes.fold_constants import FoldConstants
 
 Array: TypeAlias = npt.NDArray[Any]
-
-
-def prepare(model: ir.Model) -> ir.Model:
-    """Return a copy in which sizes that the graph computes itself are constants.
-
-    Args:
-        model: All sizes of its inputs are known; not changed.
-    """
-    copy = model.clone()
-    # Twice: a size that is known now makes the shapes behind it known.
-    for _ in range(2):
-        FoldConstants()(copy, PassContext())
-        infer_shapes(copy.graph)
-    RemoveUnusedNodesPass()(copy)
-    return copy
 
 
 class Step:
@@ -132,8 +112,3 @@ class Step:
         if value.shape is None or not value.shape.is_static():
             raise self.refuse(f": the sizes of {value.name!r} are unknown")
         return tuple(value.shape.numpy())
-
-
-def is_scalar(array: Array) -> bool:
-    """Say whether an array holds one number."""
-    return int(np.size(array)) == 1

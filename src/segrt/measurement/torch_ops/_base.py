@@ -10,7 +10,8 @@ import onnx_ir as ir
 
 from segrt._registry import Registry
 from segrt.errors import UnsupportedLayerError
-from segrt.measurement.reading.step import Array, Step, prepare
+from segrt.measurement.reading.prepare import prepare
+from segrt.measurement.reading.step import Array, Step
 
 
 class TorchStep(Step):

@@ -25,20 +25,6 @@ def instance(step: TorchStep) -> Any:
     return step.call(step.functional.instance_norm, x, None, None, scale, bias, True, 0.0, epsilon)
 
 
-@REGISTRY.register("GroupNormalization")
-def group(step: TorchStep) -> Any:
-    """Translate GroupNormalization, whose scales are one a group."""
-    x, scale, bias = step.inputs()
-    groups, channels = step.integer("num_groups"), step.shape()[1]
-    many = channels // step.shape(1)[0]
-    scale, bias = (
-        step.call(step.torch.repeat_interleave, values, many) for values in (scale, bias)
-    )
-    return step.call(
-        step.functional.group_norm, x, groups, scale, bias, step.number("epsilon", 1e-5)
-    )
-
-
 @REGISTRY.register("LayerNormalization")
 def layer(step: TorchStep) -> Any:
     """Translate LayerNormalization."""

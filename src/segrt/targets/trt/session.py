@@ -144,6 +144,11 @@ class TensorRtSession(CheckedSession):
         else:
             self._enqueue()
 
+    @property
+    def device_name(self) -> str:
+        """The GPU's name."""
+        return self._gpu.name
+
     def once_us(self) -> float:
         """Return the time of one run on the GPU alone, in microseconds, at the sizes run last."""
         with self._lock:
