@@ -19,11 +19,12 @@ from helpers.tensorrt_graphs import one_node, unet
 from segrt.errors import PackageError, ShapeError, UnavailableError, UsageError
 from segrt.graph.fix_shapes import fix_shapes
 from segrt.measurement import bench as measurement
-from segrt.measurement.ceiling import Ceiling
+from segrt.measurement.ceiling import Ceiling, measure_ceiling
 from segrt.measurement.operation_count import count_operations
 from segrt.measurement.peers._base import REGISTRY as PEERS
+from segrt.targets._base import REGISTRY as TARGETS
 from segrt.targets.cuda import CudaSession
-from segrt.types import Precision
+from segrt.types import BuildOptions, Precision
 
 QUICK = {"rounds": 5, "threads": 1}
 SIDE = 32
@@ -42,7 +43,8 @@ def lively(channels, **sizes) -> ir.Model:
 def _small_product(monkeypatch):
     """A small matrix product: these tests ask what is told, not how fast this machine is."""
     monkeypatch.setattr("segrt.measurement.ceiling._CPU_SIDE", 128)
-    monkeypatch.setattr("segrt.measurement.ceiling._GPU_SIDE", 512)
+    monkeypatch.setattr("segrt.measurement.ceiling._GPU_SIDE", 2048)
+    monkeypatch.setattr("segrt.measurement.ceiling._OWN_SIDE", 64)
 
 
 @pytest.fixture(scope="module", params=["onnxruntime", "openvino"])
@@ -294,6 +296,16 @@ def emulated(monkeypatch):
 
 
 @pytest.mark.usefixtures("emulated")
+def test_the_own_engine_multiplies_matrices():
+    target = TARGETS.find("cuda")
+    found = measure_ceiling(target, BuildOptions(precision=Precision.FP16), torch=False)
+    # One convolution of 5 ms by the emulated clock.
+    assert found.problem == ""
+    assert found.tflops == pytest.approx(2 * 64**3 / 5 / 1e9)
+    assert found.how == "the CUDA engine, 64 x 64 x 64"
+
+
+@pytest.mark.usefixtures("emulated")
 def test_the_cuda_engine_is_timed_by_events(tmp_path):
     model = lively((8, 16), side=16, batch=None)
     package = segrt.build(model, target="cuda", precision="fp16", output=tmp_path / "p.segrt")
@@ -329,6 +341,17 @@ def test_a_cuda_package_without_a_gpu(tmp_path, request):
         package = segrt.build(lively((8, 16), side=16), target="cuda", output=tmp_path / "p.segrt")
     with pytest.raises(UnavailableError, match="not available"):
         segrt.bench(package)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["tf32", "fp16"])
+def test_the_own_product_on_a_gpu(precision, monkeypatch):
+    monkeypatch.setattr("segrt.measurement.ceiling._OWN_SIDE", 4096)
+    target = TARGETS.find("cuda")
+    found = measure_ceiling(target, BuildOptions(precision=Precision(precision)), torch=False)
+    print(found)  # noqa: T201
+    assert found.problem == ""
+    assert found.tflops > 10
 
 
 @pytest.mark.gpu

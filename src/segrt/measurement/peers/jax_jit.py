@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -43,7 +45,7 @@ class JaxRun:
                 hint="pip install 'jax[cuda13]'",
             )
         device = self._jax.devices("gpu" if task.on_gpu else "cpu")[0]
-        with self._jax.default_device(device), self._jax.default_matmul_precision(_exact(task)):
+        with self._jax.default_device(device), _products(self._jax, task):
             self._prepare(task)
         self.note = self._note(task)
 
@@ -97,9 +99,14 @@ class JaxRun:
         self._inputs.clear()
 
 
-def _exact(task: Task) -> str:
-    """Return how products of fp32 are computed: on GPUs, JAX would take tf32."""
-    return "tensorfloat32" if task.precision is Precision.TF32 else "float32"
+def _products(jax: Any, task: Task) -> AbstractContextManager[Any]:
+    """Say how products of fp32 are computed: left alone, JAX takes tf32 on GPUs."""
+    words = {Precision.FP32: "float32", Precision.TF32: "tensorfloat32"}
+    word = words.get(task.precision)
+    if word is None:
+        return contextlib.nullcontext()
+    found: AbstractContextManager[Any] = jax.default_matmul_precision(word)
+    return found
 
 
 def _bytes(compiled: Any) -> int | None:
