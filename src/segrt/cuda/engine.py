@@ -25,7 +25,7 @@ from segrt.cuda.plan import Place, Plan, make_plan
 from segrt.cuda.quantisation import read_quantisation
 from segrt.cuda.recognise import recognise
 from segrt.cuda.settle import settle
-from segrt.cuda.tune import PlanCache, Tuner, replay_us
+from segrt.cuda.tune import PlanCache, Tuner, event_us, replay_us
 from segrt.cuda.views import storage
 from segrt.errors import DeviceMemoryError
 from segrt.types import Precision
@@ -176,6 +176,11 @@ class Engine:
         """Return the median time of the network on the GPU alone, in microseconds."""
         self._gpu.use()
         return replay_us(self._gpu, lambda: self._graph.launch(self._gpu.stream), replays)
+
+    def once_us(self) -> float:
+        """Return the time of one run of the network on the GPU alone, in microseconds."""
+        self._gpu.use()
+        return event_us(self._gpu, lambda: self._graph.launch(self._gpu.stream))
 
     def profile(self) -> list[StepTime]:
         """Time every step alone."""
