@@ -111,7 +111,7 @@ def _own_type(value: ir.Value) -> str | None:
     Whole numbers are kept as fp32, which holds them exactly up to 2^24; so far indices in images
     and sizes do not come near.
     """
-    if value.dtype == ir.DataType.BOOL:
+    if value.dtype in (ir.DataType.BOOL, ir.DataType.UINT8):
         return "uint8"
     return "fp32" if value.dtype is not None and value.dtype.is_integer() else None
 

@@ -81,9 +81,7 @@ def unchanged(size: int) -> tuple[Array, Array]:
     return np.arange(size, dtype=np.int32)[:, None], np.ones((size, 1), np.float32)
 
 
-def _source_places(
-    transform: str, before: int, after: int, scale: float | None
-) -> Array | None:
+def _source_places(transform: str, before: int, after: int, scale: float | None) -> Array | None:
     x = np.arange(after, dtype=np.float64)
 
     def back(at: Array) -> Array:

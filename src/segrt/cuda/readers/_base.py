@@ -81,9 +81,22 @@ def pair(values: tuple[int, ...]) -> Pair:
     return values[0], values[1]
 
 
-def window_padding(node: ir.Node) -> tuple[Pair, Pair] | None:
-    """Return the padding above and left, below and right; None where a rule decides it."""
-    if text(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        return None
-    pads = integers(node, "pads", (0, 0, 0, 0))
-    return pair(pads), pair(pads[2:])
+def window_padding(node: ir.Node, window: Pair) -> tuple[Pair, Pair]:
+    """Return the padding above and left, below and right, of a window that slides over images."""
+    rule = text(node, "auto_pad", "NOTSET")
+    if rule not in ("SAME_UPPER", "SAME_LOWER"):
+        pads = integers(node, "pads", (0, 0, 0, 0)) if rule == "NOTSET" else (0, 0, 0, 0)
+        return pair(pads), pair(pads[2:])
+    source, target = node.inputs[0], node.outputs[0]
+    assert source is not None
+    assert source.shape is not None
+    assert target.shape is not None
+    sizes = zip(source.shape.numpy()[2:], target.shape.numpy()[2:], strict=True)
+    strides, dilations = integers(node, "strides", (1, 1)), integers(node, "dilations", (1, 1))
+    missing = [
+        max(0, (there - 1) * strides[axis] + (window[axis] - 1) * dilations[axis] + 1 - here)
+        for axis, (here, there) in enumerate(sizes)
+    ]
+    less, more = [size // 2 for size in missing], [size - size // 2 for size in missing]
+    before, after = (less, more) if rule == "SAME_UPPER" else (more, less)
+    return pair(tuple(before)), pair(tuple(after))
