@@ -16,9 +16,6 @@ from segrt.cuda.readers._custom import read_custom
 from segrt.errors import UnsupportedLayerError
 from segrt.graph import custom_nodes, metadata
 
-# Ends the names of the engine's own copies of graph inputs and outputs.
-INNER = ":image"
-
 
 def partition(model: ir.Model) -> Program:
     """Read a graph whose sizes are all known.
@@ -47,16 +44,20 @@ def partition(model: ir.Model) -> Program:
         )
     shapes = _shapes(graph, operations)
     images = images_among(operations, shapes)
-    operations = _ends(inputs, outputs, operations)
-    inner = _inner_shapes(operations, shapes)
-    dense = frozenset(name for name in inner if name.removesuffix(INNER) not in images)
-    types = {
-        name: kind
-        for value in _values(graph)
-        if (kind := _own_type(value)) is not None
-        and (name := _inner_name(value.name or "", inner)) in inner
-    }
-    return Program(tuple(operations), inner, inputs, outputs, _scales(graph, inner), dense, types)
+    own = {name: _unused(f"{name}:image", shapes) for name in (*inputs, *outputs)}
+    operations = _ends(inputs, outputs, operations, own)
+    names = {copy: name for name, copy in own.items()}
+    inner = _inner_shapes(operations, shapes, names)
+    dense = frozenset(name for name in inner if names.get(name, name) not in images)
+    types, scales = {}, {}
+    for value in _values(graph):
+        copy = own.get(value.name or "", "")
+        name, kind = copy if copy in inner else value.name or "", _own_type(value)
+        if kind is not None:
+            types[name] = kind
+        if SCALE in value.meta:
+            scales[name] = float(value.meta[SCALE])
+    return Program(tuple(operations), inner, inputs, outputs, scales, dense, types)
 
 
 def refusals(graph: ir.Graph) -> dict[ir.Node, str]:
@@ -106,50 +107,55 @@ def _shapes(graph: ir.Graph, operations: Sequence[Operation]) -> dict[str, tuple
 
 
 def _own_type(value: ir.Value) -> str | None:
-    """Return the element type of what is no floating point number.
+    """Return the element type of truth and of whole numbers, also of those that are cast to floats.
 
-    Whole numbers are kept as fp32, which holds them exactly up to 2^24; so far indices in images
+    Whole numbers are kept as fp32, which holds them exactly up to 2^24; so far places in images
     and sizes do not come near.
     """
     if value.dtype in (ir.DataType.BOOL, ir.DataType.UINT8):
         return "uint8"
-    return "fp32" if value.dtype is not None and value.dtype.is_integer() else None
+    maker = value.producer()
+    if maker is not None and maker.op_type == "Cast" and maker.inputs[0] is not None:
+        kinds = (value.dtype, maker.inputs[0].dtype)
+    else:
+        kinds = (value.dtype, None)
+    return "fp32" if any(kind is not None and kind.is_integer() for kind in kinds) else None
 
 
-def _inner_name(name: str, known: Mapping[str, object]) -> str:
-    return f"{name}{INNER}" if f"{name}{INNER}" in known else name
-
-
-def _scales(graph: ir.Graph, known: Mapping[str, object]) -> dict[str, float]:
-    """Return the scales noted on values, by the names that operations know them by."""
-    return {
-        _inner_name(value.name or "", known): float(value.meta[SCALE])
-        for value in _values(graph)
-        if SCALE in value.meta
-    }
+def _unused(name: str, taken: Mapping[str, object]) -> str:
+    while name in taken:
+        name += "+"
+    return name
 
 
 def _ends(
     inputs: Sequence[str],
     outputs: Sequence[str],
     operations: Sequence[Operation],
+    own: Mapping[str, str],
 ) -> list[Operation]:
-    """Add imports and exports for graph values that are read or made in the graph's order."""
+    """Add imports and exports for graph values that are read or made in the graph's order.
+
+    Args:
+        inputs: Of the graph.
+        outputs: Of the graph.
+        operations: On the graph's values.
+        own: What the engine calls its own copies of inputs and outputs.
+    """
     moved = {operation.output for operation in operations if isinstance(operation, Export)}
     result: list[Operation] = []
     for name in dict.fromkeys(inputs):
         readers = [op for op in operations if name in op.inputs and not isinstance(op, Import)]
         if readers or name in outputs:
-            result.append(Import(name, (name,), f"{name}{INNER}", channels_first=True))
-    rename = {name: f"{name}{INNER}" for name in inputs}
+            result.append(Import(name, (name,), own[name], channels_first=True))
+    rename = {name: own[name] for name in inputs}
     for operation in operations:
         if not isinstance(operation, Import):
             names = tuple(rename.get(name, name) for name in operation.inputs)
             operation = replace(operation, inputs=names)  # noqa: PLW2901
         if operation.output in outputs and operation.output not in moved:
-            inner = f"{operation.output}{INNER}"
-            rename[operation.output] = inner
-            operation = replace(operation, output=inner)  # noqa: PLW2901
+            rename[operation.output] = own[operation.output]
+            operation = replace(operation, output=own[operation.output])  # noqa: PLW2901
         result.append(operation)
     result += [
         Export(name, (rename.get(name, name),), name, channels_first=True)
@@ -160,7 +166,9 @@ def _ends(
 
 
 def _inner_shapes(
-    operations: Sequence[Operation], shapes: Mapping[str, tuple[int, ...]]
+    operations: Sequence[Operation],
+    shapes: Mapping[str, tuple[int, ...]],
+    names: Mapping[str, str],
 ) -> dict[str, tuple[int, ...]]:
     """Return the shape of every inner value; graph values may be channels last."""
     inner: dict[str, tuple[int, ...]] = {}
@@ -171,5 +179,5 @@ def _inner_shapes(
         elif isinstance(operation, Export):
             inner[operation.output] = inner[operation.inputs[0]]
         else:
-            inner[operation.output] = shapes[operation.output.removesuffix(INNER)]
+            inner[operation.output] = shapes[names.get(operation.output, operation.output)]
     return inner

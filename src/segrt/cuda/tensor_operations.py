@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from segrt.cuda.kernels._access import Access, Instruction
-from segrt.cuda.operations import Operation, Weights
+from segrt.cuda.operations import Operation, Pair, Weights
 
 ReduceKind = Literal[
     "sum", "mean", "max", "min", "prod", "l1", "l2", "sum_square", "log_sum_exp", "argmax", "argmin"
@@ -97,3 +97,22 @@ class Take(TensorOperation):
 
     axis: int
     constants: dict[int, Weights] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Scatter(TensorOperation):
+    """Updates put to computed places along an axis; inputs are data, places and updates."""
+
+    axis: int
+    reduction: str
+    constants: dict[int, Weights] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class PoolPlaces(TensorOperation):
+    """Where each window's largest element is, counted in N C H W."""
+
+    window: Pair
+    stride: Pair
+    before: Pair
+    dilation: Pair

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from segrt.cuda.kernels._access import whole
+from segrt.cuda.kernels._operands import Fixed
 from segrt.cuda.kernels.normalise import NormaliseSpec
+from segrt.cuda.kernels.pool_places import PoolPlacesSpec
 from segrt.cuda.kernels.product import ProductSpec
 from segrt.cuda.kernels.reduce import ReduceSpec
+from segrt.cuda.kernels.scatter import ScatterSpec
 from segrt.cuda.kernels.strided import StridedSpec, tables
 from segrt.cuda.kernels.take import TakeSpec
-from segrt.cuda.operations import Export, Import
+from segrt.cuda.operations import Export, Import, Operation, Weights
 from segrt.cuda.tensor_operations import (
     Normalise,
+    PoolPlaces,
     Product,
     Reduce,
     Reshape,
+    Scatter,
     Strided,
     Take,
     TensorOperation,
@@ -41,41 +47,80 @@ def tensor_spec(job: Job) -> tuple[Any, ...]:
     Raises:
         EngineError: No kernel computes it.
     """
-    operation, target = job.operation, job.target
-    if isinstance(operation, (Import, Export, Reshape)):
-        # The walk is the source's: the elements' order is what stays.
-        spec = StridedSpec(job.views, target, (whole(job.views[0].sizes),))
-        return "strided", spec, *tables(spec)
-    if isinstance(operation, Strided):
-        fixed = tuple(array.shape for array in operation.constants)
-        spec = StridedSpec(job.views, target, operation.accesses, operation.program, fixed)
-        arrays = [np.asarray(array, np.float32) for array in operation.constants]
-        return "strided", spec, *arrays, *tables(spec)
-    if isinstance(operation, Reduce):
-        return "reduce", ReduceSpec(job.views[0], target, operation.kind, operation.axes)
-    if isinstance(operation, Normalise):
-        arrays = [array for array in (operation.scale, operation.shift) if array is not None]
-        shapes = [None if a is None else a.shape for a in (operation.scale, operation.shift)]
-        kind, axes = operation.kind, operation.axes
-        norm = NormaliseSpec(job.views[0], target, kind, axes, operation.epsilon, *shapes)
-        return "normalise", norm, *(np.asarray(array, np.float32) for array in arrays)
-    if isinstance(operation, Product):
-        return "product", *product_spec(job, operation)
-    if isinstance(operation, Take):
-        given = tuple((index, array.shape) for index, array in operation.constants.items())
-        take = TakeSpec(job.views, target, operation.axis, given)
-        return "take", take, *(np.asarray(a, np.float32) for a in operation.constants.values())
-    raise EngineError(f"no kernel computes a {type(operation).__name__}")
+    for kind, specify in _SPECS.items():
+        if isinstance(job.operation, kind):
+            return specify(job, job.operation)
+    raise EngineError(f"no kernel computes a {type(job.operation).__name__}")
 
 
-def product_spec(job: Job, operation: Product) -> tuple[Any, ...]:
-    """Return spec and parameters of a product."""
-    arrays = [np.asarray(array, np.float32) for array in operation.constants.values()]
-    fixed = [(index, array.shape) for index, array in operation.constants.items()]
-    letters = (operation.left, operation.right, operation.result)
-    bias = operation.bias
-    spec = ProductSpec(
-        job.views, job.target, *letters, tuple(fixed), 0 if bias is None else len(bias),
-        operation.factor,
+def _copy(job: Job, _: Any) -> tuple[Any, ...]:
+    # The walk is the source's: the elements' order is what stays.
+    spec = StridedSpec(job.views, job.target, (whole(job.views[0].sizes),))
+    return "strided", spec, *tables(spec)
+
+
+def _strided(job: Job, operation: Strided) -> tuple[Any, ...]:
+    fixed = tuple(array.shape for array in operation.constants)
+    spec = StridedSpec(job.views, job.target, operation.accesses, operation.program, fixed)
+    return "strided", spec, *map(_floats, operation.constants), *tables(spec)
+
+
+def _reduce(job: Job, operation: Reduce) -> tuple[Any, ...]:
+    return "reduce", ReduceSpec(job.views[0], job.target, operation.kind, operation.axes)
+
+
+def _normalise(job: Job, operation: Normalise) -> tuple[Any, ...]:
+    vectors = (operation.scale, operation.shift)
+    spec = NormaliseSpec(
+        job.views[0], job.target, operation.kind, operation.axes, operation.epsilon,
+        *(None if vector is None else vector.shape for vector in vectors),
     )  # fmt: skip
-    return spec, *arrays, *([] if bias is None else [np.asarray(bias, np.float32)])
+    return "normalise", spec, *(_floats(vector) for vector in vectors if vector is not None)
+
+
+def _product(job: Job, operation: Product) -> tuple[Any, ...]:
+    letters = (operation.left, operation.right, operation.result)
+    bias = () if operation.bias is None else (_floats(operation.bias),)
+    spec = ProductSpec(
+        job.views, job.target, *letters, _fixed(operation.constants),
+        sum(len(vector) for vector in bias), operation.factor,
+    )  # fmt: skip
+    return "product", spec, *map(_floats, operation.constants.values()), *bias
+
+
+def _take(job: Job, operation: Take) -> tuple[Any, ...]:
+    spec = TakeSpec(job.views, job.target, operation.axis, _fixed(operation.constants))
+    return "take", spec, *map(_floats, operation.constants.values())
+
+
+def _scatter(job: Job, operation: Scatter) -> tuple[Any, ...]:
+    settings = (operation.axis, operation.reduction, _fixed(operation.constants))
+    spec = ScatterSpec(job.views, job.target, *settings)
+    return "scatter", spec, *map(_floats, operation.constants.values())
+
+
+def _pool_places(job: Job, operation: PoolPlaces) -> tuple[Any, ...]:
+    slides = (operation.window, operation.stride, operation.before, operation.dilation)
+    return "pool_places", PoolPlacesSpec(job.views[0], job.target, *slides)
+
+
+def _floats(array: Weights) -> Weights:
+    return np.asarray(array, np.float32)
+
+
+def _fixed(constants: Mapping[int, Weights]) -> Fixed:
+    return tuple((index, array.shape) for index, array in constants.items())
+
+
+_SPECS: dict[type[Operation], Callable[[Job, Any], tuple[Any, ...]]] = {
+    Import: _copy,
+    Export: _copy,
+    Reshape: _copy,
+    Strided: _strided,
+    Reduce: _reduce,
+    Normalise: _normalise,
+    Product: _product,
+    Take: _take,
+    Scatter: _scatter,
+    PoolPlaces: _pool_places,
+}

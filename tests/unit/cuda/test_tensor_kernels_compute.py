@@ -9,7 +9,7 @@ from helpers.cpu_kernels import COMPILER, run_on_cpu
 from segrt.cuda.kernels._base import REGISTRY
 from segrt.cuda.views import View, decode, encode
 
-NAMES = ("strided", "reduce", "normalise", "product")
+NAMES = ("strided", "reduce", "normalise", "product", "take", "scatter", "pool_places")
 CASES = [
     pytest.param(REGISTRY.find(name), spec, id=f"{name}-{index}")
     for name in NAMES

@@ -15,10 +15,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.kernels._access import logical, physical
+from segrt.cuda.kernels._access import physical
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
 from segrt.cuda.kernels._elements import literal
 from segrt.cuda.kernels._groups import Side
+from segrt.cuda.kernels._operands import (
+    Fixed,
+    operand_arrays,
+    operand_views,
+    pointer_arguments,
+    pointer_order,
+)
 from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
 from segrt.cuda.views import View
 
@@ -124,7 +131,7 @@ class ProductSpec:
         left: A letter for each axis of the first operand.
         right: Likewise of the second.
         result: Likewise of the target.
-        fixed: Operands that come as parameters, dense and float32: (which, shape).
+        fixed: Operands that come as parameters.
         bias: Numbers added along the target's last axis: how many; 0: nothing.
         factor: What sums are multiplied with.
     """
@@ -134,21 +141,9 @@ class ProductSpec:
     left: str
     right: str
     result: str
-    fixed: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    fixed: Fixed = ()
     bias: int = 0
     factor: float = 1.0
-
-    @property
-    def order(self) -> list[int]:
-        """Which operand each pointer of the launch is: the computed ones come first."""
-        fixed = [index for index, _ in self.fixed]
-        return [*(index for index in (0, 1) if index not in fixed), *fixed]
-
-    @property
-    def operands(self) -> list[View]:
-        """How the two operands lie."""
-        views = [*self.sources, *(View.dense(shape, "fp32") for _, shape in self.fixed)]
-        return [views[self.order.index(index)] for index in (0, 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +163,7 @@ def axes_of(spec: ProductSpec, *, swapped: bool = False) -> Axes:
         spec: The product.
         swapped: Let the operands change places.
     """
-    views = spec.operands
+    views = operand_views(spec.sources, spec.fixed)
     letters = [spec.left, spec.right]
     if swapped:
         views, letters = views[::-1], letters[::-1]
@@ -241,7 +236,7 @@ class Product:
         rows, columns = axes.rows.total, axes.columns.total
         height, width = (16 if size <= 32 else 64 for size in (rows, columns))
         tiles = (-(-rows // height), -(-columns // width))
-        operands = spec.operands[::-1] if swapped else spec.operands
+        operands = operand_views(spec.sources, spec.fixed)[:: -1 if swapped else 1]
         head = constants("A", operands[0]) + constants("B", operands[1])
         head += constants("DST", spec.target)
         head += setting(
@@ -251,12 +246,11 @@ class Product:
             right_along=int(_last(axes.summed, 1) == 1),
         )  # fmt: skip
         head += f"#define BIASED {int(spec.bias > 0)}\n"
-        names = ["ba"[index] if swapped else "ab"[index] for index in spec.order]
-        arguments = [f"const {name.upper()}_S* __restrict__ {name}, " for name in names]
+        arguments = pointer_arguments("ba" if swapped else "ab", pointer_order(2, spec.fixed))
         if spec.bias:
-            arguments.append("const float* __restrict__ bias, ")
+            arguments += "const float* __restrict__ bias, "
         parts = {
-            "ARGUMENTS ": "".join(arguments),
+            "ARGUMENTS ": arguments,
             "BATCH\n": "\n    ".join(axes.batches.offsets("batch", "batch")) + "\n",
             "ROW_OFFSETS": "\n        ".join(axes.rows.offsets("m", "m")),
             "COLUMN_OFFSETS": "\n            ".join(axes.columns.offsets("n", "n")),
@@ -279,13 +273,8 @@ class Product:
         self, spec: ProductSpec, images: Sequence[Floats], parameters: Sequence[npt.NDArray[Any]], /
     ) -> Floats:
         """Contract with NumPy."""
-        arrays = [logical(view, image) for view, image in zip(spec.sources, images, strict=True)]
-        arrays += [
-            array.astype(np.float64).reshape(shape)
-            for array, (_, shape) in zip(parameters, spec.fixed, strict=False)
-        ]
         letters = (spec.left, spec.right)
-        ordered = [arrays[spec.order.index(index)] for index in (0, 1)]
+        ordered = operand_arrays(spec.sources, spec.fixed, images, parameters)
         sizes: dict[str, int] = {}
         for names, array in zip(letters, ordered, strict=True):
             for name, size in zip(names, array.shape, strict=True):

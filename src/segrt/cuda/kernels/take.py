@@ -10,8 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.kernels._access import counters, logical, physical
+from segrt.cuda.kernels._access import counters, physical
 from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch, blocks_for
+from segrt.cuda.kernels._operands import (
+    Fixed,
+    operand_arrays,
+    operand_views,
+    pointer_arguments,
+    pointer_order,
+)
 from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
 from segrt.cuda.views import View
 
@@ -37,25 +44,13 @@ class TakeSpec:
         sources: What is computed: the table or the numbers or both.
         target: The table's sizes with those of the numbers in the place of ``axis``.
         axis: Of the table.
-        fixed: What comes as a parameter, dense and float32: (which, shape).
+        fixed: What comes as a parameter.
     """
 
     sources: tuple[View, ...]
     target: View
     axis: int
-    fixed: tuple[tuple[int, tuple[int, ...]], ...] = ()
-
-    @property
-    def order(self) -> list[int]:
-        """Which operand each pointer of the launch is: the computed ones come first."""
-        fixed = [index for index, _ in self.fixed]
-        return [*(index for index in (0, 1) if index not in fixed), *fixed]
-
-    @property
-    def operands(self) -> list[View]:
-        """How table and numbers lie."""
-        views = [*self.sources, *(View.dense(shape, "fp32") for _, shape in self.fixed)]
-        return [views[self.order.index(index)] for index in (0, 1)]
+    fixed: Fixed = ()
 
 
 class Take:
@@ -75,17 +70,16 @@ class Take:
 
     def launch(self, spec: TakeSpec, /) -> Launch:
         """Return source and geometry: one thread an element."""
-        table, numbers = spec.operands
+        table, numbers = operand_views(spec.sources, spec.fixed)
         sizes, axis, rank = spec.target.sizes, spec.axis, len(numbers.sizes)
         total = prod(sizes)
         head = constants("A", table) + constants("B", numbers) + constants("DST", spec.target)
         head += setting(total=total, size=table.sizes[axis], stride=table.strides[axis])
-        names = ["ab"[index] for index in spec.order]
         counts = [f"i{number}" for number in range(len(sizes))]
         outside = counts[:axis] + counts[axis + rank :]
         strides = table.strides[:axis] + table.strides[axis + 1 :]
         parts = {
-            "ARGUMENTS ": "".join(f"const {n.upper()}_S* __restrict__ {n}, " for n in names),
+            "ARGUMENTS ": pointer_arguments("ab", pointer_order(2, spec.fixed)),
             "COUNTERS": "\n    ".join(counters("i", sizes, "id")),
             "PICK": _sum(counts[axis : axis + rank], numbers.strides),
             "PUT": _sum(counts, spec.target.strides),
@@ -101,7 +95,7 @@ class Take:
         rng = np.random.default_rng(seed)
         found = []
         for index, shape in spec.fixed:
-            size = spec.operands[0].sizes[spec.axis]
+            size = operand_views(spec.sources, spec.fixed)[0].sizes[spec.axis]
             numbers = rng.normal(size=shape) if index == 0 else rng.integers(-size, size, shape)
             found.append(numbers.astype(np.float32))
         return found
@@ -110,12 +104,7 @@ class Take:
         self, spec: TakeSpec, images: Sequence[Floats], parameters: Sequence[npt.NDArray[Any]], /
     ) -> Floats:
         """Take with NumPy."""
-        arrays = [logical(view, image) for view, image in zip(spec.sources, images, strict=True)]
-        arrays += [
-            array.astype(np.float64).reshape(shape)
-            for array, (_, shape) in zip(parameters, spec.fixed, strict=True)
-        ]
-        table, numbers = (arrays[spec.order.index(index)] for index in (0, 1))
+        table, numbers = operand_arrays(spec.sources, spec.fixed, images, parameters)
         size = table.shape[spec.axis]
         rows = np.rint(numbers).astype(int)
         rows = np.clip(np.where(rows < 0, rows + size, rows), 0, size - 1)

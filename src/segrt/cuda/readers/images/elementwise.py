@@ -44,7 +44,10 @@ def read_prelu(node: ir.Node, layer: str) -> Chain | None:
 @IMAGES.register(*_BINARY)
 def read_binary(node: ir.Node, layer: str) -> Chain | None:
     """Read what has two operands: images of one size, or an image and a constant."""
-    if len(node.inputs) != 2:
+    kind = node.outputs[0].dtype
+    # Whole numbers are divided without a rest.
+    whole = node.op_type == "Div" and kind is not None and kind.is_integer()
+    if len(node.inputs) != 2 or whole:
         return None
     op, (left, right) = _BINARY[node.op_type], node.inputs
     if constant(right) is not None:
