@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,13 @@ import numpy.typing as npt
 from segrt.cuda import hopper_choices
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.driver import Gpu
-from segrt.cuda.fuse import is_head
+from segrt.cuda.heads import is_head
+from segrt.cuda.image_operations import GroupNormalize
+from segrt.cuda.image_specs import direct_spec
 from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel
 from segrt.cuda.kernel_specs import kernel_spec
 from segrt.cuda.kernels import (
+    direct_convolution,
     head,
     narrow_convolution,
     phase_int8,
@@ -27,6 +31,7 @@ from segrt.cuda.kernels.head import HeadSpec
 from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
 from segrt.cuda.kernels.pointwise import PointwiseSpec, Step
 from segrt.cuda.memory import ALIGNMENT_BYTES
+from segrt.cuda.normalizing import normalization
 from segrt.cuda.operations import (
     Convolution,
     MergedUpsampling,
@@ -89,6 +94,9 @@ class Chooser:
         elif isinstance(job.operation, TransposedConvolution):
             weights = weights_for(job.operation, job.views[0].dtype)
             found = list(self._library_convolution(job, job.operation, weights))
+            found.append(self._direct(job, job.operation))
+        elif isinstance(job.operation, GroupNormalize):
+            found = [normalization(self._gpu, self._upload, job, job.operation)]
         else:
             found = [self._kernel(job, *kernel_spec(job))]
         if not found:
@@ -115,7 +123,7 @@ class Chooser:
             run = functools.partial(self._gpu.put, config, compiled, pointers)
             return Choice(name, 0, lambda _: run(), lambda: self._release(values))
 
-        return Proposal(name, make, (launch,))
+        return Proposal(name, make, launches=(launch,))
 
     def _upload(self, array: npt.NDArray[Any]) -> int:
         self._parameters.append(self._gpu.upload(array, "weights"))
@@ -132,15 +140,21 @@ class Chooser:
         # Kernels of first and last layers multiply in fp32.
         taps = operation.kernel.transpose(2, 3, 1, 0)
         if is_head(operation):
-            spec = HeadSpec(source, target, len(operation.bias), operation.activation)
+            spec = HeadSpec(
+                source, target, len(operation.bias), operation.activation, operation.decision,
+                operation.limit,
+            )  # fmt: skip
             if head.fits(spec):
                 yield self._kernel(job, "head", spec, taps[0, 0], operation.bias)
                 return
         first = first_spec(operation, source, target)
         if first is not None:
-            ranges = np.stack([np.ones(source.c), np.zeros(source.c)]).astype(np.float32)
+            ranges = operation.ranges
+            if ranges is None:
+                ranges = np.stack([np.ones(source.c), np.zeros(source.c)]).astype(np.float32)
             yield self._kernel(job, "first_convolution", first, taps, operation.bias, ranges)
-            if source.dtype != target.dtype or source.dtype == "int8":
+            mixed = source.dtype != target.dtype or source.dtype == "int8"
+            if mixed or operation.ranges is not None:
                 return
         weights = weights_for(operation, source.dtype)
         taps, numbers = weights.transpose(2, 3, 1, 0), numbers_for(operation, source, target)
@@ -166,6 +180,15 @@ class Chooser:
             yield self._kernel(job, "resident_int8", integers, arranged, padded)
         own = bool(wide) or any(s is not None for s in (first, narrow, resident, integers))
         yield from self._library_convolution(job, operation, weights, last_resort=not own)
+        yield self._direct(job, operation)
+
+    def _direct(self, job: Job, operation: Convolution | TransposedConvolution) -> Proposal:
+        """Propose the kernel that can do everything: beside cuDNN for groups, else if it fails."""
+        transposed = isinstance(operation, TransposedConvolution)
+        spec = direct_spec(operation, job.views[0], job.target)
+        taps = direct_convolution.arrange(operation.kernel, operation.groups, transposed=transposed)
+        found = self._kernel(job, "direct_convolution", spec, taps, operation.bias)
+        return replace(found, last_resort=operation.groups == 1)
 
     def _merged(self, job: Job, operation: MergedUpsampling) -> Iterator[Proposal]:
         """Propose the own kernel, and cuDNN's convolutions with a pixel shuffle behind them."""
@@ -328,4 +351,4 @@ def _one_after_the_other(first: Proposal, second: Proposal) -> Proposal:
 
         return Choice(name, max(part.workspace for part in parts), run, free)
 
-    return Proposal(name, make, first.launches + second.launches)
+    return Proposal(name, make, launches=first.launches + second.launches)

@@ -18,7 +18,7 @@ from segrt._optional import is_installed, require
 from segrt.cuda import compiled_code
 from segrt.cuda.kernels._base import Launch, Map
 from segrt.cuda.views import View
-from segrt.errors import EngineError, UnavailableError
+from segrt.errors import DeviceMemoryError, EngineError, UnavailableError
 
 INSTALL = "pip install 'segrt[cuda]'"
 _MAP_BYTES = 128
@@ -144,17 +144,23 @@ class Gpu:
         """Return a device buffer.
 
         Raises:
-            EngineError: The memory does not suffice; says how much was asked for.
+            DeviceMemoryError: It does not suffice; says how much was asked for.
         """
         try:
             return self.device.allocate(max(size, 1), stream=self.stream)
         except Exception as error:
-            raise EngineError(
+            raise DeviceMemoryError(
                 f"the GPU's memory does not hold the {purpose}",
                 found=str(error),
                 wanted=f"{size / 2**20:.0f} MiB",
                 hint="use a smaller batch or image, or close other sessions",
             ) from error
+
+    def memory(self) -> tuple[int, int]:
+        """Return how much device memory is free, and how much there is, in bytes."""
+        status, free, whole = bindings().cuMemGetInfo()
+        _checked((status,))
+        return int(free), int(whole)
 
     def pinned(self, size: int) -> tuple[Any, npt.NDArray[np.uint8]]:
         """Return host memory that the GPU copies from at full speed, as buffer and as array."""

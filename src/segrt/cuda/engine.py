@@ -18,13 +18,16 @@ from segrt.cuda.fuse import fuse
 from segrt.cuda.jobs import Choice, Job, signature
 from segrt.cuda.memory import place_buffers
 from segrt.cuda.merge import merge_steps
+from segrt.cuda.need import Need, weights_bytes
 from segrt.cuda.operations import Program
 from segrt.cuda.partition import partition
 from segrt.cuda.plan import Place, Plan, make_plan
 from segrt.cuda.quantisation import read_quantisation
+from segrt.cuda.recognise import recognise
 from segrt.cuda.settle import settle
 from segrt.cuda.tune import PlanCache, Tuner, replay_us
 from segrt.cuda.views import storage
+from segrt.errors import DeviceMemoryError
 from segrt.types import Precision
 
 _NOISE_BYTES = 1 << 22
@@ -58,7 +61,8 @@ class Engine:
 
     Raises:
         UnsupportedLayerError: The engine has no implementation for some layers.
-        EngineError: The memory does not suffice, or a library fails.
+        DeviceMemoryError: It does not suffice; says how much would.
+        EngineError: A library fails.
     """
 
     def __init__(self, model: ir.Model, precision: Precision, gpu: Gpu, library: Library) -> None:
@@ -69,14 +73,19 @@ class Engine:
         self._choices: list[Choice] = []
         if precision is Precision.INT8:
             model = read_quantisation(model)
-        program = settle(fuse(partition(model)))
+        program = settle(fuse(partition(recognise(model))))
         self._shapes = [tuple(value.shape.numpy()) for value in model.graph.outputs if value.shape]
         self._chooser = Chooser(gpu, library, precision)
         cache = PlanCache(f"{gpu.name}-{gpu.driver}-cudnn{library.version}-{precision}")
         self._tuner = Tuner(gpu, cache)
+        self._need = Need(*gpu.memory())
+        self._need.parts["weights"] = weights_bytes(program, storage(precision))
         try:
             plan = merge_steps(make_plan(program, storage(precision)), gpu.capability)
             self._prepare(program, plan)
+        except DeviceMemoryError as error:
+            self.close()
+            raise self._need.lacking(error) from error
         except BaseException:
             self.close()
             raise
@@ -85,6 +94,9 @@ class Engine:
     def _prepare(self, program: Program, plan: Plan) -> None:
         offsets, size = place_buffers(plan.buffers)
         self.arena_bytes = size
+        self._need.parts["activations"] = size
+        ends = {place.buffer: place for place in (*plan.inputs.values(), *plan.outputs.values())}
+        self._need.parts["inputs and outputs"] = sum(p.view.span_bytes for p in ends.values())
         arena = self._allocate(size, "activations")
         addresses = {name: arena + offset for name, offset in offsets.items()}
         self._sources = self._ends(program.inputs, plan.inputs, addresses)
@@ -107,6 +119,7 @@ class Engine:
         self._choices = [self._tuner.choose(*each) for each in asked]
         self._tuner.close()
         self.scratch_bytes = max((choice.workspace for choice in self._choices), default=0)
+        self._need.parts["scratch memory"] = self.scratch_bytes
         scratch = self._allocate(self.scratch_bytes, "scratch memory")
         self._scratch = scratch
         # Once outside the recording: whatever libraries load at first use is loaded then.

@@ -42,11 +42,13 @@ class Proposal:
     Attributes:
         name: The choice's.
         make: Builds it.
+        last_resort: Only built if nothing else works.
         launches: Own kernels that building it compiles.
     """
 
     name: str
     make: Callable[[], Choice]
+    last_resort: bool = False
     launches: tuple[Launch, ...] = ()
 
 
@@ -72,7 +74,10 @@ class Job:
 
 
 # What a choice does not depend on.
-_NUMBERS = ("layer", "inputs", "output", "kernel", "bias", "vectors", "scales", "constants")
+_NUMBERS = (
+    "layer", "inputs", "output", "kernel", "bias", "vectors", "scales", "constants", "sizes",
+    "rows", "columns", "channels", "row_weights", "column_weights", "ranges",
+)  # fmt: skip
 
 
 def find_kernel(name: str) -> Kernel:
@@ -103,4 +108,5 @@ def signature(job: Job) -> str:
         f"{v.n}x{v.h}x{v.w}x{v.c}/{v.pitch}+{v.offset % 8} {v.dtype}"
         for v in (*job.views, job.target)
     ]
+    parts += [f"of {view.shape}" for view in (*job.views, job.target) if view.shape is not None]
     return " ".join(parts)

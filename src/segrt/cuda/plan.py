@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from segrt.cuda.fuse import is_head
+from segrt.cuda.heads import is_head
 from segrt.cuda.kernels._window import WindowSpec
 from segrt.cuda.kernels.first_convolution import FirstConvolutionSpec
 from segrt.cuda.kernels.first_convolution import fits as first_fits
@@ -30,6 +30,7 @@ from segrt.cuda.operations import (
     Operation,
     Program,
 )
+from segrt.cuda.tensor_operations import Reshape, TensorOperation
 from segrt.cuda.views import View
 
 Kind = TypeVar("Kind", bound=WindowSpec)
@@ -111,11 +112,16 @@ class _Planner:
         return self._plan
 
     def _view(self, value: str, dtype: str) -> View:
+        if value in self._program.dense:
+            return View.dense(self._program.shapes[value], dtype)
         n, c, h, w = self._program.shapes[value]
         return View(n, h, w, c, dtype)
 
     def _inner_view(self, value: str) -> View:
         """Return how a value is kept where nothing else is wanted: in eight bits if scaled."""
+        own = self._program.types.get(value)
+        if own is not None:
+            return self._view(value, own)
         view, scale = self._view(value, self._dtype), self._program.scales.get(value)
         return view if scale is None else replace(view, dtype="int8", scale=scale)
 
@@ -123,7 +129,7 @@ class _Planner:
         """Give a graph input its buffer; let its readers have it as it is, where they can."""
         place = Place(f"input {operation.inputs[0]}", self._view(operation.output, "fp32"))
         self._plan.inputs[operation.inputs[0]] = place
-        same_order = not operation.channels_first or place.view.c == 1
+        same_order = not operation.channels_first or place.view.in_order
         readers = self._readers.get(operation.output, [])
         direct = self._dtype == "fp32" or all(self._reads_float(op, place.view) for op in readers)
         if same_order and direct and not any(isinstance(op, (Join, Export)) for op in readers):
@@ -131,6 +137,8 @@ class _Planner:
 
     def _reads_float(self, operation: Operation, source: View) -> bool:
         """Say whether an operation reads fp32 whatever the engine computes in."""
+        if source.shape is not None:
+            return True
         if not isinstance(operation, Convolution):
             return False
         spec = first_spec(operation, source, self._inner_view(operation.output))
@@ -142,10 +150,10 @@ class _Planner:
         place = Place(f"output {operation.output}", self._view(value, "fp32"))
         self._plan.outputs[operation.output] = place
         maker = next(op for op in self._program.operations if op.output == value)
-        same_order = not operation.channels_first or place.view.c == 1
-        free = self._dtype == "fp32" or isinstance(maker, Chain)
+        same_order = not operation.channels_first or place.view.in_order
+        free = self._dtype == "fp32" or isinstance(maker, (Chain, TensorOperation))
         free = free or (isinstance(maker, Convolution) and is_head(maker))
-        lone = len(self._readers[value]) == 1 and not isinstance(maker, (Import, Join))
+        lone = len(self._readers[value]) == 1 and not isinstance(maker, (Import, Join, Reshape))
         if same_order and free and lone:
             self._places[value] = place
 
@@ -191,15 +199,28 @@ class _Planner:
             self._add_copies(operation)
             return
         if isinstance(operation, Import):
-            source, target = self._plan.inputs[operation.inputs[0]], self._place(operation.output)
+            # One input may be read as an image and as it is.
+            source = Place(f"input {operation.inputs[0]}", self._view(operation.output, "fp32"))
+            target = self._place(operation.output)
         elif isinstance(operation, Export):
             source, target = self._place(operation.inputs[0]), self._plan.outputs[operation.output]
+        elif isinstance(operation, Reshape):
+            source = self._place(operation.inputs[0])
+            target = self._places.setdefault(operation.output, self._reshaped(operation, source))
         else:
             sources = tuple(self._place(name) for name in operation.inputs)
             self._plan.steps.append((operation, sources, self._place(operation.output)))
             return
         if source != target:
             self._plan.steps.append((operation, (source,), target))
+
+    def _reshaped(self, operation: Reshape, source: Place) -> Place:
+        """Return the same memory seen with other sizes; where elements lie otherwise, a new one."""
+        own = self._inner_view(operation.output)
+        view = replace(own, dtype=source.view.dtype, scale=source.view.scale)
+        # Operations on images want the engine's own type.
+        alike = source.view.in_order and view.in_order and (view.shape is not None or view == own)
+        return Place(source.buffer, view) if alike else Place(operation.output, own)
 
     def _add_copies(self, operation: Join) -> None:
         """Copy what could not be written to its slice at once."""

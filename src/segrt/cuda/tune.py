@@ -92,7 +92,9 @@ class Tuner:
             return proposals[0].make()
         timed: list[tuple[float, Choice]] = []
         problem: EngineError | None = None
-        for proposal in proposals:
+        for proposal in sorted(proposals, key=lambda proposal: proposal.last_resort):
+            if proposal.last_resort and timed:
+                break
             try:
                 choice = proposal.make()
                 timed.append((self.time_us(choice), choice))
