@@ -33,8 +33,9 @@ _WITHIN, _HEADROOM = 0.99999, 1.2
 _LEAST = 1e-3
 # How far channels are made alike: less leaves the weights less far apart.
 _ALIKE = 0.75
-# How many of the images ranges are fitted on, and by which factor a range shrinks at a time.
-_FITTED, _SMALLER = 4, 0.85
+# How many of the images ranges are fitted on, and by which factor a range shrinks at a time, in
+# two rounds.
+_FITTED, _SMALLER = 4, (0.85, 0.93)
 # Added to the second moments' diagonal, in units of its mean.
 _DAMPING = 1e-3
 # Pixels of an image that second moments are taken from; more cost time only.
@@ -132,9 +133,9 @@ def fit(model: ir.Model, names: Sequence[str], images: Sequence[np.ndarray]) -> 
     for value, number in shared.items():
         if value.name in largest:
             groups.setdefault(number, []).append(value.name)
-    for group in groups.values():
+    for group, smaller in ((group, step) for step in _SMALLER for group in groups.values()):
         while True:
-            tried = largest | {name: largest[name] * _SMALLER for name in group}
+            tried = largest | {name: largest[name] * smaller for name in group}
             new = error(tried)
             if new >= least:
                 break

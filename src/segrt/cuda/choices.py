@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda import hopper_choices
+from segrt.cuda import hopper_choices, hopper_integers
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.driver import Gpu
 from segrt.cuda.heads import is_head
@@ -22,9 +22,7 @@ from segrt.cuda.kernels import (
     direct_convolution,
     head,
     narrow_convolution,
-    phase_int8,
     resident_convolution,
-    resident_int8,
 )
 from segrt.cuda.kernels._base import Spec
 from segrt.cuda.kernels.head import HeadSpec
@@ -43,8 +41,6 @@ from segrt.cuda.parameters import bias_for, factors_for, numbers_for, weights_fo
 from segrt.cuda.plan import (
     first_spec,
     narrow_spec,
-    phase_int8_spec,
-    resident_int8_spec,
     resident_spec,
 )
 from segrt.cuda.views import INTEGERS, View, encode
@@ -166,8 +162,8 @@ class Chooser:
             yield self._kernel(job, "narrow_convolution", narrow, arranged, numbers)
         wide: list[Proposal] = []
         if self._gpu.capability == _HOPPER:
-            asked = hopper_choices.wide(operation, (source, target), weights)
-            wide = [self._kernel(job, *each) for each in asked]
+            found = hopper_choices.wide(operation, (source, target), weights)
+            wide = [self._kernel(job, *each) for each in found]
         yield from wide
         resident = resident_spec(operation, source, target)
         if resident is not None and self._gpu.capability == _HOPPER:
@@ -175,13 +171,10 @@ class Chooser:
             bias = np.zeros(resident.outputs, np.float32)
             bias[: target.c] = operation.bias
             yield self._kernel(job, "resident_convolution", resident, arranged, bias)
-        integers = resident_int8_spec(operation, source, target)
-        if integers is not None and self._gpu.capability == _HOPPER:
-            arranged = resident_int8.arrange(taps, integers)
-            padded = resident_int8.pad_numbers(numbers, integers)
-            # Never slower than the best plan by more than 5 %, and mostly much faster.
-            yield self._kernel(job, "resident_int8", integers, arranged, padded)
-            return
+        if self._gpu.capability == _HOPPER:
+            for asked in hopper_integers.resident(operation, source, target, weights):
+                yield self._kernel(job, *asked)
+                return
         own = bool(wide) or any(s is not None for s in (first, narrow, resident))
         yield from self._library_convolution(job, operation, weights, last_resort=not own)
         yield self._direct(job, operation)
@@ -200,17 +193,12 @@ class Chooser:
         weights = weights_for(inner, source.dtype)
         wide: list[Proposal] = []
         if self._gpu.capability == _HOPPER:
-            asked = hopper_choices.phases(operation, source, target, weights)
-            wide = [self._kernel(job, *each) for each in asked]
-        yield from wide
-        integers = phase_int8_spec(operation, source, target)
-        if integers is not None and self._gpu.capability == _HOPPER:
-            arranged = phase_int8.arrange(weights, integers.uses)
-            factors, bias = numbers_for(inner, source, target)
-            numbers = np.concatenate([factors, bias[: target.c]]).reshape(-1, target.c)
-            numbers = phase_int8.pad_numbers(numbers)
-            yield self._kernel(job, "phase_int8", integers, arranged, numbers)
-            return
+            found = hopper_choices.phases(operation, source, target, weights)
+            wide = [self._kernel(job, *each) for each in found]
+            yield from wide
+            for asked in hopper_integers.phases(operation, source, target, weights):
+                yield self._kernel(job, *asked)
+                return
         n, h, w = source.n, target.h // 2, target.w // 2
         phases = View(n, h, w, len(inner.bias), target.dtype, scale=target.scale)
         reserved = -(-phases.span_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
