@@ -144,11 +144,13 @@ def _repeat(choice: Choice, scratch: int) -> None:
 def replay_us(gpu: Gpu, run: Callable[[], None], replays: int = _REPLAYS) -> float:
     """Return the median time of ``run`` on the GPU's stream, in microseconds, after a warm-up."""
     run()
-    times = []
-    for _ in range(replays):
-        begin = gpu.stream.record(options={"timing_enabled": True})
-        run()
-        end = gpu.stream.record(options={"timing_enabled": True})
-        end.sync()
-        times.append(float(end - begin) * 1000)
-    return statistics.median(times)
+    return statistics.median(event_us(gpu, run) for _ in range(replays))
+
+
+def event_us(gpu: Gpu, run: Callable[[], None]) -> float:
+    """Return how long the GPU is busy with what ``run`` puts on its stream, in microseconds."""
+    begin = gpu.stream.record(options={"timing_enabled": True})
+    run()
+    end = gpu.stream.record(options={"timing_enabled": True})
+    end.sync()
+    return float(end - begin) * 1000
