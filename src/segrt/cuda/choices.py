@@ -15,7 +15,7 @@ from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.driver import Gpu
 from segrt.cuda.heads import is_head
 from segrt.cuda.image_operations import GroupNormalize
-from segrt.cuda.image_specs import direct_spec
+from segrt.cuda.image_specs import direct_spec, head_spec, ranges_of
 from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel, in_turn
 from segrt.cuda.kernel_specs import kernel_spec
 from segrt.cuda.kernels import (
@@ -27,7 +27,6 @@ from segrt.cuda.kernels import (
     resident_int8,
 )
 from segrt.cuda.kernels._base import Spec
-from segrt.cuda.kernels.head import HeadSpec
 from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
 from segrt.cuda.kernels.pointwise import PointwiseSpec, Step
 from segrt.cuda.memory import ALIGNMENT_BYTES
@@ -140,19 +139,14 @@ class Chooser:
         # Kernels of first and last layers multiply in fp32.
         taps = operation.kernel.transpose(2, 3, 1, 0)
         if is_head(operation):
-            spec = HeadSpec(
-                source, target, len(operation.bias), operation.activation, operation.decision,
-                operation.limit,
-            )  # fmt: skip
+            spec = head_spec(operation, source, target)
             if head.fits(spec):
                 yield self._kernel(job, "head", spec, taps[0, 0], operation.bias)
                 return
         first = first_spec(operation, source, target)
         if first is not None:
-            ranges = operation.ranges
-            if ranges is None:
-                ranges = np.stack([np.ones(source.c), np.zeros(source.c)]).astype(np.float32)
-            yield self._kernel(job, "first_convolution", first, taps, operation.bias, ranges)
+            parameters = (taps, operation.bias, ranges_of(operation))
+            yield self._kernel(job, "first_convolution", first, *parameters)
             mixed = source.dtype != target.dtype or source.dtype == "int8"
             if mixed or operation.ranges is not None:
                 return
