@@ -28,9 +28,11 @@ _PRECISIONS = (
 # Each set of sizes has its own memory plan and graph; the ones used last are kept.
 _KEPT_SIZES = 4
 
+# Convolutions, pools and resizing slide over images only.
+_PASSES = ("widen_sequences",)
 LOWERINGS = (
-    Lowering(upsampling_forms=("subpixel", "resize")),
-    Lowering(upsampling_forms=("resize",)),
+    Lowering(upsampling_forms=("subpixel", "resize"), extra_passes=_PASSES),
+    Lowering(upsampling_forms=("resize",), extra_passes=_PASSES),
 )
 
 
