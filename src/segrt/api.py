@@ -373,24 +373,15 @@ def predict(
         UsageError: No images, options that do not fit, a network that takes no images.
         PackageError: The package is damaged or was changed.
     """
-    from segrt.graph.output_kind import output_kind
-    from segrt.graph.size_multiple import size_multiple
-    from segrt.graph.specs import input_specs
+    from segrt.prediction.deduce import deduce
     from segrt.prediction.find_images import find_images
     from segrt.prediction.options import PredictOptions
     from segrt.prediction.predictor import predict_files
     from segrt.targets._package import load_package
 
     found = find_images(_paths(images))
-    options = options or PredictOptions()
     checked = load_package(_path(package))
-    graph = checked.imported()
-    spec = input_specs(graph)[0]
-    if len(spec.shape) == 4:
-        multiple = size_multiple(
-            graph, channel_axis=spec.channel_axis or -1, output=options.output_name
-        )
-        options = replace(options, multiple=multiple, kind=output_kind(graph, options.output_name))
+    options = deduce(checked.imported(), options or PredictOptions())
     with open_session(checked, threads=threads) as session:
         return predict_files(
             session,

@@ -33,13 +33,17 @@ ORDER = (
     "split_concat",
     "fold_pixels",
     "slice_pools",
+    # Before the pool whose places a scatter takes is gone.
+    "plain_scatters",
+    "unfold_pools",
     "widen_sequences",
     "exact_sigmoid",
     # Neighbours that now work with channels last need no Transposes between them.
     "cancel_transposes",
 )
 OPTIONAL = (
-    "winograd", "split_concat", "fold_pixels", "slice_pools", "widen_sequences", "exact_sigmoid",
+    "winograd", "split_concat", "fold_pixels", "slice_pools", "plain_scatters", "unfold_pools",
+    "widen_sequences", "exact_sigmoid",
 )  # fmt: skip
 
 
