@@ -61,7 +61,7 @@ def load(
     Args:
         path: A full-model HDF5 (``.h5``), a ``.keras`` archive, a file of weights, an ``.onnx``
             file; with TensorFlow installed, a SavedModel folder or a frozen graph (``.pb``).
-        architecture: What ``model.to_json()`` returned, for files that hold weights only.
+        architecture: What ``model.to_json()`` or ``to_yaml()`` returned, for files of weights only.
         layers: Your converters by class name (docs/guides/own_layers.md).
         lambdas: What Lambda layers compute, by name or pattern (docs/reference/lambda_forms.md).
         outputs: Tensors that a frozen graph returns (``name:0``).
