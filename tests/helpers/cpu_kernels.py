@@ -1,8 +1,8 @@
 """Run a kernel's CUDA source on the CPU: g++ compiles it behind a few definitions.
 
 Threads of a block are threads of the system, blocks run one after the other. That is far too slow
-for anything but a kernel's smallest cases, and it knows only what simple kernels use: no shuffles,
-no asynchronous copies, no tensor cores.
+for anything but a kernel's smallest cases, and it knows only what simple kernels use: no
+asynchronous copies, no tensor cores.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ _SHIM = r"""
 #include <thread>
 #include <vector>
 using std::isnan;
+using std::max;
+using std::min;
 #define __device__
 #define __global__
 #define __forceinline__ inline
@@ -45,6 +47,16 @@ static unsigned __float_as_uint(float v) { return same<unsigned>(v); }
 static float __int_as_float(int v) { return same<float>(v); }
 static int __float_as_int(float v) { return same<int>(v); }
 static int __float2int_rn(float v) { return (int)rintf(v); }
+// All threads of a block take part in every exchange.
+static int exchanged[1024];
+template <class T> static T __shfl_xor_sync(unsigned, T v, int k) {
+    memcpy(&exchanged[threadIdx.x], &v, 4);
+    __syncthreads();
+    T r;
+    memcpy(&r, &exchanged[threadIdx.x ^ k], 4);
+    __syncthreads();
+    return r;
+}
 static float __saturatef(float v) { return fminf(fmaxf(v, 0.0f), 1.0f); }
 """
 # Instructions that the host has other words for.

@@ -206,6 +206,22 @@ CASES = [
         [("Conv", [_kernel(6, 4, 3, 2)], {"group": 2, "strides": [2, 3], "pads": [1, 0, 0, 2]}),
          ("Relu", [], {})],
     ),
+    *(
+        Case(
+            f"{op_type} {rule}", (1, 4, 9, 7),
+            [(op_type, [_kernel(4, 4, 3, 2)], {"strides": [2, 3], "auto_pad": rule})],
+        )
+        for op_type in ("Conv", "ConvTranspose") for rule in ("SAME_UPPER", "SAME_LOWER", "VALID")
+    ),
+    Case(
+        "pool same", (1, 4, 9, 7),
+        [("AveragePool", [],
+          {"kernel_shape": [3, 2], "strides": [2, 2], "auto_pad": "SAME_LOWER"})],
+    ),
+    Case(
+        "transposed to a size", (1, 4, 5, 6),
+        [("ConvTranspose", [_kernel(4, 3, 3, 2)], {"strides": [2, 3], "output_shape": [10, 16]})],
+    ),
     Case(
         "padded convolution", (1, 4, 9, 7),
         [("Pad", [_pads((1, 0), (2, 3))], {}), ("Conv", [_kernel(6, 4, 3, 3), _kernel(6)], {})],

@@ -25,7 +25,7 @@ from segrt.cuda.quantisation import read_quantisation
 from segrt.cuda.recognise import recognise
 from segrt.cuda.settle import settle
 from segrt.cuda.tune import PlanCache, Tuner, replay_us
-from segrt.cuda.views import storage
+from segrt.cuda.views import HOST_TYPES, storage
 from segrt.errors import DeviceMemoryError
 from segrt.types import Precision
 
@@ -74,6 +74,7 @@ class Engine:
             model = read_quantisation(model)
         program = settle(fuse(partition(recognise(model))))
         self._shapes = [tuple(value.shape.numpy()) for value in model.graph.outputs if value.shape]
+        self._types = [value.dtype for value in model.graph.outputs]
         self._chooser = Chooser(gpu, library, precision)
         cache = PlanCache(f"{gpu.name}-{gpu.driver}-cudnn{library.version}-{precision}")
         self._tuner = Tuner(gpu, cache)
@@ -152,20 +153,22 @@ class Engine:
         self._gpu.stream.sync()
         tile.close(self._gpu.stream)
 
-    def run(self, arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
-        """Run once: arrays in the order and layout of the graph's inputs, float32."""
+    def run(self, arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        """Run once: arrays in the order, layout and types of the graph's inputs and outputs."""
         self._gpu.use()
         stream = self._gpu.stream
-        for array, (device, staging, memory, _) in zip(arrays, self._sources, strict=True):
-            memory[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        for array, (device, staging, memory, place) in zip(arrays, self._sources, strict=True):
+            plain = np.ascontiguousarray(array, HOST_TYPES[place.view.dtype])
+            memory[:] = plain.reshape(-1).view(np.uint8)
             device.copy_from(staging, stream=stream)
         self._graph.launch(stream)
         for device, staging, _, _ in self._targets:
             device.copy_to(staging, stream=stream)
         stream.sync()
+        found = [memory.view(HOST_TYPES[place.view.dtype]) for _, _, memory, place in self._targets]
         return [
-            memory.view(np.float32).reshape(shape).copy()
-            for (_, _, memory, _), shape in zip(self._targets, self._shapes, strict=True)
+            array.reshape(shape).astype(np.float32 if kind is None else kind.numpy())
+            for array, shape, kind in zip(found, self._shapes, self._types, strict=True)
         ]
 
     def time_us(self, replays: int = 30) -> float:

@@ -112,7 +112,7 @@ def _own_type(value: ir.Value) -> str | None:
     Whole numbers are kept as fp32, which holds them exactly up to 2^24; so far places in images
     and sizes do not come near.
     """
-    if value.dtype == ir.DataType.BOOL:
+    if value.dtype in (ir.DataType.BOOL, ir.DataType.UINT8):
         return "uint8"
     maker = value.producer()
     if maker is not None and maker.op_type == "Cast" and maker.inputs[0] is not None:

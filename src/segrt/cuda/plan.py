@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from segrt.cuda.heads import is_head
+from segrt.cuda.image_operations import Decide, GatherPixels, Resample, Softmax
 from segrt.cuda.kernels._window import WindowSpec
 from segrt.cuda.kernels.first_convolution import FirstConvolutionSpec
 from segrt.cuda.kernels.first_convolution import fits as first_fits
@@ -34,6 +35,9 @@ from segrt.cuda.tensor_operations import Reshape, TensorOperation
 from segrt.cuda.views import View
 
 Kind = TypeVar("Kind", bound=WindowSpec)
+
+# Their kernels read and write every type of element.
+_TYPELESS = (Chain, TensorOperation, Decide, GatherPixels, Resample, Softmax)
 
 # Slices begin at multiples of 16 bytes: what the tensor cores' loads want.
 _ALIGNMENT_BYTES = 16
@@ -126,17 +130,24 @@ class _Planner:
 
     def _import(self, operation: Import) -> None:
         """Give a graph input its buffer; let its readers have it as it is, where they can."""
-        place = Place(f"input {operation.inputs[0]}", self._view(operation.output, "fp32"))
+        place = self._outside(operation)
         self._plan.inputs[operation.inputs[0]] = place
         same_order = not operation.channels_first or place.view.in_order
         readers = self._readers.get(operation.output, [])
-        direct = self._dtype == "fp32" or all(self._reads_float(op, place.view) for op in readers)
+        direct = all(self._reads(op, place.view) for op in readers)
         if same_order and direct and not any(isinstance(op, (Join, Export)) for op in readers):
             self._places[operation.output] = place
 
-    def _reads_float(self, operation: Operation, source: View) -> bool:
-        """Say whether an operation reads fp32 whatever the engine computes in."""
-        if source.shape is not None:
+    def _outside(self, operation: Import) -> Place:
+        """Return the memory of a graph input, in the order of axes of one import of it."""
+        kind = self._program.types.get(operation.output, "fp32")
+        return Place(f"input {operation.inputs[0]}", self._view(operation.output, kind))
+
+    def _reads(self, operation: Operation, source: View) -> bool:
+        """Say whether an operation reads an image's type, whatever the engine computes in."""
+        if source.dtype == self._dtype or source.shape is not None:
+            return True
+        if isinstance(operation, _TYPELESS):
             return True
         if not isinstance(operation, Convolution):
             return False
@@ -146,11 +157,12 @@ class _Planner:
     def _export(self, operation: Export) -> None:
         """Give a graph output its buffer; let its maker write there, where it can."""
         value = operation.inputs[0]
-        place = Place(f"output {operation.output}", self._view(value, "fp32"))
+        view = self._view(value, self._program.types.get(value, "fp32"))
+        place = Place(f"output {operation.output}", view)
         self._plan.outputs[operation.output] = place
         maker = next(op for op in self._program.operations if op.output == value)
         same_order = not operation.channels_first or place.view.in_order
-        free = self._dtype == "fp32" or isinstance(maker, (Chain, TensorOperation))
+        free = view.dtype == self._inner_view(value).dtype or isinstance(maker, _TYPELESS)
         free = free or (isinstance(maker, Convolution) and is_head(maker))
         lone = len(self._readers[value]) == 1 and not isinstance(maker, (Import, Join, Reshape))
         if same_order and free and lone:
@@ -199,7 +211,7 @@ class _Planner:
             return
         if isinstance(operation, Import):
             # One input may be read as an image and as it is.
-            source = Place(f"input {operation.inputs[0]}", self._view(operation.output, "fp32"))
+            source = self._outside(operation)
             target = self._place(operation.output)
         elif isinstance(operation, Export):
             source, target = self._place(operation.inputs[0]), self._plan.outputs[operation.output]

@@ -19,7 +19,7 @@ from segrt.types import Precision
 # Names of element types -> bytes. bf16 has no NumPy type: host arrays of it are uint16 bit
 # patterns.
 ITEM_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "uint8": 1, "int8": 1}
-_HOST = {
+HOST_TYPES = {
     "fp32": np.float32, "fp16": np.float16, "bf16": np.uint16, "uint8": np.uint8, "int8": np.int8,
 }  # fmt: skip
 
@@ -128,7 +128,7 @@ def encode(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     if dtype == "int8":
         return np.asarray(np.clip(np.rint(array), -128, 127), np.int8)
     if dtype != "bf16":
-        return np.ascontiguousarray(array, dtype=_HOST[dtype])
+        return np.ascontiguousarray(array, dtype=HOST_TYPES[dtype])
     bits = np.ascontiguousarray(array, np.float32).view(np.uint32).astype(np.uint64)
     rounded = (bits + 0x7FFF + ((bits >> np.uint64(16)) & np.uint64(1))) >> np.uint64(16)
     return rounded.astype(np.uint16)

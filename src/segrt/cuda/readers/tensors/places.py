@@ -22,16 +22,15 @@ from segrt.cuda.tensor_operations import PoolPlaces, Scatter
 @TENSORS.register("MaxPool")
 def read_pool_places(node: ir.Node, layer: str) -> tuple[Operation, ...] | None:
     """Read a pool of images that also says where its largest elements are."""
-    padding = window_padding(node)
     window = integers(node, "kernel_shape", ())
-    if padding is None or len(window) != 2 or integer(node, "storage_order", 0):
+    if len(window) != 2 or integer(node, "storage_order", 0):
         return None
     if len(node.outputs) != 2 or len(sizes_of(node.inputs[0])) != 4:
         return None
     names, output = names_of(node)
     stride = pair(integers(node, "strides", (1, 1)))
     dilation = pair(integers(node, "dilations", (1, 1)))
-    before, after = padding
+    before, after = window_padding(node, pair(window))
     slides = (pair(window), stride, before, dilation)
     pool = Pool(
         layer, names, output, pair(window), stride, before, maximum=True, count_padding=False,
