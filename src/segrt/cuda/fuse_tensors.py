@@ -19,14 +19,13 @@ _MOST_OPERANDS = 6
 
 def fuse_tensors(program: Program) -> Program:
     """Return a program that computes the same with fewer passes over memory."""
-    changed = True
-    while changed:
-        changed = False
-        for rule in (_move, _transposed_operand, _transposed_result, _biased, _steps):
-            found = _first(program, rule)
-            if found is not None:
-                program, changed = _without_unread(found), True
-    return program
+    # Products take transposes as such, before these become part of another walk.
+    rules = (_transposed_operand, _transposed_result, _biased, _move, _steps)
+    while True:
+        found = next((made for rule in rules if (made := _first(program, rule))), None)
+        if found is None:
+            return program
+        program = _without_unread(found)
 
 
 Rule = Callable[[Program, Operation, Operation, int], "tuple[Operation, ...] | None"]
