@@ -136,6 +136,8 @@ class LoadOptions:
             ``resize_bilinear:size=64x64``, a function or ``file.py:function``.
         outputs: Tensors that a frozen graph returns, such as ``mask/Sigmoid:0``.
         inputs: Tensors that it takes; () takes all its placeholders.
+        partial: Leave out what depends on layers without a converter, instead of refusing: enough
+            to know what a Keras model takes, and no more.
     """
 
     architecture: Path | None = None
@@ -143,6 +145,7 @@ class LoadOptions:
     lambdas: tuple[tuple[str, LayerSource], ...] = ()
     outputs: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

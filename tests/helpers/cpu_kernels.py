@@ -8,14 +8,17 @@ asynchronous copies, no tensor cores.
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from segrt.cuda.kernels._base import Launch
+from segrt.cuda.kernels._base import REGISTRY, Launch
 from segrt.cuda.kernels._prelude import PRELUDE
 
 COMPILER = shutil.which("g++")
@@ -28,6 +31,8 @@ _SHIM = r"""
 using std::isnan;
 using std::max;
 using std::min;
+using std::max;
+using std::min;
 #define __device__
 #define __global__
 #define __forceinline__ inline
@@ -36,6 +41,7 @@ using std::min;
 #define __align__(n) __attribute__((aligned(n)))
 #define __launch_bounds__(...)
 #define __expf expf
+struct alignas(16) float4 { float x, y, z, w; };
 struct Three { unsigned x; };
 static thread_local Three threadIdx, blockIdx;
 static Three blockDim;
@@ -67,58 +73,75 @@ _WORDS = {
         "_Float16 h = (_Float16)v; u16 r; memcpy(&r, &h, 2); return r;",
 }  # fmt: skip
 _RUN = r"""
-extern "C" void run_all(int blocks, int threads, void** p) {
+template <class... A, size_t... I> static void call(void (*f)(A...), void** p,
+                                                    std::index_sequence<I...>) {
+    f((A)p[I]...);
+}
+template <int COUNT, class F> static void run_all(F f, int blocks, int threads, void** p) {
     blockDim.x = threads;
     for (int b = 0; b < blocks; ++b) {
         std::barrier<> here(threads);
         gate = &here;
         std::vector<std::thread> team;
         for (int t = 0; t < threads; ++t)
-            team.emplace_back([=] { threadIdx.x = t; blockIdx.x = b; ENTRY(ARGUMENTS);
-                                    gate->arrive_and_drop(); });
+            team.emplace_back([=] {
+                threadIdx.x = t;
+                blockIdx.x = b;
+                call(f, p, std::make_index_sequence<COUNT>());
+                gate->arrive_and_drop();
+            });
         for (auto& each : team) each.join();
     }
 }
 """
+_ENTRY = """
+extern "C" void run_%(index)d(int blocks, int threads, void** p) {
+    run_all<%(count)d>(&of_%(index)d::%(entry)s, blocks, threads, p);
+}
+"""
 
 
-def run_on_cpu(launch: Launch, arrays: list[np.ndarray], folder: Path) -> None:
-    """Run a launch; ``arrays`` are what its pointers point to, the last one is written."""
+def run_on_cpu(kernel: Any, case: int, arrays: list[np.ndarray]) -> None:
+    """Run one of a kernel's cases; ``arrays`` are what its pointers point to.
+
+    The last one is written.
+    """
+    launch = kernel.launch(kernel.cases[case])
+    pointers = (ctypes.c_void_p * len(arrays))(*[array.ctypes.data for array in arrays])
+    run = getattr(_library(kernel.name), f"run_{case}")
+    run(launch.blocks, launch.threads, pointers)
+
+
+@functools.cache
+def _library(name: str) -> ctypes.CDLL:
+    """Compile all cases of a kernel, each in a namespace of its own: headers take longest."""
+    kernel = REGISTRY.find(name)
+    assert kernel is not None
+    parts = [_SHIM, _RUN]
+    for index, spec in enumerate(kernel.cases):
+        launch = kernel.launch(spec)
+        count = len(spec.sources) + len(kernel.parameters(spec, 0)) + 1
+        parts.append(f"namespace of_{index} {{\n{_for_the_host(launch)}\n}}\n")
+        parts.append(_ENTRY % {"index": index, "count": count, "entry": launch.entry})
+    folder = Path(tempfile.mkdtemp(prefix="kernels"))
+    try:
+        source, library = folder / "kernel.cpp", folder / "kernel.so"
+        source.write_text("".join(parts))
+        options = ["-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-pthread"]
+        subprocess.run([str(COMPILER), *options, str(source), "-o", str(library)], check=True)
+        return ctypes.CDLL(str(library))
+    finally:
+        shutil.rmtree(folder)
+
+
+def _for_the_host(launch: Launch) -> str:
     assert launch.source.startswith(PRELUDE)
-    source = launch.source
+    source = launch.source.replace('extern "C"', "static")
     for words, others in _WORDS.items():
         assert words in source
         source = source.replace(words, others)
-    source = re.sub(
+    return re.sub(
         r'asm\("cvt\.rni\.sat\.s8\.f32 %0, %1;" : "=r"\(r\) : "f"\((.*?)\)\);',
         r"r = (int)rintf(fminf(fmaxf(\1, -128.0f), 127.0f));",
         source,
     )
-    count = len(arrays)
-    caller = (
-        "template <class... A, size_t... I> static void call(void (*f)(A...), void** p, "
-        "std::index_sequence<I...>) { f((A)p[I]...); }\n"
-    )
-    run = _RUN.replace(
-        "ENTRY(ARGUMENTS)", f"call({launch.entry}, p, std::make_index_sequence<{count}>())"
-    )
-    path = folder / "kernel.cpp"
-    path.write_text(_SHIM + source + caller + run)
-    library = folder / "kernel.so"
-    subprocess.run(
-        [
-            str(COMPILER),
-            "-std=c++20",
-            "-O1",
-            "-w",
-            "-shared",
-            "-fPIC",
-            "-pthread",
-            str(path),
-            "-o",
-            str(library),
-        ],
-        check=True,
-    )
-    pointers = (ctypes.c_void_p * count)(*[array.ctypes.data for array in arrays])
-    ctypes.CDLL(str(library)).run_all(launch.blocks, launch.threads, pointers)

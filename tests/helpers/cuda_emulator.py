@@ -7,7 +7,7 @@ that the pointers point to, so wrong slices, lives, orders or scales show as wro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -167,6 +167,9 @@ class EmulatedGpu:
     def copy(self, address: int, source: Buffer) -> None:
         self.bytes[address - _BASE :][: source.size] = source.bytes
 
+    def compile(self, launches: Iterable[Launch]) -> None:
+        assert all(launch in self._made for launch in launches)
+
     def kernel(self, launch: Launch) -> Launch:
         assert launch in self._made
         return launch
@@ -202,6 +205,11 @@ class EmulatedGpu:
         images = [self.read(v, p) for v, p in zip(spec.sources, pointers, strict=False)]
         uploads = [self._uploads[p] for p in pointers[count + len(launch.maps) : -1]]
         self.write(spec.target, pointers[-1], kernel.reference(spec, images, uploads))
+        pooled = getattr(spec, "pooled", None)
+        if pooled is not None:
+            whole = self.read(spec.target, pointers[-1])
+            windows = whole.reshape(pooled.n, pooled.h, 2, pooled.w, 2, pooled.c)
+            self.write(pooled, pointers[1], windows.max(axis=(2, 4)))
 
     def elements(self, address: int, dtype: str, shape: Any, strides: Any) -> np.ndarray:
         """Return a strided window on memory, all of it within one live allocation."""

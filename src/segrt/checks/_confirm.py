@@ -57,7 +57,9 @@ def _build(target: Target, model: ir.Model) -> tuple[int, int] | None:
     options = target.resolve(model, BuildOptions(batch=1, size=size))
     fixed = apply_sizes(model, batch=options.batch, size=options.size)
     wanted = target.lowerings(fixed, options)[0]
-    lowered, _ = lower(fixed, PassContext(wanted.upsampling_forms))
+    lowered, _ = lower(
+        fixed, PassContext(wanted.upsampling_forms, extra_passes=wanted.extra_passes)
+    )
     with tempfile.TemporaryDirectory(prefix="segrt-") as folder:
         target.build((lowered,), options, Path(folder))
     return size

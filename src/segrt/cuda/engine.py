@@ -17,6 +17,7 @@ from segrt.cuda.driver import Gpu
 from segrt.cuda.fuse import fuse
 from segrt.cuda.jobs import Choice, Job, signature
 from segrt.cuda.memory import place_buffers
+from segrt.cuda.merge import merge_steps
 from segrt.cuda.need import Need, weights_bytes
 from segrt.cuda.operations import Program
 from segrt.cuda.partition import partition
@@ -24,7 +25,7 @@ from segrt.cuda.plan import Place, Plan, make_plan
 from segrt.cuda.quantisation import read_quantisation
 from segrt.cuda.recognise import recognise
 from segrt.cuda.settle import settle
-from segrt.cuda.tune import PlanCache, Tuner, replay_us
+from segrt.cuda.tune import PlanCache, Tuner, event_us, replay_us
 from segrt.cuda.views import HOST_TYPES, storage
 from segrt.errors import DeviceMemoryError
 from segrt.types import Precision
@@ -82,7 +83,8 @@ class Engine:
         self._need = Need(*gpu.memory())
         self._need.parts["weights"] = weights_bytes(program, storage(precision))
         try:
-            self._prepare(program, make_plan(program, storage(precision)))
+            plan = merge_steps(make_plan(program, storage(precision)), gpu.capability)
+            self._prepare(program, plan)
         except DeviceMemoryError as error:
             self.close()
             raise self._need.lacking(error) from error
@@ -112,9 +114,11 @@ class Engine:
             )
             for operation, sources, target in plan.steps
         ]
-        self._choices = [
-            self._tuner.choose(signature(job), self._chooser.proposals(job)) for job in self._jobs
-        ]
+        asked = [(signature(job), self._chooser.proposals(job)) for job in self._jobs]
+        self._gpu.compile(
+            launch for each in asked for one in self._tuner.wanted(*each) for launch in one.launches
+        )
+        self._choices = [self._tuner.choose(*each) for each in asked]
         self._tuner.close()
         self.scratch_bytes = max((choice.workspace for choice in self._choices), default=0)
         self._need.parts["scratch memory"] = self.scratch_bytes
@@ -176,6 +180,11 @@ class Engine:
         """Return the median time of the network on the GPU alone, in microseconds."""
         self._gpu.use()
         return replay_us(self._gpu, lambda: self._graph.launch(self._gpu.stream), replays)
+
+    def once_us(self) -> float:
+        """Return the time of one run of the network on the GPU alone, in microseconds."""
+        self._gpu.use()
+        return event_us(self._gpu, lambda: self._graph.launch(self._gpu.stream))
 
     def profile(self) -> list[StepTime]:
         """Time every step alone."""

@@ -27,11 +27,10 @@ from segrt.cuda.pixels import prepare_pixels
 
 def fuse(program: Program) -> Program:
     """Return a program that computes the same with fewer passes over memory."""
-    program = prepare_pixels(program)
     program = fuse_tensors(program)
     for rule in (_identities, *IMAGE_RULES, _activations, decisions, _chains, _phases, _merged):
         program = _merge(program, rule)
-    return program
+    return prepare_pixels(program)
 
 
 # Images that one pass reads: with more, vectors no longer fit into registers.

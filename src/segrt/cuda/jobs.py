@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from segrt.cuda.kernels._base import REGISTRY, Kernel
+from segrt.cuda.kernels._base import REGISTRY, Kernel, Launch
 from segrt.cuda.operations import (
     Convolution,
     MergedUpsampling,
+    Opening,
     Operation,
+    PooledConvolution,
     TransposedConvolution,
 )
 from segrt.cuda.views import View
@@ -24,11 +26,13 @@ class Choice:
         name: Stable between runs, for the plan cache.
         workspace: Bytes of scratch memory.
         run: Puts it on the stream, given the scratch memory's address.
+        free: Gives back what only this choice needs; it cannot be run then.
     """
 
     name: str
     workspace: int
     run: Callable[[int], None]
+    free: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,13 @@ class Proposal:
         name: The choice's.
         make: Builds it.
         last_resort: Only built if nothing else works.
+        launches: Own kernels that building it compiles.
     """
 
     name: str
     make: Callable[[], Choice]
     last_resort: bool = False
+    launches: tuple[Launch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +58,8 @@ class Job:
 
     Attributes:
         operation: What to compute.
-        views: Of what it reads.
-        pointers: Device addresses of what it reads; the slices' offsets are in them.
+        views: Of what it reads; behind it, of what it writes beside its target.
+        pointers: Device addresses of these; the slices' offsets are in them.
         target: View of what it writes.
         output: Device address of what it writes; 0 for the beginning of the scratch memory.
         reserved_bytes: Of the scratch memory, for the output.
@@ -89,8 +95,10 @@ def find_kernel(name: str) -> Kernel:
 def signature(job: Job) -> str:
     """Return what a choice depends on: the operation's geometry and the views, as text."""
     operation, parts = job.operation, [type(job.operation).__name__]
-    if isinstance(operation, MergedUpsampling):
+    if isinstance(operation, (MergedUpsampling, PooledConvolution)):
         operation = operation.convolution
+    if isinstance(operation, Opening):
+        operation = operation.second
     parts += [
         f"{name}={value}" for name, value in sorted(vars(operation).items()) if name not in _NUMBERS
     ]

@@ -109,6 +109,29 @@ class MergedUpsampling(Operation):
 
 
 @dataclass(frozen=True, eq=False)
+class PooledConvolution(Operation):
+    """A convolution and max pooling by two behind it: writes both images."""
+
+    convolution: Convolution
+    pool: Pool
+
+
+@dataclass(frozen=True, eq=False)
+class Opening(Operation):
+    """The first two convolutions, the second perhaps with max pooling by two behind it.
+
+    Attributes:
+        first: From the image.
+        second: From what the first makes, which is never written.
+        middle: Height and width of that.
+    """
+
+    first: Convolution
+    second: Convolution
+    middle: Pair
+
+
+@dataclass(frozen=True, eq=False)
 class Upsample(Operation):
     """Upsampling by whole factors (y, x)."""
 

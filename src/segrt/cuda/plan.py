@@ -73,7 +73,8 @@ class Plan:
 
     Attributes:
         steps: Operations with the places they read and write; imports and exports that need no
-            work are left out.
+            work are left out. A pooled image that is written with another stands among what is
+            read.
         buffers: In the arena.
         inputs: Place of each graph input, channels last unless imported otherwise.
         outputs: Place of each graph output.
@@ -112,7 +113,7 @@ class _Planner:
                 self._join(operation)
         for operation in self._program.operations:
             self._add(operation)
-        self._measure_lives()
+        measure_lives(self._plan)
         return self._plan
 
     def _view(self, value: str, dtype: str) -> View:
@@ -248,16 +249,17 @@ class _Planner:
                 copy = Chain(operation.layer, (name,), operation.output, (Step("identity"),))
                 self._plan.steps.append((copy, (self._place(name),), part))
 
-    def _measure_lives(self) -> None:
-        outside = {place.buffer for place in self._plan.inputs.values()}
-        outside |= {place.buffer for place in self._plan.outputs.values()}
-        for index, (_, sources, target) in enumerate(self._plan.steps):
-            for place in (*sources, target):
-                if place.buffer in outside:
-                    continue
-                size = place.view.span_bytes
-                buffer = self._plan.buffers.setdefault(place.buffer, Buffer(size, index, index))
-                buffer.last = index
+
+def measure_lives(plan: Plan) -> None:
+    """Note the buffers of the arena that a plan's steps read and write, and when."""
+    outside = {place.buffer for place in plan.inputs.values()}
+    outside |= {place.buffer for place in plan.outputs.values()}
+    for index, (_, sources, target) in enumerate(plan.steps):
+        for place in (*sources, target):
+            if place.buffer in outside:
+                continue
+            size = place.view.span_bytes
+            plan.buffers.setdefault(place.buffer, Buffer(size, index, index)).last = index
 
 
 def _moves(operation: Operation, program: Program) -> Access | None:

@@ -68,6 +68,16 @@ class CudaSession(CheckedSession):
         self._engines[key] = Engine(fixed, self._precision, self._gpu, self._library)
         return self._engines[key]
 
+    @property
+    def device_name(self) -> str:
+        """The GPU's name."""
+        return self._gpu.name
+
+    @property
+    def latest(self) -> Engine:
+        """The engine that was used last."""
+        return next(reversed(self._engines.values()))
+
     def profile(self, shapes: Sequence[tuple[int, ...]]) -> list[StepTime]:
         """Time every step at these input shapes."""
         return self.engine(shapes).profile()

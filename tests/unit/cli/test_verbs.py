@@ -14,7 +14,10 @@ from segrt.prediction.report import ImageResult, PredictReport
 from segrt.types import Preprocess
 from segrt.verification.report import Report
 
-VERBS = ("build", "check", "convert", "demo", "doctor", "inspect", "predict", "record", "verify")
+VERBS = (
+    "bench", "build", "check", "convert", "demo", "doctor", "inspect", "predict", "record",
+    "verify",
+)  # fmt: skip
 
 
 @pytest.fixture

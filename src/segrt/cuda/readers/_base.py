@@ -81,22 +81,31 @@ def pair(values: tuple[int, ...]) -> Pair:
     return values[0], values[1]
 
 
-def window_padding(node: ir.Node, window: Pair) -> tuple[Pair, Pair]:
-    """Return the padding above and left, below and right, of a window that slides over images."""
+def window_padding(node: ir.Node) -> tuple[Pair, Pair] | None:
+    """Return the padding above and left, below and right; None where it cannot be known."""
     rule = text(node, "auto_pad", "NOTSET")
-    if rule not in ("SAME_UPPER", "SAME_LOWER"):
-        pads = integers(node, "pads", (0, 0, 0, 0)) if rule == "NOTSET" else (0, 0, 0, 0)
-        return pair(pads), pair(pads[2:])
-    source, target = node.inputs[0], node.outputs[0]
-    assert source is not None
-    assert source.shape is not None
-    assert target.shape is not None
-    sizes = zip(source.shape.numpy()[2:], target.shape.numpy()[2:], strict=True)
+    if rule == "VALID":
+        return (0, 0), (0, 0)
+    if rule in ("SAME_UPPER", "SAME_LOWER"):
+        return _same_padding(node, odd_before=rule == "SAME_LOWER")
+    pads = integers(node, "pads", (0, 0, 0, 0))
+    return pair(pads), pair(pads[2:])
+
+
+def _same_padding(node: ir.Node, *, odd_before: bool) -> tuple[Pair, Pair] | None:
+    """Return what lets a window with a stride reach as many places as there are strides."""
+    kernel = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    window = integers(node, "kernel_shape", () if kernel is None else kernel.shape[2:])
+    here = None if node.inputs[0] is None else node.inputs[0].shape
+    there = node.outputs[0].shape
+    if here is None or there is None or node.op_type == "ConvTranspose" or len(window) != 2:
+        return None
     strides, dilations = integers(node, "strides", (1, 1)), integers(node, "dilations", (1, 1))
-    missing = [
-        max(0, (there - 1) * strides[axis] + (window[axis] - 1) * dilations[axis] + 1 - here)
-        for axis, (here, there) in enumerate(sizes)
-    ]
-    less, more = [size // 2 for size in missing], [size - size // 2 for size in missing]
-    before, after = (less, more) if rule == "SAME_UPPER" else (more, less)
-    return pair(tuple(before)), pair(tuple(after))
+    small, large = [], []
+    for axis, (size, stride, dilation) in enumerate(zip(window, strides, dilations, strict=True)):
+        reach = (there.numpy()[2 + axis] - 1) * stride + (size - 1) * dilation + 1
+        total = max(0, reach - here.numpy()[2 + axis])
+        small.append(total // 2)
+        large.append(total - total // 2)
+    before, after = (large, small) if odd_before else (small, large)
+    return (before[0], before[1]), (after[0], after[1])

@@ -21,14 +21,14 @@ from segrt.cuda.readers._base import (
 )
 
 
-def cut_off(node: ir.Node, window: Pair) -> tuple[Pair, Pair]:
+def cut_off(node: ir.Node, window: Pair) -> tuple[Pair, Pair] | None:
     """Return what a transposed convolution cuts off above and left, below and right.
 
     With a rule or a size of the result in their place, that follows from the sizes.
     """
     rule = text(node, "auto_pad", "NOTSET")
     if rule in ("NOTSET", "VALID") and "output_shape" not in node.attributes:
-        return window_padding(node, window)
+        return window_padding(node)
     source, target = node.inputs[0], node.outputs[0]
     assert source is not None
     assert source.shape is not None
@@ -56,7 +56,9 @@ def read_convolution(node: ir.Node, layer: str) -> Convolution | TransposedConvo
     groups = integer(node, "group", 1)
     transposed = node.op_type == "ConvTranspose"
     window = pair(kernel.shape[2:])
-    padding = cut_off(node, window) if transposed else window_padding(node, window)
+    padding = cut_off(node, window) if transposed else window_padding(node)
+    if padding is None:
+        return None
     outputs = kernel.shape[1] * groups if transposed else kernel.shape[0]
     kind = TransposedConvolution if transposed else Convolution
     found = kind(

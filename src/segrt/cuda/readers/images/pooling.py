@@ -12,16 +12,15 @@ from segrt.cuda.readers._base import IMAGES, integer, integers, names_of, pair, 
 def read_pool(node: ir.Node, layer: str) -> Pool | None:
     """Read either; how far the last windows reach follows from the sizes."""
     names, output = names_of(node)
+    padding = window_padding(node)
     # The places of what is largest are not known.
-    if len(node.outputs) != 1:
+    if padding is None or len(node.outputs) != 1:
         return None
-    window = pair(integers(node, "kernel_shape", (1, 1)))
-    padding = window_padding(node, window)
     return Pool(
         layer,
         names,
         output,
-        window,
+        pair(integers(node, "kernel_shape", (1, 1))),
         pair(integers(node, "strides", (1, 1))),
         padding[0],
         node.op_type == "MaxPool",

@@ -23,14 +23,15 @@ from segrt.cuda.tensor_operations import PoolPlaces, Scatter
 def read_pool_places(node: ir.Node, layer: str) -> tuple[Operation, ...] | None:
     """Read a pool of images that also says where its largest elements are."""
     window = integers(node, "kernel_shape", ())
-    if len(window) != 2 or integer(node, "storage_order", 0):
+    if len(window) != 2 or integer(node, "storage_order", 0) or len(node.outputs) != 2:
         return None
-    if len(node.outputs) != 2 or len(sizes_of(node.inputs[0])) != 4:
+    padding = window_padding(node)
+    if padding is None or len(sizes_of(node.inputs[0])) != 4:
         return None
     names, output = names_of(node)
     stride = pair(integers(node, "strides", (1, 1)))
     dilation = pair(integers(node, "dilations", (1, 1)))
-    before, after = window_padding(node, pair(window))
+    before, after = padding
     slides = (pair(window), stride, before, dilation)
     pool = Pool(
         layer, names, output, pair(window), stride, before, maximum=True, count_padding=False,
