@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from segrt.cuda import hopper_choices
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
+from segrt.cuda.dense_layers import dense_layer
 from segrt.cuda.driver import Gpu
 from segrt.cuda.heads import is_head
 from segrt.cuda.image_operations import GroupNormalize
@@ -98,6 +99,7 @@ class Chooser:
             found = [normalization(self._gpu, self._upload, job, job.operation)]
         else:
             found = [self._kernel(job, *kernel_spec(job))]
+            found += dense_layer(job, self._library_convolution)
         if not found:
             layer, kind = job.operation.layer, type(job.operation).__name__
             raise UnsupportedLayerError(
