@@ -17,7 +17,7 @@ from segrt.cuda.driver import Gpu
 from segrt.cuda.heads import is_head
 from segrt.cuda.image_operations import GroupNormalize
 from segrt.cuda.image_specs import direct_spec, head_spec, ranges_of
-from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel
+from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel, in_turn
 from segrt.cuda.kernel_specs import kernel_spec
 from segrt.cuda.kernels import (
     direct_convolution,
@@ -231,7 +231,7 @@ class Chooser:
         )  # fmt: skip
         pooling = self._kernel(behind, *kernel_spec(behind))
         for proposal in self._convolution(alone, inner):
-            yield _one_after_the_other(proposal, pooling)
+            yield in_turn(proposal, pooling)
 
     def _with_shuffle(self, job: Job, phases: View, proposal: Proposal) -> Proposal:
         """Return a proposal of phases in scratch memory with their shuffle behind it."""
@@ -337,23 +337,3 @@ class Chooser:
         launch = find_kernel("pointwise").launch(spec)
         compiled, config = self._gpu.kernel(launch), self._gpu.configuration(launch)
         return lambda output: self._gpu.put(config, compiled, [output, bias, output])
-
-
-def _one_after_the_other(first: Proposal, second: Proposal) -> Proposal:
-    """Return a proposal of two launches that share the scratch memory."""
-    name = f"{first.name} + {second.name}"
-
-    def make() -> Choice:
-        parts = (first.make(), second.make())
-
-        def run(scratch: int) -> None:
-            for part in parts:
-                part.run(scratch)
-
-        def free() -> None:
-            for part in parts:
-                part.free()
-
-        return Choice(name, max(part.workspace for part in parts), run, free)
-
-    return Proposal(name, make, launches=first.launches + second.launches)
