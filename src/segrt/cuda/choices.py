@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from segrt.cuda import hopper_choices
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
-from segrt.cuda.dense_layers import as_convolution
+from segrt.cuda.dense_layers import dense_layer
 from segrt.cuda.driver import Gpu
 from segrt.cuda.heads import is_head
 from segrt.cuda.image_operations import GroupNormalize
@@ -47,7 +47,6 @@ from segrt.cuda.plan import (
     resident_int8_spec,
     resident_spec,
 )
-from segrt.cuda.tensor_operations import Product
 from segrt.cuda.views import View, encode
 from segrt.errors import UnsupportedLayerError
 from segrt.types import Precision
@@ -100,8 +99,7 @@ class Chooser:
             found = [normalization(self._gpu, self._upload, job, job.operation)]
         else:
             found = [self._kernel(job, *kernel_spec(job))]
-        if isinstance(job.operation, Product):
-            found += self._dense_layer(job, job.operation)
+            found += dense_layer(job, self._library_convolution)
         if not found:
             layer, kind = job.operation.layer, type(job.operation).__name__
             raise UnsupportedLayerError(
@@ -110,13 +108,6 @@ class Chooser:
                 hint="use another precision or target",
             )
         return found
-
-    def _dense_layer(self, job: Job, operation: Product) -> Iterator[Proposal]:
-        """Propose cuDNN's convolutions of single pixels for a product with a constant matrix."""
-        part = as_convolution(job, operation)
-        if part is not None and isinstance(part.operation, Convolution):
-            weights = weights_for(part.operation, part.views[0].dtype)
-            yield from self._library_convolution(part, part.operation, weights, last_resort=False)
 
     def _kernel(self, job: Job, name: str, spec: Spec, *parameters: npt.NDArray[Any]) -> Proposal:
         launch = find_kernel(name).launch(spec)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from math import prod
 
 import numpy as np
 
-from segrt.cuda.jobs import Job
+from segrt.cuda.jobs import Job, Proposal
 from segrt.cuda.operations import Convolution
+from segrt.cuda.parameters import weights_for
 from segrt.cuda.tensor_operations import Product
 from segrt.cuda.views import View
 
@@ -15,14 +17,24 @@ from segrt.cuda.views import View
 _LEAST = 16
 
 
-def as_convolution(job: Job, operation: Product) -> Job | None:
-    """Return the job of the convolution that computes a product; None where there is none.
-
-    That is a product of rows that lie side by side, all of one type, with a constant matrix.
+def dense_layer(job: Job, propose: Callable[..., Iterable[Proposal]]) -> list[Proposal]:
+    """Return cuDNN's ways to compute a job that is a product with a constant matrix.
 
     Args:
-        job: Of the product.
-        operation: The product.
+        job: Of any operation; nothing is found for most.
+        propose: Gives cuDNN's ways for a convolution and its weights.
+    """
+    part = _as_convolution(job, job.operation) if isinstance(job.operation, Product) else None
+    if part is None or not isinstance(part.operation, Convolution):
+        return []
+    weights = weights_for(part.operation, part.views[0].dtype)
+    return list(propose(part, part.operation, weights, last_resort=False))
+
+
+def _as_convolution(job: Job, operation: Product) -> Job | None:
+    """Return the job of the convolution that computes a product; None where there is none.
+
+    There is one for rows that lie side by side, all of one type, and a constant matrix.
     """
     left, right, result = operation.left, operation.right, operation.result
     summed, column = left[-1:], result[-1:]
