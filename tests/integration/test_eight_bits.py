@@ -14,6 +14,7 @@ import segrt
 from helpers.quantised import ort_run
 from helpers.shared import need
 from helpers.tensorrt_graphs import unet
+from segrt.cuda.driver import Gpu
 from segrt.passes._base import PassContext
 from segrt.passes._pipeline import lower
 from segrt.targets._base import REGISTRY
@@ -115,5 +116,7 @@ def test_masks_of_the_trained_network_in_eight_bits():
     agreement = np.mean((found > 0.5) == (wanted > 0.5))
     print(f"int8: error {_error(found, wanted):.2e}, agreement {agreement:.6f}")  # noqa: T201
     assert _error(found, wanted) <= 8e-3
-    # On older GPUs integers behind a ReLU keep their sign: half as fine.
-    assert agreement >= (0.9975 if session.engine([images.shape])._gpu.capability == (9, 0) else 0.995)
+    gpu = Gpu()
+    gpu.close()
+    # On other GPUs integers behind a ReLU keep their sign: half as fine.
+    assert agreement >= (0.998 if gpu.capability == (9, 0) else 0.995)
