@@ -74,7 +74,8 @@ class Engine:
         if precision is Precision.INT8:
             model = read_quantisation(model)
         program = settle(fuse(partition(recognise(model))))
-        self._shapes = [tuple(value.shape.numpy()) for value in model.graph.outputs if value.shape]
+        shapes = [value.shape for value in model.graph.outputs]
+        self._shapes = [tuple(shape.numpy()) for shape in shapes if shape is not None]
         self._types = [value.dtype for value in model.graph.outputs]
         self._chooser = Chooser(gpu, library, precision)
         cache = PlanCache(f"{gpu.name}-{gpu.driver}-cudnn{library.version}-{precision}")

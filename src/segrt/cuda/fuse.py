@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from segrt.cuda.fuse_images import IMAGE_RULES
+from segrt.cuda.fuse_tensors import fuse_tensors
 from segrt.cuda.heads import decisions, is_head
 from segrt.cuda.image_operations import Softmax
 from segrt.cuda.kernels.pointwise import Step
@@ -26,6 +27,7 @@ from segrt.cuda.pixels import prepare_pixels
 
 def fuse(program: Program) -> Program:
     """Return a program that computes the same with fewer passes over memory."""
+    program = fuse_tensors(program)
     for rule in (_identities, *IMAGE_RULES, _activations, decisions, _chains, _phases, _merged):
         program = _merge(program, rule)
     return prepare_pixels(program)

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from segrt.cuda.heads import is_head
 from segrt.cuda.image_operations import Decide, GatherPixels, Resample, Softmax
+from segrt.cuda.kernels._access import Access, stays, whole
 from segrt.cuda.kernels._window import WindowSpec
 from segrt.cuda.kernels.first_convolution import FirstConvolutionSpec
 from segrt.cuda.kernels.first_convolution import fits as first_fits
@@ -31,7 +32,7 @@ from segrt.cuda.operations import (
     Operation,
     Program,
 )
-from segrt.cuda.tensor_operations import Reshape, TensorOperation
+from segrt.cuda.tensor_operations import Reshape, Strided, TensorOperation
 from segrt.cuda.views import View
 
 Kind = TypeVar("Kind", bound=WindowSpec)
@@ -216,9 +217,12 @@ class _Planner:
             target = self._place(operation.output)
         elif isinstance(operation, Export):
             source, target = self._place(operation.inputs[0]), self._plan.outputs[operation.output]
-        elif isinstance(operation, Reshape):
+        elif (access := _moves(operation, self._program)) is not None:
             source = self._place(operation.inputs[0])
-            target = self._places.setdefault(operation.output, self._reshaped(operation, source))
+            seen = self._seen_otherwise(operation, source, access)
+            target = self._places.setdefault(operation.output, seen)
+            if target == seen and seen.buffer == source.buffer:
+                return
         else:
             sources = tuple(self._place(name) for name in operation.inputs)
             self._plan.steps.append((operation, sources, self._place(operation.output)))
@@ -226,12 +230,12 @@ class _Planner:
         if source != target:
             self._plan.steps.append((operation, (source,), target))
 
-    def _reshaped(self, operation: Reshape, source: Place) -> Place:
-        """Return the same memory seen with other sizes; where elements lie otherwise, a new one."""
+    def _seen_otherwise(self, operation: Operation, source: Place, access: Access) -> Place:
+        """Return the same memory with other sizes; where elements lie otherwise, a new one."""
         own = self._inner_view(operation.output)
         view = replace(own, dtype=source.view.dtype, scale=source.view.scale)
         # Operations on images want the engine's own type.
-        alike = source.view.in_order and view.in_order and (view.shape is not None or view == own)
+        alike = stays(access, source.view, view) and (view.shape is not None or view == own)
         return Place(source.buffer, view) if alike else Place(operation.output, own)
 
     def _add_copies(self, operation: Join) -> None:
@@ -256,6 +260,14 @@ def measure_lives(plan: Plan) -> None:
                 continue
             size = place.view.span_bytes
             plan.buffers.setdefault(place.buffer, Buffer(size, index, index)).last = index
+
+
+def _moves(operation: Operation, program: Program) -> Access | None:
+    """Return how an operation that only moves elements reads its source; None for any other."""
+    if isinstance(operation, Reshape):
+        return whole(program.shapes[operation.inputs[0]])
+    plain = isinstance(operation, Strided) and not operation.program and not operation.constants
+    return operation.accesses[0] if isinstance(operation, Strided) and plain else None
 
 
 def narrow_spec(operation: Convolution, source: View, target: View) -> NarrowConvolutionSpec | None:

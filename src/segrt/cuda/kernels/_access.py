@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -131,9 +133,12 @@ def physical(view: View, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def dimensions(access: Access, view: View) -> tuple[list[Dimension], int]:
     """Return a walk's axes in terms of one operand's memory, and where it begins."""
     strides = view.strides
-    found = []
+    found, begin = [], 0
     for size, move in zip(access.walk, access.moves, strict=True):
         if move is None:
+            found.append(Dimension(size, [0], [None]))
+        elif size == 1 and move.indices is not None and move.indices[0] >= 0:
+            begin += move.indices[0] * strides[move.axis]
             found.append(Dimension(size, [0], [None]))
         elif move.indices is None:
             found.append(Dimension(size, [move.step * strides[move.axis]], [None]))
@@ -141,23 +146,53 @@ def dimensions(access: Access, view: View) -> tuple[list[Dimension], int]:
             stride = strides[move.axis]
             table = tuple(index * stride if index >= 0 else -1 for index in move.indices)
             found.append(Dimension(size, [stride], [table]))
-    begin = sum(first * stride for first, stride in zip(access.start, strides, strict=True))
+    begin += sum(first * stride for first, stride in zip(access.start, strides, strict=True))
     return found, begin
 
 
 def together(walks: Sequence[Sequence[Dimension]]) -> list[Dimension] | None:
-    """Return the axes of several walks as one; None where their sizes differ."""
-    sizes = [dimension.size for dimension in walks[0]]
-    if any([dimension.size for dimension in walk] != sizes for walk in walks):
+    """Return the axes of several walks as one, split where one has two for another's one.
+
+    None where no common axes exist.
+    """
+    ends = sorted({end for walk in walks for end in _ends(walk)})
+    if any(after % before for before, after in pairwise(ends)):
+        return None
+    finer = [_split(walk, ends) for walk in walks]
+    whole = [walk for walk in finer if walk is not None]
+    if len(whole) != len(walks):
         return None
     return [
         Dimension(
-            size,
-            [walk[axis].strides[0] for walk in walks],
-            [walk[axis].tables[0] for walk in walks],
+            axis.size,
+            [walk[place].strides[0] for walk in whole],
+            [walk[place].tables[0] for walk in whole],
         )
-        for axis, size in enumerate(sizes)
+        for place, axis in enumerate(whole[0])
     ]
+
+
+def _ends(walk: Sequence[Dimension]) -> list[int]:
+    """Return for each axis after how many steps of the last axis it begins anew."""
+    return [prod(axis.size for axis in walk[place:]) for place in range(len(walk))]
+
+
+def _split(walk: Sequence[Dimension], ends: Sequence[int]) -> list[Dimension] | None:
+    """Return a walk whose axes begin anew after each of these numbers of steps."""
+    found: list[Dimension] = []
+    for axis, end in zip(walk, _ends(walk), strict=True):
+        if axis.size == 1 and axis.plain:
+            continue
+        begin = end // axis.size
+        if axis.size == 1:
+            return None
+        bounds = [begin, *(each for each in ends if begin < each < end), end]
+        if len(bounds) > 2 and not axis.plain:
+            return None
+        for low, high in zip(bounds[-2::-1], bounds[:0:-1], strict=True):
+            strides = [stride * (low // begin) for stride in axis.strides]
+            found.append(Dimension(high // low, strides, axis.tables))
+    return found
 
 
 def simplified(axes: Sequence[Dimension]) -> list[Dimension]:
@@ -177,6 +212,21 @@ def simplified(axes: Sequence[Dimension]) -> list[Dimension]:
 def _follows(outer: Dimension, inner: Dimension) -> bool:
     pairs = zip(outer.strides, inner.strides, strict=True)
     return all(a == b * inner.size for a, b in pairs)
+
+
+def stays(access: Access, source: View, target: View) -> bool:
+    """Say whether a walk through a source's memory is that through the target's, in order."""
+    (read, begin), (written, _) = (
+        dimensions(access, source),
+        dimensions(whole(target.sizes), target),
+    )
+    axes = together([read, written])
+    if axes is None or begin or source.offset or target.offset:
+        return False
+    kept = simplified(axes)
+    elements = prod(target.sizes)
+    even = len(kept) == 1 and kept[0].plain and kept[0].strides == [1, 1]
+    return prod(source.sizes) == elements and (even or elements == 1)
 
 
 def segment(table: Sequence[int], stride: int) -> tuple[int, int, int] | None:
