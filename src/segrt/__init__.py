@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from segrt.importers._own_code import keras_layer
     from segrt.importers.layers._base import Call, WeightSpec
     from segrt.importers.layers._tensor import Layout, Tensor
+    from segrt.measurement.bench import bench
+    from segrt.measurement.report import BenchReport
     from segrt.prediction.options import PredictOptions
     from segrt.prediction.report import PredictReport
     from segrt.targets._base import Session
@@ -52,6 +54,8 @@ _HOMES = {
     "segrt.importers._own_code": ("keras_layer",),
     "segrt.importers.layers._base": ("Call", "WeightSpec"),
     "segrt.importers.layers._tensor": ("Layout", "Tensor"),
+    "segrt.measurement.bench": ("bench",),
+    "segrt.measurement.report": ("BenchReport",),
     "segrt.prediction.options": ("PredictOptions",),
     "segrt.prediction.report": ("PredictReport",),
     "segrt.targets._base": ("Session",),
@@ -63,6 +67,7 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "BenchReport",
     "Call",
     "CustomOp",
     "Layout",
@@ -81,6 +86,7 @@ __all__ = [
     "VerifyOptions",
     "WeightSpec",
     "__version__",
+    "bench",
     "build",
     "check",
     "convert",

@@ -207,7 +207,7 @@ def build(
     precision: Precision | str = Precision.FP32,
     threads: int | None = None,
     batch: Size | None = None,
-    size: tuple[Size, Size] | None = None,
+    size: tuple[Size, ...] | None = None,
     upsampling: str | None = None,
     via: str | None = None,
     input: str | None = None,  # noqa: A002 - the word of the command line and the manifest
@@ -226,7 +226,7 @@ def build(
         threads: Threads of the engine; None leaves it to the library.
         batch: Fixed batch size, or a `ShapeProfile`: the range it is chosen from at each run.
             None keeps it free, where the target can.
-        size: Fixed (height, width), or two `ShapeProfile`; None keeps what the model says.
+        size: Fixed (height, width), or `ShapeProfile`s; None keeps what the model says.
         upsampling: The form to use wherever it is exact; None lets the target choose.
         via: How TensorRT gets the graph: ``network`` (layer by layer, None) or ``onnx-parser``.
         input: ``uint8``: take pixels, and prepare them inside the engine. None: floats, prepared.
@@ -373,24 +373,15 @@ def predict(
         UsageError: No images, options that do not fit, a network that takes no images.
         PackageError: The package is damaged or was changed.
     """
-    from segrt.graph.output_kind import output_kind
-    from segrt.graph.size_multiple import size_multiple
-    from segrt.graph.specs import input_specs
+    from segrt.prediction.deduce import deduce
     from segrt.prediction.find_images import find_images
     from segrt.prediction.options import PredictOptions
     from segrt.prediction.predictor import predict_files
     from segrt.targets._package import load_package
 
     found = find_images(_paths(images))
-    options = options or PredictOptions()
     checked = load_package(_path(package))
-    graph = checked.imported()
-    spec = input_specs(graph)[0]
-    if len(spec.shape) == 4:
-        multiple = size_multiple(
-            graph, channel_axis=spec.channel_axis or -1, output=options.output_name
-        )
-        options = replace(options, multiple=multiple, kind=output_kind(graph, options.output_name))
+    options = deduce(checked.imported(), options or PredictOptions())
     with open_session(checked, threads=threads) as session:
         return predict_files(
             session,
@@ -411,6 +402,7 @@ def record(
     architecture: StrPath | None = None,
     preprocess: Preprocess | None = None,
     allow_code: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
 ) -> Recording:
     """Run a model with the installed Keras and write what every layer says.
 
@@ -422,24 +414,23 @@ def record(
         architecture: See `load`.
         preprocess: How pixels become network input; see `build`.
         allow_code: Let Keras run Lambda code from the file; only for files you trust.
+        custom_objects: Keras classes of your own by name.
 
     Raises:
         UnavailableError: No fitting Keras is installed.
         UsageError: Neither images nor inputs, or both.
         SegrtError: The file cannot be loaded, or the inputs do not fit.
     """
-    from segrt.prediction.find_images import find_images
-    from segrt.prediction.sample import sample_inputs
+    from segrt.prediction.sample import sample_for
     from segrt.verification.record import record as run
 
     if (images is None) == (inputs is None):
         raise UsageError("give either images or inputs")
+    path = None if architecture is None else Path(architecture)
     if images is not None:
-        graph = load(model, architecture=architecture)
-        found = find_images(_paths(images))
-        inputs = sample_inputs(graph, preprocess or Preprocess(), found)
-    assert inputs is not None
-    return run(model, inputs, output, architecture=architecture, allow_code=allow_code)
+        inputs = sample_for(Path(model), path, preprocess or Preprocess(), _paths(images))
+    code: dict[str, Any] = {"allow_code": allow_code, "custom_objects": custom_objects}
+    return run(model, inputs or {}, output, architecture=path, **code)
 
 
 def _graph(model: ir.Model | StrPath) -> ir.Model:

@@ -15,6 +15,7 @@
     +-- ConverterError              1  the user's own layer converter failed
     +-- ImageError                  1  an image cannot be read or written
     +-- EngineError                 1  a runtime library failed to build or run an engine
+    |   +-- DeviceMemoryError       1  a GPU's memory does not suffice; says how much would
     +-- UnavailableError            4  the environment lacks a library, a driver or a device
 
 Exceptions of libraries (h5py, onnx, ONNX Runtime, OpenVINO, Pillow ...) are mapped into this tree
@@ -136,6 +137,10 @@ class ImageError(SegrtError):
 
 class EngineError(SegrtError):
     """A runtime library failed to build or run an engine."""
+
+
+class DeviceMemoryError(EngineError):
+    """A GPU's memory does not suffice; says how much would."""
 
 
 class UnavailableError(SegrtError):

@@ -114,6 +114,9 @@ case("resize to another's size", lambda b, x: b.op("Resize", [b.op("MaxPool", [x
      kernel_shape=[2, 2], strides=[2, 2]), None, None, b.op("Shape", [x], name="s")], name="y",
      **NEAREST), (1, 4, 17, 15))  # fmt: skip
 
+case("broadcast to another's size", lambda b, x: b.op("Expand", [b.op("ReduceMean", [x,
+     b.constant("a", i64(2, 3))], name="m"), b.op("Shape", [x], name="s")], name="y"))  # fmt: skip
+
 # Pools and reductions
 for kind in ("MaxPool", "AveragePool"):
     case(f"{kind} 2x2", op(kind, kernel_shape=[2, 2], strides=[2, 2]))
@@ -174,6 +177,13 @@ case("Mean of three", op("Mean", weights(*IMAGE), weights(4, 1, 1, seed=1)))
 case("Concat", op("Concat", weights(1, 6, 16, 16), axis=1))
 case("Concat of the last axis", op("Concat", weights(1, 4, 16, 3), axis=-1))
 case("Concat twice the same", lambda b, x: b.op("Concat", [x, x], name="y", axis=1))
+case("Mod", op("Mod", np.float32(0.3), fmod=1))
+case("Mod by channel", op("Mod", f32(0.5, -0.25, 3, -0.1).reshape(4, 1, 1), fmod=1))
+for name, fmod in (("as Python", 0), ("as C", 1)):
+    case(f"Mod of integers {name}", lambda b, x, fmod=fmod: b.op("Cast", [b.op("Mod", [b.op("Cast",
+         [b.op("Mul", [x, b.constant("m", f32(20))], name="l")], name="i", to=7),
+         b.constant("d", i64(3, -3, 5, -7).reshape(4, 1, 1))], name="r", fmod=fmod)], name="y",
+         to=1))  # fmt: skip
 case("Where", lambda b, x: b.op("Where", [b.op("Greater", [x, b.constant("t", np.float32(0.1))],
      name="g"), x, b.constant("z", np.float32(0))], name="y"))  # fmt: skip
 case("gate by a pooled vector", lambda b, x: b.op("Mul", [x, b.op("Sigmoid", [
@@ -200,6 +210,16 @@ case("Slice forwards with steps", op("Slice", i64(1, -11), i64(1 << 40, -2), i64
 case("Slice with steps", op("Slice", i64(0, 15), i64(16, -17), i64(2, 3), i64(2, -3)))
 case("Slice of free size", op("Slice", i64(1, 2), i64(-2, 1 << 40), i64(2, 3)),
      (None, 4, None, None))  # fmt: skip
+SIZES = lambda b, x: b.op("Shape", [x], name="s")  # noqa: E731
+case("Slice to half the size", lambda b, x: b.op("Slice", [x, b.constant("f", i64(1, -7)),
+     b.op("Div", [b.op("Slice", [SIZES(b, x), b.constant("p", i64(2)), b.constant("q", i64(4))],
+     name="hw"), b.constant("two", i64(2, -4))], name="half"), b.constant("a", i64(2, 3)),
+     b.constant("t", i64(2, 1))], name="y"))  # fmt: skip
+case("Range", lambda b, x: b.op("Gather", [x, b.op("Range", [b.constant("from", np.int64(1)),
+     b.op("Gather", [SIZES(b, x), b.constant("i", np.int64(3))], name="to"),
+     b.constant("step", np.int64(3))], name="r")], name="y", axis=3))  # fmt: skip
+case("ConstantOfShape", lambda b, x: b.op("Sub", [b.op("ConstantOfShape", [SIZES(b, x)], name="c",
+     value=ir.AttrTensor("value", ir.Tensor(f32(1.5)))), x], name="y"))  # fmt: skip
 case("Pad zeros", op("Pad", i64(0, 0, 1, 2, 0, 0, 3, 1)))
 case("Pad channels", op("Pad", i64(0, 1, 0, 0, 0, 2, 0, 0)))
 case("Pad a constant", op("Pad", i64(0, 0, 1, 2, 0, 0, 3, 1), np.float32(-2)))
@@ -327,6 +347,9 @@ case("Tile of nothing", op("Tile", i64(1, 1, 1, 1)))
 case("GatherElements", op("GatherElements", np.random.default_rng(1).integers(0, 4, (1, 2, 5, 6)),
      axis=1))  # fmt: skip
 case("GatherND", op("GatherND", i64([0, 1], [0, 3])))
+PLACES = np.argsort(np.random.default_rng(1).random(IMAGE), axis=2)[:, :, :3, :7]
+case("ScatterElements", op("ScatterElements", PLACES, weights(*PLACES.shape, seed=3), axis=2))
+case("ScatterND", op("ScatterND", i64([0, 3], [0, 1]), weights(2, 16, 16, seed=3)))
 case("OneHot", lambda b, x: b.op("OneHot", [b.op("ArgMax", [x], name="a", axis=1, keepdims=0),
      b.constant("d", np.int64(5)), b.constant("v", f32(-1, 2))], name="y", axis=1))  # fmt: skip
 case("GridSample", op("GridSample", np.random.default_rng(2).uniform(-1.2, 1.2, (1, 5, 7, 2))
@@ -370,6 +393,7 @@ FAMILIES = {
     "space and depth": ("DepthToSpace DCR", "DepthToSpace CRD", "SpaceToDepth"),
     "attention": ("attention", "Einsum of two"),
     "sampling and gathering": ("GridSample", "Gather", "GatherElements", "GatherND"),
+    "scattering": ("ScatterElements", "ScatterND"),
     "3-D": ("conv 3-D", "deconv 3-D", "MaxPool 3-D", "AveragePool 3-D same",
             "resize 3-D trilinear", "resize 3-D nearest"),
     "1-D": ("conv 1-D", "deconv 1-D", "MaxPool 1-D"),
@@ -410,7 +434,7 @@ FIXED = {
     "resize linear down", "layer norm, last axis", "layer norm without bias", "PRelu by pixel",
     "Mean of three", "Concat", "Concat of the last axis", "Expand", "Expand of free batch",
     "MatMul of maps", "Squeeze", "Slice with steps", "Einsum", "GridSample",
-    "GridSample aligned at the border",
+    "GridSample aligned at the border", "ScatterElements", "ScatterND",
     *(f"{kind} a tensor" for kind in ("Add", "Sub", "Mul", "Div", "Max", "Min", "Mean", "Sum")),
 }  # fmt: skip
 
@@ -432,7 +456,10 @@ def test_one_network_for_all_sizes(name: str):
 
 
 # Half precision moves what these compare or round over an edge, or shifts a peak.
-EDGES = {"Floor", "Ceil", "Sign", "Cast there and back", "Log, Reciprocal"}
+EDGES = {
+    "Floor", "Ceil", "Sign", "Cast there and back", "Log, Reciprocal", "Mod", "Mod by channel",
+    "Mod of integers as Python", "Mod of integers as C",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in EDGES])
@@ -453,7 +480,8 @@ PARSED = (
     "ReduceMean", "ArgMax", "Gemm", "Unsqueeze", "Expand", "Where",
     "argmax head", "threshold head", "attention", "Einsum", "conv 3-D", "deconv 3-D",
     "resize 3-D trilinear", "conv 1-D", "layer norm of channels", "GridSample", "GatherND",
-    "CumSum", "Split", "TopK", "Tile", "OneHot", "ReduceL2", "Slice with steps",
+    "CumSum", "Split", "TopK", "Tile", "OneHot", "ReduceL2", "Slice with steps", "Mod by channel",
+    "Mod of integers as Python", "Mod of integers as C", "ScatterElements", "ScatterND",
     "Slice forwards with steps", "resize to another's size",
 )  # fmt: skip
 
@@ -464,6 +492,27 @@ def test_the_parsed_network_says_the_same(name: str):
     model, feeds = one_node(fill, shape), {"x": image(shape)}
     network = parse_network(RTX, model, Precision.FP32)
     check(name, run(decompile(network), feeds)["y"], run(model, feeds)["y"], FP32_BOUND)
+
+
+# What the parser computes sizes for when the engine runs.
+FREE = (
+    "conv same, stride 2, odd", "deconv 2x2", "resize nearest 2", "resize linear half_pixel",
+    "resize to another's size", "AveragePool same", "Slice", "Slice forwards with steps",
+    "Slice with steps", "Pad a constant", "Pad edge", "Pad reflect", "DepthToSpace CRD", "Flatten",
+    "Reshape", "Tile", "Split", "GatherND", "CumSum", "Unsqueeze", "instance norm",
+    "Mod by channel", "broadcast to another's size", "Slice to half the size", "Range",
+    "ConstantOfShape",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_the_parsed_network_of_free_sizes_says_the_same(name: str):
+    fill, shape = CASES[name]
+    model = one_node(fill, (None, shape[1], None, None))
+    read_back = decompile(parse_network(RTX, model, Precision.FP32))
+    for sizes in ((2, shape[1], 16, 16), (1, shape[1], 12, 21)):
+        feeds = {"x": image(sizes)}
+        check(name, run(read_back, feeds)["y"], run(model, feeds)["y"], FP32_BOUND)
 
 
 def test_every_converter_has_a_case():

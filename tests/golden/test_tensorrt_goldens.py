@@ -6,7 +6,6 @@ import pytest
 
 from golden.test_goldens import in_source_layout, keras_outputs, report, run
 from helpers.goldens import GOLDENS, Golden
-from segrt.errors import SegrtError
 from segrt.passes._base import REGISTRY, PassContext
 from segrt.passes._pipeline import lower
 from segrt.targets.trt._flavour import RTX
@@ -18,25 +17,10 @@ from segrt.types import Precision
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed: pip install .[rtx]")
 
-# The newest Keras' models go by the parser too; the graphs of the older ones are the same.
-PARSED = [golden for golden in GOLDENS if golden.folder.name == "keras-3.15"]
+# One file of every recording: the others hold the same model in other formats.
+ONE_EACH = list({golden.recording: golden for golden in reversed(GOLDENS)}.values())[::-1]
+LOWERED = ("keras-3.15", "known-keras-3.15", "known-tf.keras-2.12", "tf.keras-2.15")
 CONTEXT = PassContext(LOWERING.upsampling_forms, extra_passes=extra_passes(RTX))
-
-# Refused aloud: what of them TensorRT has no layer for, or which sizes must be known.
-REFUSED = {
-    "ops_arithmetic": "Mod",
-    "functions_arithmetic": "Mod",
-    "published_segnet": "Mod",
-    "deepcell_parts": "dilations",
-    "tf.keras-2.15/functions_sizes": "computed at run time",
-}
-# The parser computes their sizes at run time; what it made cannot be read back.
-UNREAD = {"ops_moving": "known sizes"}
-
-
-def refused(golden: Golden) -> str | None:
-    """Return what a golden is refused for, None if it is not."""
-    return next((why for name, why in REFUSED.items() if name in str(golden)), None)
 
 
 def check_layers(golden: Golden, route, disagreement) -> None:
@@ -61,25 +45,16 @@ def check_layers(golden: Golden, route, disagreement) -> None:
 
 @pytest.mark.parametrize("golden", GOLDENS, ids=str)
 def test_every_layer_of_the_written_network_equals_keras(golden, disagreement):
-    if (why := refused(golden)) is not None:
-        with pytest.raises(SegrtError) as refusal:
-            write_network(RTX, golden.read(), Precision.FP32)
-        assert why in str(refusal.value)
-        return
     check_layers(golden, write_network, disagreement)
 
 
-@pytest.mark.parametrize("golden", PARSED, ids=str)
+@pytest.mark.parametrize("golden", ONE_EACH, ids=str)
 def test_every_layer_of_the_parsed_network_equals_keras(golden, disagreement):
-    if golden.name in UNREAD:
-        with pytest.raises(SegrtError, match=UNREAD[golden.name]):
-            check_layers(golden, parse_network, disagreement)
-        return
     check_layers(golden, parse_network, disagreement)
 
 
 @pytest.mark.parametrize(
-    "golden", [golden for golden in PARSED if refused(golden) is None], ids=str
+    "golden", [golden for golden in ONE_EACH if golden.folder.name in LOWERED], ids=str
 )
 def test_the_lowered_network_equals_keras(golden, disagreement):
     lowered, _ = lower(golden.read(), CONTEXT)

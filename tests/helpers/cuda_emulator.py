@@ -7,7 +7,7 @@ that the pointers point to, so wrong slices, lives, orders or scales show as wro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import pytest
 
 from segrt.cuda.kernels._base import REGISTRY, Launch
 from segrt.cuda.views import ITEM_BYTES, View, decode, encode
-from segrt.errors import EngineError
+from segrt.errors import DeviceMemoryError
 
 _BASE = 1 << 20
 _TYPES = {"fp32": "f4", "fp16": "f2", "bf16": "u2", "uint8": "u1", "int8": "i1"}
@@ -29,7 +29,7 @@ class Buffer:
 
     @property
     def bytes(self) -> np.ndarray:
-        return self._gpu.memory[self.handle - _BASE :][: self.size]
+        return self._gpu.bytes[self.handle - _BASE :][: self.size]
 
     def copy_from(self, other: Buffer, stream: object) -> None:
         self.bytes[: other.size] = other.bytes
@@ -113,7 +113,7 @@ class EmulatedGpu:
         size: int = 1 << 28,
     ) -> None:
         self.capability, self.costs, self.clock = capability, costs or {}, 0.0
-        self.memory = np.full(size, 0xFF, np.uint8)
+        self.bytes = np.full(size, 0xFF, np.uint8)
         self.live: dict[int, Buffer] = {}
         self.recording: list[Callable[[], None]] | None = None
         # Launches only cost time while the engine tunes.
@@ -141,11 +141,17 @@ class EmulatedGpu:
 
     def allocate(self, size: int, purpose: str) -> Buffer:
         start = -(-self._next // 1024) * 1024
-        if start - _BASE + size > self.memory.size:
-            raise EngineError(f"the emulated memory does not hold the {purpose}")
+        if start - _BASE + size > self.bytes.size:
+            raise DeviceMemoryError(
+                f"the emulated memory does not hold the {purpose}", found="emulated"
+            )
         self._next = start + max(size, 1)
         self.live[start] = Buffer(self, start, max(size, 1))
         return self.live[start]
+
+    def memory(self) -> tuple[int, int]:
+        """Return how much is free, and how much there is."""
+        return self.bytes.size - (self._next - _BASE), self.bytes.size
 
     def pinned(self, size: int) -> tuple[Buffer, np.ndarray]:
         buffer = self.allocate(size, "staging")
@@ -159,7 +165,10 @@ class EmulatedGpu:
         return buffer
 
     def copy(self, address: int, source: Buffer) -> None:
-        self.memory[address - _BASE :][: source.size] = source.bytes
+        self.bytes[address - _BASE :][: source.size] = source.bytes
+
+    def compile(self, launches: Iterable[Launch]) -> None:
+        assert all(launch in self._made for launch in launches)
 
     def kernel(self, launch: Launch) -> Launch:
         assert launch in self._made
@@ -196,6 +205,11 @@ class EmulatedGpu:
         images = [self.read(v, p) for v, p in zip(spec.sources, pointers, strict=False)]
         uploads = [self._uploads[p] for p in pointers[count + len(launch.maps) : -1]]
         self.write(spec.target, pointers[-1], kernel.reference(spec, images, uploads))
+        pooled = getattr(spec, "pooled", None)
+        if pooled is not None:
+            whole = self.read(spec.target, pointers[-1])
+            windows = whole.reshape(pooled.n, pooled.h, 2, pooled.w, 2, pooled.c)
+            self.write(pooled, pointers[1], windows.max(axis=(2, 4)))
 
     def elements(self, address: int, dtype: str, shape: Any, strides: Any) -> np.ndarray:
         """Return a strided window on memory, all of it within one live allocation."""
@@ -206,7 +220,7 @@ class EmulatedGpu:
         assert inside, f"{address:#x} is not allocated"
         assert end <= inside[0].handle + inside[0].size, "it reaches over the end"
         assert address % width == 0
-        flat = self.memory[address - _BASE : end - _BASE].view(_TYPES[dtype])
+        flat = self.bytes[address - _BASE : end - _BASE].view(_TYPES[dtype])
         return np.lib.stride_tricks.as_strided(flat, shape, [s * width for s in strides])
 
     def read(self, view: View, address: int) -> np.ndarray:

@@ -1,41 +1,29 @@
-"""Which golden models the CUDA engine refuses."""
+"""Which golden models the CUDA engine is tried on, and which of them it refuses."""
 
 from __future__ import annotations
 
-# Models that also hold layers the engine has nothing for yet: dense and global ones, a softmax
-# anywhere but at the end, explicit padding, normalizations by a sample's own statistics, products,
-# volumes.
-REFUSED = {
-    "activation_layers",
-    "activation_names",
-    "activation_objects",
-    "attention",
-    "attention_unet_layer_norm",
-    "batch_norms",
-    "bicubic_upsampling",
-    "channels_first",
-    "convolutions",
-    "dictionaries",
-    "einsum_dense",
-    "group_norms",
-    "layer_norms",
-    "layers_in_layers",
-    "many_inputs_outputs",
-    "merging",
-    "multi_head_attention",
-    "odd_resizing",
-    "ops_arithmetic",
-    "ops_attention",
-    "ops_moving",
-    "pooling",
-    "products",
-    "resizing",
-    "scaling",
-    "shaping",
-    "time_distributed",
-    "time_distributed_models",
-    "transposed_convolutions",
-    "transunet",
-    "unit_norms",
-    "volume_unet",
-}
+from helpers.goldens import GOLDENS, Golden
+
+# Convolutions, pools and resizing of volumes.
+_VOLUMES = "volume"
+# Newest first: each model is taken from the first of these that has it.
+_FOLDERS = ("keras-3.15", "tf_keras-2.21", "tf.keras-2.15", "known-keras-3.15")
+
+
+def _rank(golden: Golden) -> tuple[int, bool, str]:
+    folder = golden.folder.name
+    place = _FOLDERS.index(folder) if folder in _FOLDERS else len(_FOLDERS)
+    return place, not golden.file.endswith(".keras"), str(golden)
+
+
+def one_of_each() -> list[Golden]:
+    """Return a golden for each model, however many versions of Keras saved it."""
+    found: dict[str, Golden] = {}
+    for golden in sorted(GOLDENS, key=_rank):
+        found.setdefault(golden.name, golden)
+    return sorted(found.values(), key=str)
+
+
+def is_refused(golden: Golden) -> bool:
+    """Say whether the engine has no implementation for some of the model's layers."""
+    return _VOLUMES in golden.name

@@ -57,7 +57,9 @@ def unet(
     def conv(x: ir.Value, name: str, count: int, size: int, act: str = "Relu") -> ir.Value:
         into = x.shape[1]
         kernel = b.constant(f"{name}/kernel", weights(count, into, size, size, seed=next(seeds)))
-        bias = b.constant(f"{name}/bias", weights(count, seed=next(seeds)))
+        drawn = weights(count, seed=next(seeds))
+        # Were all channels of the last ReLU dead, the mask would be 0.5 whatever comes before.
+        bias = b.constant(f"{name}/bias", np.abs(drawn) if name == "last" else drawn)
         pads = [0, 0, 1, 1] if size == 2 else [size // 2] * 4
         y = b.op("Conv", [x, kernel, bias], name=f"{name}:conv", pads=pads)
         return named(b.op(act, [y], name=name), name)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-import segrt
-from helpers.cuda_refusals import REFUSED
+from helpers.cuda_refusals import is_refused, one_of_each
+from helpers.goldens import Golden
 from segrt.errors import UnsupportedLayerError
 from segrt.passes._base import PassContext
 from segrt.passes._pipeline import lower
@@ -16,21 +14,18 @@ from segrt.targets._base import REGISTRY
 from segrt.targets.cuda import LOWERINGS
 from segrt.types import BuildOptions
 
-GOLDENS = Path(__file__).resolve().parents[1] / "golden" / "data" / "keras-3.15"
-FILES = sorted([*GOLDENS.glob("unet_*.keras"), *GOLDENS.glob("[!u]*.keras")])
+CONTEXT = PassContext(LOWERINGS[-1].upsampling_forms, extra_passes=LOWERINGS[-1].extra_passes)
 BOUND = 1e-5
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
-def test_agrees_with_keras_or_refuses(file: Path):
+@pytest.mark.parametrize("golden", one_of_each(), ids=str)
+def test_agrees_with_keras_or_refuses(golden: Golden):
     target = REGISTRY.find("cuda")
     assert target is not None
-    with np.load(file.with_suffix(".npz")) as recording:
-        feeds = {k.removeprefix("input/"): v for k, v in recording.items() if k[:6] == "input/"}
-        wanted = {k.removeprefix("output/"): v for k, v in recording.items() if k[:7] == "output/"}
-    lowered, _ = lower(segrt.load(file), PassContext(LOWERINGS[-1].upsampling_forms))
-    if file.stem in REFUSED:
+    feeds, wanted = golden.arrays("input"), golden.arrays("output")
+    lowered, _ = lower(golden.read(), CONTEXT)
+    if is_refused(golden):
         with (
             pytest.raises(UnsupportedLayerError) as refusal,
             target.open_model(lowered, BuildOptions()) as session,

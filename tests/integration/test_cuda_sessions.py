@@ -9,7 +9,8 @@ import pytest
 
 from helpers.emulated_engine import run
 from helpers.tensorrt_graphs import unet
-from segrt.errors import EngineError
+from segrt.cuda.need import Need
+from segrt.errors import DeviceMemoryError, EngineError
 from segrt.targets._base import REGISTRY
 from segrt.types import BuildOptions
 
@@ -75,5 +76,16 @@ def test_changing_sizes_does_not_leak():
 def test_too_little_memory_is_an_error_that_names_the_purpose(monkeypatch):
     model = unet((8, 16), side=16, batch=None)
     feeds = _image(batch=4)
-    with pytest.raises(EngineError, match="memory does not hold the"):
+    with pytest.raises(DeviceMemoryError, match="memory does not hold the") as caught:
         run(monkeypatch, model, feeds, memory=1 << 15)
+    assert "0.0 MiB free of 0.0 MiB" in str(caught.value.found)
+    for purpose in ("at least", "weights", "activations", "inputs and outputs"):
+        assert purpose in str(caught.value.wanted)
+
+
+def test_what_lacks_is_the_sum_of_all_purposes():
+    need = Need(free=3 << 20, whole=16 << 20, parts={"weights": 1 << 20, "activations": 5 << 19})
+    error = need.lacking(DeviceMemoryError("too little", found="refused", hint="close something"))
+    assert error.found == "3.0 MiB free of 16.0 MiB; refused"
+    assert error.wanted == "at least 3.5 MiB: weights 1.0 MiB, activations 2.5 MiB"
+    assert error.hint == "close something"

@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 
 import segrt
-from helpers.tensorrt_graphs import unet
-from segrt.cuda.partition import partition
-from segrt.errors import UnsupportedLayerError, UsageError
-from segrt.graph.deploy_ends import deploy_ends
-from segrt.types import BuildOptions, Preprocess, ShapeProfile
+from segrt.errors import UsageError
+from segrt.types import Preprocess, ShapeProfile
 from segrt.verification.recording import Recording
 
 DATA = Path(segrt.__file__).parent / "demo/data"
@@ -145,14 +142,6 @@ def test_ends_inside_a_tensorrt_engine(via, precision, tmp_path):
     assert package.manifest.engine["kernels"] > 0
     report = segrt.verify(package, network=True, against=RECORDED)
     assert report.ok, report.verdict
-
-
-def test_the_own_engine_refuses_ends_aloud():
-    options = BuildOptions(input="uint8", head="mask", preprocess=Preprocess(scale=1 / 255))
-    partition(unet((4, 8), side=16))
-    with pytest.raises(UnsupportedLayerError, match="Cast") as caught:
-        partition(deploy_ends(unet((4, 8), side=16), options))
-    assert {"image", "mask"} <= {layer for layer, _ in caught.value.layers}
 
 
 def test_preparing_is_recorded_and_not_done_twice(packages):

@@ -60,6 +60,8 @@ FEATURES = (
     Feature("top-k", (5, 1), f"{_V5}: ITopKLayer; {_V5_OPS}: ArgMax"),
     Feature("gather", (5, 1), f"{_V5}: IGatherLayer"),
     Feature("gather-modes", (8, 2, 0), f"{_CHANGES} 8.2 EA: GatherND, GatherElements"),
+    Feature("scatter", (8, 2, 0), f"{_CHANGES} 8.2 EA: ScatterElements, ScatterND"),
+    Feature("fill", (7, 2), "API reference of TensorRT 7.2.2: IFillLayer; not sought before it"),
     Feature("einsum", (8, 2, 0), "headers of TensorRT 8.2.0: IEinsumLayer"),
     Feature("grid-sample", (8, 5, 1), "headers of TensorRT 8.5.1: IGridSampleLayer"),
     Feature("cumulative", (10, 8), "release notes of TensorRT 10.8: ICumulativeLayer"),

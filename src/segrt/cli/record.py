@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import click
 
-from segrt.cli import _ops, _options
+from segrt.cli import _objects, _ops, _options
 
 
 @click.command(
@@ -16,6 +16,8 @@ from segrt.cli import _ops, _options
 Example: record where Keras is, compare where it is not
   training$   segrt record unet.h5 --images images -o keras.npz
   deployment$ segrt verify unet.segrt --against keras.npz
+With layers of your own, name the file that defines their Keras classes:
+  training$   segrt record unet.h5 --objects my_layers.py --images images -o keras.npz
 """,
 )
 @click.argument("model", type=_options.MODEL)
@@ -29,13 +31,17 @@ Example: record where Keras is, compare where it is not
 @click.option(
     "-o", "--output", required=True, type=_options.OUTPUT_FILE, help="Recording to write (.npz)."
 )
+@_objects.keras_code
 @_options.preprocess
 @_ops.ops
 def command(
+    *,
     model: Path,
     architecture: Path | None,
     images: Path,
     output: Path,
+    custom_objects: dict[str, Any],
+    allow_code: bool,
     **pixels: Unpack[_options.Pixels],
 ) -> None:
     """Run a model with real Keras and record the output of every layer.
@@ -52,6 +58,8 @@ def command(
         output=output,
         architecture=architecture,
         preprocess=Preprocess(**pixels),
+        allow_code=allow_code,
+        custom_objects=custom_objects,
     )
     size = recording.path.stat().st_size / 1e6
     click.echo(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from segrt.cli import _ops, _options
+from segrt.cli import _objects, _ops, _options
 
 
 @click.command(
@@ -27,6 +28,7 @@ Examples:
     help="A recording (.npz) or the Keras model file.  [default: the graph before any rewrite]",
 )
 @_options.architecture
+@_objects.keras_code
 @click.option(
     "--images",
     type=_options.ANY,
@@ -50,6 +52,8 @@ def command(
     package: Path,
     against: Path | None,
     architecture: Path | None,
+    custom_objects: dict[str, Any],
+    allow_code: bool,
     images: Path | None,
     network: bool,
     threads: int | None,
@@ -72,7 +76,9 @@ def command(
         images=images,
         threads=threads,
         network=network,
-        options=VerifyOptions(architecture=architecture),
+        options=VerifyOptions(
+            architecture=architecture, custom_objects=custom_objects, allow_code=allow_code
+        ),
     )
     if json_file is not None:
         _console.write_json(report.to_dict(), json_file)

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from segrt.cuda import hopper_choices
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
+from segrt.cuda.dense_layers import dense_layer
 from segrt.cuda.driver import Gpu
-from segrt.cuda.fuse import is_head
-from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel
+from segrt.cuda.heads import is_head
+from segrt.cuda.image_operations import GroupNormalize
+from segrt.cuda.image_specs import direct_spec, head_spec, ranges_of
+from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel, in_turn
 from segrt.cuda.kernel_specs import kernel_spec
 from segrt.cuda.kernels import (
+    direct_convolution,
     head,
     narrow_convolution,
-    phase_convolution,
     phase_int8,
     resident_convolution,
     resident_int8,
 )
 from segrt.cuda.kernels._base import Spec
-from segrt.cuda.kernels.head import HeadSpec
 from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
 from segrt.cuda.kernels.pointwise import PointwiseSpec, Step
 from segrt.cuda.memory import ALIGNMENT_BYTES
+from segrt.cuda.normalizing import normalization
 from segrt.cuda.operations import (
     Convolution,
     MergedUpsampling,
+    Opening,
+    PooledConvolution,
     TransposedConvolution,
 )
 from segrt.cuda.parameters import bias_for, factors_for, numbers_for, weights_for
@@ -36,7 +44,6 @@ from segrt.cuda.plan import (
     first_spec,
     narrow_spec,
     phase_int8_spec,
-    phase_spec,
     resident_int8_spec,
     resident_spec,
 )
@@ -80,11 +87,19 @@ class Chooser:
             found = list(self._convolution(job, job.operation))
         elif isinstance(job.operation, MergedUpsampling):
             found = list(self._merged(job, job.operation))
+        elif isinstance(job.operation, PooledConvolution):
+            found = list(self._pooled(job, job.operation))
+        elif isinstance(job.operation, Opening):
+            found = [self._kernel(job, *a) for a in hopper_choices.first_two(job, job.operation)]
         elif isinstance(job.operation, TransposedConvolution):
             weights = weights_for(job.operation, job.views[0].dtype)
             found = list(self._library_convolution(job, job.operation, weights))
+            found.append(self._direct(job, job.operation))
+        elif isinstance(job.operation, GroupNormalize):
+            found = [normalization(self._gpu, self._upload, job, job.operation)]
         else:
             found = [self._kernel(job, *kernel_spec(job))]
+            found += dense_layer(job, self._library_convolution)
         if not found:
             layer, kind = job.operation.layer, type(job.operation).__name__
             raise UnsupportedLayerError(
@@ -106,28 +121,36 @@ class Chooser:
             values = [self._upload(array) for array in (*maps, *parameters)]
             pointers = [*job.pointers, *values, job.output]
             config = self._gpu.configuration(launch)
-            return Choice(name, 0, lambda _: self._gpu.put(config, compiled, pointers))
+            run = functools.partial(self._gpu.put, config, compiled, pointers)
+            return Choice(name, 0, lambda _: run(), lambda: self._release(values))
 
-        return Proposal(name, make)
+        return Proposal(name, make, launches=(launch,))
 
     def _upload(self, array: npt.NDArray[Any]) -> int:
         self._parameters.append(self._gpu.upload(array, "weights"))
         return int(self._parameters[-1].handle)
+
+    def _release(self, addresses: Sequence[int]) -> None:
+        """Free parameters that a choice not taken has uploaded."""
+        for buffer in [one for one in self._parameters if int(one.handle) in addresses]:
+            self._parameters = [one for one in self._parameters if one is not buffer]
+            buffer.close(self._gpu.stream)
 
     def _convolution(self, job: Job, operation: Convolution) -> Iterator[Proposal]:
         source, target = job.views[0], job.target
         # Kernels of first and last layers multiply in fp32.
         taps = operation.kernel.transpose(2, 3, 1, 0)
         if is_head(operation):
-            spec = HeadSpec(source, target, len(operation.bias), operation.activation)
+            spec = head_spec(operation, source, target)
             if head.fits(spec):
                 yield self._kernel(job, "head", spec, taps[0, 0], operation.bias)
                 return
         first = first_spec(operation, source, target)
         if first is not None:
-            ranges = np.stack([np.ones(source.c), np.zeros(source.c)]).astype(np.float32)
-            yield self._kernel(job, "first_convolution", first, taps, operation.bias, ranges)
-            if source.dtype != target.dtype or source.dtype == "int8":
+            parameters = (taps, operation.bias, ranges_of(operation))
+            yield self._kernel(job, "first_convolution", first, *parameters)
+            mixed = source.dtype != target.dtype or source.dtype == "int8"
+            if mixed or operation.ranges is not None:
                 return
         weights = weights_for(operation, source.dtype)
         taps, numbers = weights.transpose(2, 3, 1, 0), numbers_for(operation, source, target)
@@ -135,6 +158,11 @@ class Chooser:
         if narrow is not None and self._gpu.capability >= (8, 0):
             arranged = narrow_convolution.arrange(taps, source.dtype)
             yield self._kernel(job, "narrow_convolution", narrow, arranged, numbers)
+        wide: list[Proposal] = []
+        if self._gpu.capability == _HOPPER:
+            asked = hopper_choices.wide(operation, (source, target), weights)
+            wide = [self._kernel(job, *each) for each in asked]
+        yield from wide
         resident = resident_spec(operation, source, target)
         if resident is not None and self._gpu.capability == _HOPPER:
             arranged = resident_convolution.arrange(taps, source.dtype)
@@ -146,17 +174,27 @@ class Chooser:
             arranged = resident_int8.arrange(taps, integers)
             padded = resident_int8.pad_numbers(numbers, integers)
             yield self._kernel(job, "resident_int8", integers, arranged, padded)
-        own = any(spec is not None for spec in (first, narrow, resident, integers))
+        own = bool(wide) or any(s is not None for s in (first, narrow, resident, integers))
         yield from self._library_convolution(job, operation, weights, last_resort=not own)
+        yield self._direct(job, operation)
+
+    def _direct(self, job: Job, operation: Convolution | TransposedConvolution) -> Proposal:
+        """Propose the kernel that can do everything: beside cuDNN for groups, else if it fails."""
+        transposed = isinstance(operation, TransposedConvolution)
+        spec = direct_spec(operation, job.views[0], job.target)
+        taps = direct_convolution.arrange(operation.kernel, operation.groups, transposed=transposed)
+        found = self._kernel(job, "direct_convolution", spec, taps, operation.bias)
+        return replace(found, last_resort=operation.groups == 1)
 
     def _merged(self, job: Job, operation: MergedUpsampling) -> Iterator[Proposal]:
         """Propose the own kernel, and cuDNN's convolutions with a pixel shuffle behind them."""
         inner, source, target = operation.convolution, job.views[0], job.target
         weights = weights_for(inner, source.dtype)
-        spec = phase_spec(operation, source, target)
-        if spec is not None and self._gpu.capability == _HOPPER:
-            arranged = phase_convolution.arrange(weights, spec.uses, target.dtype)
-            yield self._kernel(job, "phase_convolution", spec, arranged, inner.bias[: target.c])
+        wide: list[Proposal] = []
+        if self._gpu.capability == _HOPPER:
+            asked = hopper_choices.phases(operation, source, target, weights)
+            wide = [self._kernel(job, *each) for each in asked]
+        yield from wide
         integers = phase_int8_spec(operation, source, target)
         if integers is not None and self._gpu.capability == _HOPPER:
             arranged = phase_int8.arrange(weights, integers.uses)
@@ -167,9 +205,24 @@ class Chooser:
         phases = View(n, h, w, len(inner.bias), target.dtype, scale=target.scale)
         reserved = -(-phases.span_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
         part = Job(inner, job.views, job.pointers, phases, 0, reserved)
-        own = spec is not None or integers is not None
+        own = bool(wide) or integers is not None
         for proposal in self._library_convolution(part, inner, weights, last_resort=not own):
             yield self._with_shuffle(job, phases, proposal)
+
+    def _pooled(self, job: Job, operation: PooledConvolution) -> Iterator[Proposal]:
+        """Propose the kernel that writes both images, and all others with a pooling behind."""
+        inner = operation.convolution
+        weights = weights_for(inner, job.target.dtype)
+        views = (job.views[0], job.target, job.views[1])
+        for asked in hopper_choices.wide(inner, views, weights):
+            yield self._kernel(job, *asked)
+        alone = Job(inner, job.views[:1], job.pointers[:1], job.target, job.output)
+        behind = Job(
+            operation.pool, (job.target,), (job.output,), job.views[1], job.pointers[1]
+        )  # fmt: skip
+        pooling = self._kernel(behind, *kernel_spec(behind))
+        for proposal in self._convolution(alone, inner):
+            yield in_turn(proposal, pooling)
 
     def _with_shuffle(self, job: Job, phases: View, proposal: Proposal) -> Proposal:
         """Return a proposal of phases in scratch memory with their shuffle behind it."""
@@ -184,7 +237,7 @@ class Chooser:
                 first.run(scratch)
                 self._gpu.put(config, compiled, [scratch, job.output])
 
-            return Choice(proposal.name, first.workspace, run)
+            return Choice(proposal.name, first.workspace, run, first.free)
 
         return Proposal(proposal.name, make)
 
@@ -203,6 +256,7 @@ class Chooser:
         # O I H W -> O H W I, for the inverse direction likewise.
         ordered = weights.transpose(0, 2, 3, 1)
         kernel: list[int] = []
+        users: set[str] = set()
         kinds = dict.fromkeys(("fp32", job.target.dtype, ""))
         # Behind sums of integers stand fp32 numbers only.
         for bias in ("fp32",) if views[0].dtype == "int8" else kinds:
@@ -220,17 +274,18 @@ class Chooser:
                 continue
             found = True
             for index, plan in graph.plans(_ALL_PLANS if exact else _MOST_PLANS):
-                yield self._plan(job, operation, (graph, index, plan), (ordered, kernel))
+                yield self._plan(job, operation, (graph, index, plan), (ordered, kernel, users))
 
     def _plan(
         self,
         job: Job,
         operation: Convolution | TransposedConvolution,
         plan: tuple[ConvolutionGraph, int, str],
-        weights: tuple[npt.NDArray[np.float32], list[int]],
+        weights: tuple[npt.NDArray[np.float32], list[int], set[str]],
     ) -> Proposal:
         graph, index, title = plan
-        ordered, shared = weights
+        # The kernel is uploaded once for all plans, and freed with the last that uses it.
+        ordered, shared, users = weights
         name = f"cudnn {graph.bias_type or 'bare'} {index} {title}"
 
         def make() -> Choice:
@@ -243,6 +298,7 @@ class Chooser:
             if graph.factors and isinstance(operation, Convolution):
                 factors = self._upload(factors_for(operation, job.views[0], job.target))
             after = None if graph.bias_type else self._finish(job, operation, bias)
+            users.add(name)
 
             def run(scratch: int) -> None:
                 output = job.output or scratch
@@ -251,7 +307,13 @@ class Chooser:
                 if after is not None:
                     after(output)
 
-            return Choice(name, job.reserved_bytes + workspace, run)
+            def free() -> None:
+                users.discard(name)
+                self._release([bias, factors, *(() if users else shared)])
+                if not users:
+                    shared.clear()
+
+            return Choice(name, job.reserved_bytes + workspace, run, free)
 
         return Proposal(name, make)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
@@ -12,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from segrt._optional import is_installed, require
+from segrt.cuda import compiled_code
 from segrt.cuda.kernels._base import Launch, Map
 from segrt.cuda.views import View
-from segrt.errors import EngineError, UnavailableError
+from segrt.errors import DeviceMemoryError, EngineError, UnavailableError
 
 INSTALL = "pip install 'segrt[cuda]'"
 _MAP_BYTES = 128
@@ -77,11 +81,20 @@ def newest_ptx() -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=1024)
 def compile_source(source: str, architecture: str, name: str) -> bytes:
-    """Compile CUDA C++ to machine code; needs NVRTC, no GPU.
+    """Compile CUDA C++ to machine code, once a source; needs NVRTC, no GPU.
 
     Raises:
         EngineError: The compiler refuses it; ``found`` is its log.
     """
+    key = compiled_code.key(source, architecture)
+    known = compiled_code.find(key)
+    if known is None:
+        known = _compile(source, architecture, name)
+        compiled_code.remember(key, known)
+    return known
+
+
+def _compile(source: str, architecture: str, name: str) -> bytes:
     library = core()
     options = library.ProgramOptions(name=name, arch=architecture, std="c++17")
     try:
@@ -131,17 +144,23 @@ class Gpu:
         """Return a device buffer.
 
         Raises:
-            EngineError: The memory does not suffice; says how much was asked for.
+            DeviceMemoryError: It does not suffice; says how much was asked for.
         """
         try:
             return self.device.allocate(max(size, 1), stream=self.stream)
         except Exception as error:
-            raise EngineError(
+            raise DeviceMemoryError(
                 f"the GPU's memory does not hold the {purpose}",
                 found=str(error),
                 wanted=f"{size / 2**20:.0f} MiB",
                 hint="use a smaller batch or image, or close other sessions",
             ) from error
+
+    def memory(self) -> tuple[int, int]:
+        """Return how much device memory is free, and how much there is, in bytes."""
+        status, free, whole = bindings().cuMemGetInfo()
+        _checked((status,))
+        return int(free), int(whole)
 
     def pinned(self, size: int) -> tuple[Any, npt.NDArray[np.uint8]]:
         """Return host memory that the GPU copies from at full speed, as buffer and as array."""
@@ -174,15 +193,27 @@ class Gpu:
         """Return the compiled kernel of ``launch``; compiled once."""
         key = (launch.source, launch.entry)
         if key not in self._kernels:
-            # Instructions of one architecture alone need the target that names it so.
-            architecture = self.architecture + ("a" if launch.specific else "")
-            cubin = compile_source(launch.source, architecture, launch.entry)
+            cubin = compile_source(launch.source, self._target(launch), launch.entry)
             module = self._core.ObjectCode.from_cubin(cubin)
             kernel = module.get_kernel(launch.entry)
             if launch.shared_bytes:
                 self._allow_shared(kernel, launch.shared_bytes)
             self._kernels[key] = kernel
         return self._kernels[key]
+
+    def compile(self, launches: Iterable[Launch]) -> None:
+        """Compile what launches want, side by side; what fails will say so when it is used."""
+
+        def one(launch: Launch) -> None:
+            with contextlib.suppress(EngineError):
+                compile_source(launch.source, self._target(launch), launch.entry)
+
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            list(pool.map(one, dict.fromkeys(launches)))
+
+    def _target(self, launch: Launch) -> str:
+        # Instructions of one architecture alone need the target that names it so.
+        return self.architecture + ("a" if launch.specific else "")
 
     def _allow_shared(self, kernel: Any, size: int) -> None:
         """Let a kernel have more dynamic shared memory than the 48 KiB that are always there."""

@@ -17,13 +17,17 @@ from segrt.cuda.driver import Gpu
 from segrt.cuda.fuse import fuse
 from segrt.cuda.jobs import Choice, Job, signature
 from segrt.cuda.memory import place_buffers
+from segrt.cuda.merge import merge_steps
+from segrt.cuda.need import Need, weights_bytes
 from segrt.cuda.operations import Program
 from segrt.cuda.partition import partition
 from segrt.cuda.plan import Place, Plan, make_plan
 from segrt.cuda.quantisation import read_quantisation
+from segrt.cuda.recognise import recognise
 from segrt.cuda.settle import settle
-from segrt.cuda.tune import PlanCache, Tuner, replay_us
-from segrt.cuda.views import storage
+from segrt.cuda.tune import PlanCache, Tuner, event_us, replay_us
+from segrt.cuda.views import HOST_TYPES, storage
+from segrt.errors import DeviceMemoryError
 from segrt.types import Precision
 
 _NOISE_BYTES = 1 << 22
@@ -57,7 +61,8 @@ class Engine:
 
     Raises:
         UnsupportedLayerError: The engine has no implementation for some layers.
-        EngineError: The memory does not suffice, or a library fails.
+        DeviceMemoryError: It does not suffice; says how much would.
+        EngineError: A library fails.
     """
 
     def __init__(self, model: ir.Model, precision: Precision, gpu: Gpu, library: Library) -> None:
@@ -68,13 +73,21 @@ class Engine:
         self._choices: list[Choice] = []
         if precision is Precision.INT8:
             model = read_quantisation(model)
-        program = settle(fuse(partition(model)))
-        self._shapes = [tuple(value.shape.numpy()) for value in model.graph.outputs if value.shape]
+        program = settle(fuse(partition(recognise(model))))
+        shapes = [value.shape for value in model.graph.outputs]
+        self._shapes = [tuple(shape.numpy()) for shape in shapes if shape is not None]
+        self._types = [value.dtype for value in model.graph.outputs]
         self._chooser = Chooser(gpu, library, precision)
         cache = PlanCache(f"{gpu.name}-{gpu.driver}-cudnn{library.version}-{precision}")
         self._tuner = Tuner(gpu, cache)
+        self._need = Need(*gpu.memory())
+        self._need.parts["weights"] = weights_bytes(program, storage(precision))
         try:
-            self._prepare(program, make_plan(program, storage(precision)))
+            plan = merge_steps(make_plan(program, storage(precision)), gpu.capability)
+            self._prepare(program, plan)
+        except DeviceMemoryError as error:
+            self.close()
+            raise self._need.lacking(error) from error
         except BaseException:
             self.close()
             raise
@@ -83,6 +96,9 @@ class Engine:
     def _prepare(self, program: Program, plan: Plan) -> None:
         offsets, size = place_buffers(plan.buffers)
         self.arena_bytes = size
+        self._need.parts["activations"] = size
+        ends = {place.buffer: place for place in (*plan.inputs.values(), *plan.outputs.values())}
+        self._need.parts["inputs and outputs"] = sum(p.view.span_bytes for p in ends.values())
         arena = self._allocate(size, "activations")
         addresses = {name: arena + offset for name, offset in offsets.items()}
         self._sources = self._ends(program.inputs, plan.inputs, addresses)
@@ -98,11 +114,14 @@ class Engine:
             )
             for operation, sources, target in plan.steps
         ]
-        self._choices = [
-            self._tuner.choose(signature(job), self._chooser.proposals(job)) for job in self._jobs
-        ]
+        asked = [(signature(job), self._chooser.proposals(job)) for job in self._jobs]
+        self._gpu.compile(
+            launch for each in asked for one in self._tuner.wanted(*each) for launch in one.launches
+        )
+        self._choices = [self._tuner.choose(*each) for each in asked]
         self._tuner.close()
         self.scratch_bytes = max((choice.workspace for choice in self._choices), default=0)
+        self._need.parts["scratch memory"] = self.scratch_bytes
         scratch = self._allocate(self.scratch_bytes, "scratch memory")
         self._scratch = scratch
         # Once outside the recording: whatever libraries load at first use is loaded then.
@@ -139,26 +158,33 @@ class Engine:
         self._gpu.stream.sync()
         tile.close(self._gpu.stream)
 
-    def run(self, arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
-        """Run once: arrays in the order and layout of the graph's inputs, float32."""
+    def run(self, arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        """Run once: arrays in the order, layout and types of the graph's inputs and outputs."""
         self._gpu.use()
         stream = self._gpu.stream
-        for array, (device, staging, memory, _) in zip(arrays, self._sources, strict=True):
-            memory[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        for array, (device, staging, memory, place) in zip(arrays, self._sources, strict=True):
+            plain = np.ascontiguousarray(array, HOST_TYPES[place.view.dtype])
+            memory[:] = plain.reshape(-1).view(np.uint8)
             device.copy_from(staging, stream=stream)
         self._graph.launch(stream)
         for device, staging, _, _ in self._targets:
             device.copy_to(staging, stream=stream)
         stream.sync()
+        found = [memory.view(HOST_TYPES[place.view.dtype]) for _, _, memory, place in self._targets]
         return [
-            memory.view(np.float32).reshape(shape).copy()
-            for (_, _, memory, _), shape in zip(self._targets, self._shapes, strict=True)
+            array.reshape(shape).astype(np.float32 if kind is None else kind.numpy())
+            for array, shape, kind in zip(found, self._shapes, self._types, strict=True)
         ]
 
     def time_us(self, replays: int = 30) -> float:
         """Return the median time of the network on the GPU alone, in microseconds."""
         self._gpu.use()
         return replay_us(self._gpu, lambda: self._graph.launch(self._gpu.stream), replays)
+
+    def once_us(self) -> float:
+        """Return the time of one run of the network on the GPU alone, in microseconds."""
+        self._gpu.use()
+        return event_us(self._gpu, lambda: self._graph.launch(self._gpu.stream))
 
     def profile(self) -> list[StepTime]:
         """Time every step alone."""

@@ -7,6 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from segrt.cuda.fuse_images import IMAGE_RULES
+from segrt.cuda.fuse_tensors import fuse_tensors
+from segrt.cuda.heads import decisions, is_head
+from segrt.cuda.image_operations import Softmax
 from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.operations import (
     Chain,
@@ -18,32 +22,19 @@ from segrt.cuda.operations import (
     Program,
     Shuffle,
 )
-from segrt.errors import UnsupportedLayerError
+from segrt.cuda.pixels import prepare_pixels
 
 
 def fuse(program: Program) -> Program:
     """Return a program that computes the same with fewer passes over memory."""
-    for rule in (_identities, _activations, _chains, _phases, _merged):
+    program = fuse_tensors(program)
+    for rule in (_identities, *IMAGE_RULES, _activations, decisions, _chains, _phases, _merged):
         program = _merge(program, rule)
-    _refuse_lone_softmax(program)
-    return program
+    return prepare_pixels(program)
 
 
-def _refuse_lone_softmax(program: Program) -> None:
-    """Refuse what needs all channels of a pixel at once and found no head to go with."""
-    layers = [
-        (operation.layer, "Softmax")
-        for operation in program.operations
-        if isinstance(operation, Chain) and any(step.op == "softmax" for step in operation.steps)
-    ]
-    if layers:
-        listed = ", ".join(repr(layer) for layer, _ in layers)
-        raise UnsupportedLayerError(
-            f"the CUDA engine has a softmax only behind a 1x1 convolution to 8 channels: {listed}",
-            layers,
-            hint="build for another target",
-        )
-
+# Images that one pass reads: with more, vectors no longer fit into registers.
+_MOST_IMAGES = 4
 
 Rule = Callable[[Operation, Operation], "tuple[Operation, ...] | None"]
 
@@ -78,33 +69,25 @@ def _identities(maker: Operation, reader: Operation) -> tuple[Operation, ...] | 
 
 
 def _activations(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None:
-    if not isinstance(maker, Convolution) or not isinstance(reader, Chain):
+    if not isinstance(maker, Convolution) or maker.activation != "none":
         return None
-    if maker.activation != "none" or len(reader.steps) != 1 or len(reader.inputs) != 1:
+    if isinstance(reader, Softmax) and is_head(maker) and not reader.logarithm:
+        return (replace(maker, output=reader.output, activation="softmax"),)
+    if not isinstance(reader, Chain) or len(reader.steps) != 1 or len(reader.inputs) != 1:
         return None
     op = reader.steps[0].op
     if op == "relu":
         return (replace(maker, output=reader.output, activation="relu"),)
     if op == "sigmoid" and is_head(maker):
         return (replace(maker, output=reader.output, activation="sigmoid"),)
-    if op == "softmax" and is_head(maker):
-        return (replace(maker, output=reader.output, activation="softmax"),)
     return None
-
-
-def is_head(operation: Convolution) -> bool:
-    """Say whether the head kernel can take a convolution: 1x1, few channels."""
-    outputs, inputs, *window = operation.kernel.shape
-    plain = operation.stride == (1, 1) and operation.before == operation.after == (0, 0)
-    small = outputs <= 8 and inputs <= 64
-    return plain and small and window == [1, 1] and operation.groups == 1
 
 
 def _chains(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None:
     if not isinstance(maker, Chain) or not isinstance(reader, Chain):
         return None
     inputs = maker.inputs + reader.inputs[1:]
-    if len(inputs) > 2:
+    if len(inputs) > _MOST_IMAGES:
         return None
     steps = maker.steps + reader.steps
     return (

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from segrt.cuda.kernels._base import REGISTRY, Kernel
+from segrt.cuda.kernels._base import REGISTRY, Kernel, Launch
 from segrt.cuda.operations import (
     Convolution,
     MergedUpsampling,
+    Opening,
     Operation,
+    PooledConvolution,
     TransposedConvolution,
 )
 from segrt.cuda.views import View
@@ -24,19 +26,30 @@ class Choice:
         name: Stable between runs, for the plan cache.
         workspace: Bytes of scratch memory.
         run: Puts it on the stream, given the scratch memory's address.
+        free: Gives back what only this choice needs; it cannot be run then.
     """
 
     name: str
     workspace: int
     run: Callable[[int], None]
+    free: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A choice that is not built yet."""
+    """A choice that is not built yet.
+
+    Attributes:
+        name: The choice's.
+        make: Builds it.
+        last_resort: Only built if nothing else works.
+        launches: Own kernels that building it compiles.
+    """
 
     name: str
     make: Callable[[], Choice]
+    last_resort: bool = False
+    launches: tuple[Launch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +58,8 @@ class Job:
 
     Attributes:
         operation: What to compute.
-        views: Of what it reads.
-        pointers: Device addresses of what it reads; the slices' offsets are in them.
+        views: Of what it reads; behind it, of what it writes beside its target.
+        pointers: Device addresses of these; the slices' offsets are in them.
         target: View of what it writes.
         output: Device address of what it writes; 0 for the beginning of the scratch memory.
         reserved_bytes: Of the scratch memory, for the output.
@@ -60,8 +73,31 @@ class Job:
     reserved_bytes: int = 0
 
 
+def in_turn(first: Proposal, second: Proposal) -> Proposal:
+    """Return a proposal of two launches that share the scratch memory."""
+    name = f"{first.name} + {second.name}"
+
+    def make() -> Choice:
+        parts = (first.make(), second.make())
+
+        def run(scratch: int) -> None:
+            for part in parts:
+                part.run(scratch)
+
+        def free() -> None:
+            for part in parts:
+                part.free()
+
+        return Choice(name, max(part.workspace for part in parts), run, free)
+
+    return Proposal(name, make, launches=first.launches + second.launches)
+
+
 # What a choice does not depend on.
-_NUMBERS = ("layer", "inputs", "output", "kernel", "bias", "vectors", "scales", "constants")
+_NUMBERS = (
+    "layer", "inputs", "output", "kernel", "bias", "vectors", "scales", "constants", "sizes",
+    "rows", "columns", "channels", "row_weights", "column_weights", "ranges",
+)  # fmt: skip
 
 
 def find_kernel(name: str) -> Kernel:
@@ -79,8 +115,10 @@ def find_kernel(name: str) -> Kernel:
 def signature(job: Job) -> str:
     """Return what a choice depends on: the operation's geometry and the views, as text."""
     operation, parts = job.operation, [type(job.operation).__name__]
-    if isinstance(operation, MergedUpsampling):
+    if isinstance(operation, (MergedUpsampling, PooledConvolution)):
         operation = operation.convolution
+    if isinstance(operation, Opening):
+        operation = operation.second
     parts += [
         f"{name}={value}" for name, value in sorted(vars(operation).items()) if name not in _NUMBERS
     ]
@@ -90,4 +128,5 @@ def signature(job: Job) -> str:
         f"{v.n}x{v.h}x{v.w}x{v.c}/{v.pitch}+{v.offset % 8} {v.dtype}"
         for v in (*job.views, job.target)
     ]
+    parts += [f"of {view.shape}" for view in (*job.views, job.target) if view.shape is not None]
     return " ".join(parts)

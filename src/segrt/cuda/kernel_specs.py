@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segrt.cuda.image_specs import image_spec
 from segrt.cuda.kernels.bilinear import BilinearSpec
 from segrt.cuda.kernels.custom import CustomSpec
 from segrt.cuda.kernels.layout import LayoutSpec
@@ -14,6 +15,7 @@ from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
 from segrt.cuda.kernels.pointwise import PointwiseSpec
 from segrt.cuda.kernels.pooling import PoolingSpec
 from segrt.cuda.operations import Chain, Custom, Export, Import, Pool, Shuffle, Upsample
+from segrt.cuda.tensor_specs import is_of_tensors, tensor_spec
 from segrt.errors import EngineError
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ def kernel_spec(job: Job) -> tuple[Any, ...]:  # noqa: PLR0911 - one per operati
     Raises:
         EngineError: It has none, or several.
     """
+    if is_of_tensors(job):
+        return tensor_spec(job)
     operation, source, target = job.operation, job.views[0], job.target
     if isinstance(operation, Import):
         return "layout", LayoutSpec(source, target, source_first=operation.channels_first)
@@ -39,7 +43,7 @@ def kernel_spec(job: Job) -> tuple[Any, ...]:  # noqa: PLR0911 - one per operati
         window, stride = operation.window, operation.stride
         spec = PoolingSpec(
             source, target, window, stride, operation.before, operation.maximum,
-            operation.count_padding,
+            operation.count_padding, operation.after, operation.dilation,
         )  # fmt: skip
         return "pooling", spec
     if isinstance(operation, Shuffle):
@@ -55,4 +59,7 @@ def kernel_spec(job: Job) -> tuple[Any, ...]:  # noqa: PLR0911 - one per operati
         )
         arrays = [array.astype(np.float32) for array in operation.constants.values()]
         return "custom", custom, *arrays
+    found = image_spec(job)
+    if found is not None:
+        return found
     raise EngineError(f"no kernel computes a {type(operation).__name__}")

@@ -1,7 +1,7 @@
 """What the engine can do: the operations that a network is partitioned into.
 
-Values are known by name; every one of them is a batch of images, N C H W in the graph and N H W C
-in memory.
+Values are known by name. Batches of images are N C H W in the graph and N H W C in memory; values
+of other kinds (`segrt.cuda.tensor_operations`) are dense in the order of their axes.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ class Operation:
         layer: The Keras layer it belongs to, for messages and reports.
         inputs: Names of the values it reads.
         output: Name of the value it makes.
+        sizes: Of the output, where it is no value of the graph.
     """
 
     layer: str
     inputs: tuple[str, ...]
     output: str
+    sizes: tuple[int, ...] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,11 @@ class Convolution(Operation):
         groups: Groups of channels.
         activation: ``none``, ``relu``; ``sigmoid`` and ``softmax`` for 1x1 heads only.
         scales: O; where the weights are integers of eight bits times one number an output.
+        ranges: Factor and shift of every input channel (2, I), applied to what is read; padding
+            is zero behind that.
+        decision: ``threshold`` and ``argmax`` for 1x1 heads only: they write these in the place of
+            the values.
+        limit: What a threshold compares with, before the activation.
     """
 
     kernel: Weights
@@ -72,6 +79,9 @@ class Convolution(Operation):
     groups: int
     activation: Literal["none", "relu", "sigmoid", "softmax"] = "none"
     scales: Weights | None = None
+    ranges: Weights | None = None
+    decision: Literal["none", "threshold", "argmax"] = "none"
+    limit: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +109,29 @@ class MergedUpsampling(Operation):
 
 
 @dataclass(frozen=True, eq=False)
+class PooledConvolution(Operation):
+    """A convolution and max pooling by two behind it: writes both images."""
+
+    convolution: Convolution
+    pool: Pool
+
+
+@dataclass(frozen=True, eq=False)
+class Opening(Operation):
+    """The first two convolutions, the second perhaps with max pooling by two behind it.
+
+    Attributes:
+        first: From the image.
+        second: From what the first makes, which is never written.
+        middle: Height and width of that.
+    """
+
+    first: Convolution
+    second: Convolution
+    middle: Pair
+
+
+@dataclass(frozen=True, eq=False)
 class Upsample(Operation):
     """Upsampling by whole factors (y, x)."""
 
@@ -108,13 +141,15 @@ class Upsample(Operation):
 
 @dataclass(frozen=True, eq=False)
 class Pool(Operation):
-    """Max or average pooling."""
+    """Max or average pooling; windows may reach further than the padding ``after``."""
 
     window: Pair
     stride: Pair
     before: Pair
     maximum: bool
     count_padding: bool
+    after: Pair = (0, 0)
+    dilation: Pair = (1, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +167,7 @@ class Join(Operation):
 
 @dataclass(frozen=True, eq=False)
 class Chain(Operation):
-    """Element-by-element steps on one or two images; ``vectors`` as `Step`s ask for them."""
+    """Element-by-element steps on one image or several; ``vectors`` as `Step`s ask for them."""
 
     steps: tuple[Step, ...]
     vectors: tuple[Weights, ...] = ()
@@ -160,17 +195,21 @@ class Program:
 
     Attributes:
         operations: In an order that computes.
-        shapes: N C H W of every value.
+        shapes: Of every value; N C H W of an image.
         inputs: Names of the graph inputs, in order.
         outputs: Names of the graph outputs, in order.
         scales: Of the values that are kept as integers of eight bits.
+        dense: Values that are no images.
+        types: Element types of values that are kept in one of their own whatever the precision.
     """
 
     operations: tuple[Operation, ...]
-    shapes: dict[str, tuple[int, int, int, int]]
+    shapes: dict[str, tuple[int, ...]]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     scales: dict[str, float] = field(default_factory=dict)
+    dense: frozenset[str] = frozenset()
+    types: dict[str, str] = field(default_factory=dict)
 
     def uses(self, value: str) -> int:
         """Return how often a value is read."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from segrt.cuda.fuse import is_head
+from segrt.cuda.heads import is_head
+from segrt.cuda.image_operations import Decide, GatherPixels, Resample, Softmax
+from segrt.cuda.kernels._access import Access, stays, whole
 from segrt.cuda.kernels._window import WindowSpec
 from segrt.cuda.kernels.first_convolution import FirstConvolutionSpec
 from segrt.cuda.kernels.first_convolution import fits as first_fits
@@ -30,9 +32,13 @@ from segrt.cuda.operations import (
     Operation,
     Program,
 )
+from segrt.cuda.tensor_operations import Reshape, Strided, TensorOperation
 from segrt.cuda.views import View
 
 Kind = TypeVar("Kind", bound=WindowSpec)
+
+# Their kernels read and write every type of element.
+_TYPELESS = (Chain, TensorOperation, Decide, GatherPixels, Resample, Softmax)
 
 # Slices begin at multiples of 16 bytes: what the tensor cores' loads want.
 _ALIGNMENT_BYTES = 16
@@ -67,7 +73,8 @@ class Plan:
 
     Attributes:
         steps: Operations with the places they read and write; imports and exports that need no
-            work are left out.
+            work are left out. A pooled image that is written with another stands among what is
+            read.
         buffers: In the arena.
         inputs: Place of each graph input, channels last unless imported otherwise.
         outputs: Place of each graph output.
@@ -106,30 +113,44 @@ class _Planner:
                 self._join(operation)
         for operation in self._program.operations:
             self._add(operation)
-        self._measure_lives()
+        measure_lives(self._plan)
         return self._plan
 
     def _view(self, value: str, dtype: str) -> View:
+        if value in self._program.dense:
+            return View.dense(self._program.shapes[value], dtype)
         n, c, h, w = self._program.shapes[value]
         return View(n, h, w, c, dtype)
 
     def _inner_view(self, value: str) -> View:
         """Return how a value is kept where nothing else is wanted: in eight bits if scaled."""
+        own = self._program.types.get(value)
+        if own is not None:
+            return self._view(value, own)
         view, scale = self._view(value, self._dtype), self._program.scales.get(value)
         return view if scale is None else replace(view, dtype="int8", scale=scale)
 
     def _import(self, operation: Import) -> None:
         """Give a graph input its buffer; let its readers have it as it is, where they can."""
-        place = Place(f"input {operation.inputs[0]}", self._view(operation.output, "fp32"))
+        place = self._outside(operation)
         self._plan.inputs[operation.inputs[0]] = place
-        same_order = not operation.channels_first or place.view.c == 1
+        same_order = not operation.channels_first or place.view.in_order
         readers = self._readers.get(operation.output, [])
-        direct = self._dtype == "fp32" or all(self._reads_float(op, place.view) for op in readers)
+        direct = all(self._reads(op, place.view) for op in readers)
         if same_order and direct and not any(isinstance(op, (Join, Export)) for op in readers):
             self._places[operation.output] = place
 
-    def _reads_float(self, operation: Operation, source: View) -> bool:
-        """Say whether an operation reads fp32 whatever the engine computes in."""
+    def _outside(self, operation: Import) -> Place:
+        """Return the memory of a graph input, in the order of axes of one import of it."""
+        kind = self._program.types.get(operation.output, "fp32")
+        return Place(f"input {operation.inputs[0]}", self._view(operation.output, kind))
+
+    def _reads(self, operation: Operation, source: View) -> bool:
+        """Say whether an operation reads an image's type, whatever the engine computes in."""
+        if source.dtype == self._dtype or source.shape is not None:
+            return True
+        if isinstance(operation, _TYPELESS):
+            return True
         if not isinstance(operation, Convolution):
             return False
         spec = first_spec(operation, source, self._inner_view(operation.output))
@@ -138,13 +159,14 @@ class _Planner:
     def _export(self, operation: Export) -> None:
         """Give a graph output its buffer; let its maker write there, where it can."""
         value = operation.inputs[0]
-        place = Place(f"output {operation.output}", self._view(value, "fp32"))
+        view = self._view(value, self._program.types.get(value, "fp32"))
+        place = Place(f"output {operation.output}", view)
         self._plan.outputs[operation.output] = place
         maker = next(op for op in self._program.operations if op.output == value)
-        same_order = not operation.channels_first or place.view.c == 1
-        free = self._dtype == "fp32" or isinstance(maker, Chain)
+        same_order = not operation.channels_first or place.view.in_order
+        free = view.dtype == self._inner_view(value).dtype or isinstance(maker, _TYPELESS)
         free = free or (isinstance(maker, Convolution) and is_head(maker))
-        lone = len(self._readers[value]) == 1 and not isinstance(maker, (Import, Join))
+        lone = len(self._readers[value]) == 1 and not isinstance(maker, (Import, Join, Reshape))
         if same_order and free and lone:
             self._places[value] = place
 
@@ -190,15 +212,31 @@ class _Planner:
             self._add_copies(operation)
             return
         if isinstance(operation, Import):
-            source, target = self._plan.inputs[operation.inputs[0]], self._place(operation.output)
+            # One input may be read as an image and as it is.
+            source = self._outside(operation)
+            target = self._place(operation.output)
         elif isinstance(operation, Export):
             source, target = self._place(operation.inputs[0]), self._plan.outputs[operation.output]
+        elif (access := _moves(operation, self._program)) is not None:
+            source = self._place(operation.inputs[0])
+            seen = self._seen_otherwise(operation, source, access)
+            target = self._places.setdefault(operation.output, seen)
+            if target == seen and seen.buffer == source.buffer:
+                return
         else:
             sources = tuple(self._place(name) for name in operation.inputs)
             self._plan.steps.append((operation, sources, self._place(operation.output)))
             return
         if source != target:
             self._plan.steps.append((operation, (source,), target))
+
+    def _seen_otherwise(self, operation: Operation, source: Place, access: Access) -> Place:
+        """Return the same memory with other sizes; where elements lie otherwise, a new one."""
+        own = self._inner_view(operation.output)
+        view = replace(own, dtype=source.view.dtype, scale=source.view.scale)
+        # Operations on images want the engine's own type.
+        alike = stays(access, source.view, view) and (view.shape is not None or view == own)
+        return Place(source.buffer, view) if alike else Place(operation.output, own)
 
     def _add_copies(self, operation: Join) -> None:
         """Copy what could not be written to its slice at once."""
@@ -211,16 +249,25 @@ class _Planner:
                 copy = Chain(operation.layer, (name,), operation.output, (Step("identity"),))
                 self._plan.steps.append((copy, (self._place(name),), part))
 
-    def _measure_lives(self) -> None:
-        outside = {place.buffer for place in self._plan.inputs.values()}
-        outside |= {place.buffer for place in self._plan.outputs.values()}
-        for index, (_, sources, target) in enumerate(self._plan.steps):
-            for place in (*sources, target):
-                if place.buffer in outside:
-                    continue
-                size = place.view.span_bytes
-                buffer = self._plan.buffers.setdefault(place.buffer, Buffer(size, index, index))
-                buffer.last = index
+
+def measure_lives(plan: Plan) -> None:
+    """Note the buffers of the arena that a plan's steps read and write, and when."""
+    outside = {place.buffer for place in plan.inputs.values()}
+    outside |= {place.buffer for place in plan.outputs.values()}
+    for index, (_, sources, target) in enumerate(plan.steps):
+        for place in (*sources, target):
+            if place.buffer in outside:
+                continue
+            size = place.view.span_bytes
+            plan.buffers.setdefault(place.buffer, Buffer(size, index, index)).last = index
+
+
+def _moves(operation: Operation, program: Program) -> Access | None:
+    """Return how an operation that only moves elements reads its source; None for any other."""
+    if isinstance(operation, Reshape):
+        return whole(program.shapes[operation.inputs[0]])
+    plain = isinstance(operation, Strided) and not operation.program and not operation.constants
+    return operation.accesses[0] if isinstance(operation, Strided) and plain else None
 
 
 def narrow_spec(operation: Convolution, source: View, target: View) -> NarrowConvolutionSpec | None:

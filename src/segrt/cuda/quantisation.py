@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from segrt.cuda._steps import constant
+from segrt.cuda.readers._base import constant
 from segrt.errors import UnsupportedLayerError, UsageError
 from segrt.graph import metadata
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from segrt.cuda.fuse import is_head
+from segrt.cuda.heads import is_head
 from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.operations import (
     Chain,
@@ -59,6 +59,7 @@ class _Settler:
         self._program = program
         self._scales = dict(program.scales)
         self._shapes = dict(program.shapes)
+        self._dense = program.dense
         self._makers = {operation.output: operation for operation in program.operations}
 
     def settled(self) -> Program:
@@ -75,7 +76,11 @@ class _Settler:
         made = {operation.output for operation in operations}
         scales = {name: scale for name, scale in self._scales.items() if name in made}
         return replace(
-            self._program, operations=tuple(operations), shapes=self._shapes, scales=scales
+            self._program,
+            operations=tuple(operations),
+            shapes=self._shapes,
+            scales=scales,
+            dense=self._dense,
         )
 
     def _equalise(self, join: Join) -> None:
@@ -96,7 +101,7 @@ class _Settler:
         readers = [op for op in self._program.operations if name in op.inputs]
         if all(isinstance(reader, Export) for reader in readers):
             return True
-        if isinstance(maker, Import) and self._shapes[name][1] < _CHANNELS:
+        if isinstance(maker, Import) and (*self._shapes[name], 1, 1)[1] < _CHANNELS:
             return True
         few = isinstance(maker, Convolution) and len(maker.bias) <= _FEW
         return few and all(isinstance(op, Convolution) and is_head(op) for op in readers)
@@ -146,6 +151,8 @@ class _Settler:
         while wide in self._shapes:
             wide += "+"
         self._shapes[wide] = self._shapes[name]
+        if name in self._dense:
+            self._dense |= {wide}
         return wide
 
     def _takes_any(self, operation: Convolution, source: str, target: str) -> bool:

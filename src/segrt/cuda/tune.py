@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from segrt.cuda.capture import record
+from segrt.cuda.compiled_code import cache_folder
 from segrt.cuda.driver import Gpu
 from segrt.cuda.jobs import Choice, Proposal
 from segrt.errors import EngineError
@@ -21,15 +21,6 @@ _FORMAT = 1
 # A replay runs the candidate this often, so that launching it weighs nothing.
 _REPEATS = 5
 _REPLAYS = 5
-
-
-def cache_folder() -> Path:
-    """Return where plans are remembered: ``SEGRT_CACHE``, or the user's cache folder."""
-    given = os.environ.get("SEGRT_CACHE")
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "segrt"
 
 
 class PlanCache:
@@ -85,21 +76,25 @@ class Tuner:
         self._cache = cache
         self._scratch: Any = None
 
+    def wanted(self, signature: str, proposals: Sequence[Proposal]) -> Sequence[Proposal]:
+        """Return those of ``proposals`` that `choose` will build."""
+        known = self._cache.find(signature)
+        return [proposal for proposal in proposals if proposal.name == known] or proposals
+
     def choose(self, signature: str, proposals: Sequence[Proposal]) -> Choice:
         """Return the fastest of ``proposals``.
 
         Raises:
             EngineError: None of them works.
         """
+        proposals = self.wanted(signature, proposals)
         if len(proposals) == 1:
             return proposals[0].make()
-        known = self._cache.find(signature)
-        for proposal in proposals:
-            if proposal.name == known:
-                return proposal.make()
         timed: list[tuple[float, Choice]] = []
         problem: EngineError | None = None
-        for proposal in proposals:
+        for proposal in sorted(proposals, key=lambda proposal: proposal.last_resort):
+            if proposal.last_resort and timed:
+                break
             try:
                 choice = proposal.make()
                 timed.append((self.time_us(choice), choice))
@@ -108,6 +103,9 @@ class Tuner:
         if not timed:
             raise problem or EngineError(f"nothing computes {signature}")
         best = min(timed, key=lambda entry: entry[0])[1]
+        for _, choice in timed:
+            if choice is not best:
+                choice.free()
         self._cache.remember(signature, best.name)
         return best
 
@@ -146,11 +144,13 @@ def _repeat(choice: Choice, scratch: int) -> None:
 def replay_us(gpu: Gpu, run: Callable[[], None], replays: int = _REPLAYS) -> float:
     """Return the median time of ``run`` on the GPU's stream, in microseconds, after a warm-up."""
     run()
-    times = []
-    for _ in range(replays):
-        begin = gpu.stream.record(options={"timing_enabled": True})
-        run()
-        end = gpu.stream.record(options={"timing_enabled": True})
-        end.sync()
-        times.append(float(end - begin) * 1000)
-    return statistics.median(times)
+    return statistics.median(event_us(gpu, run) for _ in range(replays))
+
+
+def event_us(gpu: Gpu, run: Callable[[], None]) -> float:
+    """Return how long the GPU is busy with what ``run`` puts on its stream, in microseconds."""
+    begin = gpu.stream.record(options={"timing_enabled": True})
+    run()
+    end = gpu.stream.record(options={"timing_enabled": True})
+    end.sync()
+    return float(end - begin) * 1000

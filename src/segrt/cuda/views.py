@@ -1,8 +1,14 @@
-"""How an image lies in GPU memory: N H W C, dense but for the distance between pixels."""
+"""How a value lies in GPU memory.
+
+An image lies N H W C, dense but for the distance between pixels. A value of any other kind is
+dense in the order of its axes; kernels that know images only see it as one row of channels.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,14 +19,14 @@ from segrt.types import Precision
 # Names of element types -> bytes. bf16 has no NumPy type: host arrays of it are uint16 bit
 # patterns.
 ITEM_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "uint8": 1, "int8": 1}
-_HOST = {
+HOST_TYPES = {
     "fp32": np.float32, "fp16": np.float16, "bf16": np.uint16, "uint8": np.uint8, "int8": np.int8,
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A batch of images, or a channel slice of one.
+    """A batch of images, or a channel slice of one; or a dense value of any rank.
 
     Attributes:
         n: Batch.
@@ -31,6 +37,7 @@ class View:
         pitch: Elements from one pixel to the next; more than ``c`` in a slice of a wider image.
         offset: Channels that lie before this slice in each pixel.
         scale: What a stored int8 is multiplied with; 1 for the other types.
+        shape: Sizes of a dense value, whose elements are then ``c``; None: an image.
     """
 
     n: int
@@ -41,6 +48,12 @@ class View:
     pitch: int = 0
     offset: int = 0
     scale: float = 1.0
+    shape: tuple[int, ...] | None = None
+
+    @classmethod
+    def dense(cls, shape: Sequence[int], dtype: str) -> View:
+        """Return the view of a dense value."""
+        return cls(1, 1, 1, prod(shape), dtype, shape=tuple(shape))
 
     def __post_init__(self) -> None:
         if self.pitch == 0:
@@ -50,6 +63,25 @@ class View:
     def pixels(self) -> int:
         """Pixels of the whole batch."""
         return self.n * self.h * self.w
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sizes as the graph has them: N C H W of an image."""
+        return (self.n, self.c, self.h, self.w) if self.shape is None else self.shape
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Elements from one place to the next along each axis of `sizes`."""
+        if self.shape is None:
+            return self.h * self.w * self.pitch, 1, self.w * self.pitch, self.pitch
+        return tuple(prod(self.shape[axis + 1 :]) for axis in range(len(self.shape)))
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the elements lie side by side in the order of `sizes`."""
+        dense = View.dense(self.sizes, self.dtype).strides
+        triples = zip(self.sizes, self.strides, dense, strict=True)
+        return self.offset == 0 and all(a == b for size, a, b in triples if size > 1)
 
     @property
     def item_bytes(self) -> int:
@@ -96,7 +128,7 @@ def encode(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     if dtype == "int8":
         return np.asarray(np.clip(np.rint(array), -128, 127), np.int8)
     if dtype != "bf16":
-        return np.ascontiguousarray(array, dtype=_HOST[dtype])
+        return np.ascontiguousarray(array, dtype=HOST_TYPES[dtype])
     bits = np.ascontiguousarray(array, np.float32).view(np.uint32).astype(np.uint64)
     rounded = (bits + 0x7FFF + ((bits >> np.uint64(16)) & np.uint64(1))) >> np.uint64(16)
     return rounded.astype(np.uint16)

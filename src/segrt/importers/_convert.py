@@ -7,12 +7,14 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from segrt.graph.metadata import Source
-from segrt.importers._choose import choose_converters
+from segrt.importers._choose import choose_converters, refuse_unused
 from segrt.importers._emit import emit
 from segrt.importers._layer_graph import LayerGraph
 from segrt.importers._policies import refuse_quantized
+from segrt.importers._probe import partial_model
 from segrt.importers._specs import unknown_layers
 from segrt.importers._unknown import unknown_layers_error
+from segrt.importers.layers._inner import looking_up
 from segrt.types import LoadOptions
 
 
@@ -35,7 +37,12 @@ def convert(
         ConverterError: A converter of the user's own fails.
     """
     refuse_quantized(graph, source.file)
-    remarks = choose_converters(graph, options, source.file)
-    if unknown_layers(graph):
-        raise unknown_layers_error(graph, source.file, bind)
-    return emit(graph, source, [*remarks, *bind()])
+    choice = choose_converters(graph, options, source.file)
+    with looking_up(choice.inside):
+        if unknown_layers(graph) and options.partial:
+            return partial_model(graph, bind)
+        if unknown_layers(graph):
+            raise unknown_layers_error(graph, source.file, bind)
+        model = emit(graph, source, [*choice.remarks, *bind()])
+    refuse_unused(choice, options, source.file)
+    return model

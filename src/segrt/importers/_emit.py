@@ -29,6 +29,7 @@ from segrt.importers._layer_graph import (
     KerasVersion,
     LayerGraph,
     TensorRef,
+    WeightEntry,
     iter_leaves,
     iter_tensors,
     map_tensors,
@@ -39,6 +40,7 @@ from segrt.importers._model_input import input_dtype, input_shape
 from segrt.importers._own_code import user_code
 from segrt.importers._policies import remark_policies
 from segrt.importers.layers._base import Call, Layout, Tensor
+from segrt.importers.layers._stored import StoredArrays
 
 # ``@1`` behind a path's part: weights belong to the layer, whatever call they are used in.
 _CALL_SUFFIX = re.compile(r"@\d+(?=/|$)")
@@ -84,7 +86,7 @@ class Emitter:
         self._keras_version = keras_version
         self._builder = GraphBuilder(model.graph)
         self._constants: dict[str, ir.Value] = {}
-        self._arrays: dict[int, dict[str, Array]] = {}
+        self._arrays: dict[int, Mapping[str, Array]] = {}
         self._owners: dict[int, str] = {}
 
     def model_input(self, layer: KerasLayer) -> Tensor:
@@ -260,15 +262,16 @@ class Emitter:
             self._owners[id(layer)] = owner
         return self._owners[id(layer)]
 
-    def _weights(self, layer: KerasLayer, name: str) -> dict[str, Array]:
+    def _weights(self, layer: KerasLayer, name: str) -> Mapping[str, Array]:
         """Read a layer's arrays and give them their names; read once for all its calls."""
         if id(layer) in self._arrays:
             return self._arrays[id(layer)]
-        wanted = None if specs.takes_all_arrays(layer) else specs.weight_specs(layer)
-        arrays = {
-            key: _numbers(entry.load(), entry.path)
-            for key, entry in _weight_names.match(layer, wanted, name).items()
-        }
+        arrays: Mapping[str, Array]
+        if specs.takes_all_arrays(layer):
+            arrays = StoredArrays(layer.weights, layer.name, _read)
+        else:
+            found = _weight_names.match(layer, specs.weight_specs(layer), name)
+            arrays = {key: _read(entry) for key, entry in found.items()}
         if len(layer.calls) > 1:
             self._arrays[id(layer)] = arrays
         return arrays
@@ -321,11 +324,12 @@ def _made(made: Mapping[TensorRef, Tensor], ref: TensorRef, graph: LayerGraph | 
     return made[ref]
 
 
-def _numbers(array: Array, path: str) -> Array:
-    """Return weights, refused if they hold NaN or infinity."""
+def _read(entry: WeightEntry) -> Array:
+    """Return an array of weights, refused if it holds NaN or infinity."""
+    array = entry.load()
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ModelFileError(
-            f"the weights {path} hold NaN or infinity",
+            f"the weights {entry.path} hold NaN or infinity",
             hint="the training diverged or the file is damaged; train or save again",
         )
     return array

@@ -7,6 +7,7 @@ of attributes and a number (``query_dense/0``). A converter names its parts as K
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from segrt.importers._layer_graph import WeightEntry
@@ -55,3 +56,13 @@ def _by_part(wanted: Sequence[str], stored: Sequence[WeightEntry]) -> list[Weigh
 def _attribute(path: str) -> str:
     """Return an attribute path without the underscores of private ones, which came and went."""
     return "/".join(part.lstrip("_") for part in path.split("/"))
+
+
+def snake_case(class_name: str) -> str:
+    """Return the group name Keras derives from a class name (``PReLU`` -> ``p_re_lu``).
+
+    The rule is that of ``keras.src.utils.naming.to_snake_case``.
+    """
+    name = re.sub(r"\W+", "", class_name)
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

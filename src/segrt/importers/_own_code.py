@@ -8,9 +8,7 @@ one class name.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import re
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from weakref import WeakKeyDictionary
 
+from segrt._user_code import run_file
 from segrt.errors import ConverterError, SegrtError, UsageError
 from segrt.importers.layers._base import Converter, LayerConverter, WeightSpecs, as_stored
 
@@ -74,25 +73,15 @@ def from_file(path: Path) -> tuple[ModuleType, dict[str, LayerConverter]]:
         UsageError: There is no such file.
         ConverterError: It cannot be run.
     """
-    if not path.is_file():
-        raise UsageError(f"no such file of converters: {path}", hint="check the path")
-    name = f"segrt_own_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path} is no Python file", wanted="a .py file")
-    module = importlib.util.module_from_spec(spec)
     found: dict[str, LayerConverter] = {}
     token = _collecting.set(found)
-    # Decorators such as dataclass look the module up while it runs; files import neighbours.
-    sys.modules[name] = module
-    sys.path.insert(0, str(path.parent.resolve()))
     try:
-        spec.loader.exec_module(module)
+        module = run_file(path)
+    except UsageError:
+        raise
     except Exception as error:
         raise own_error(f"{path.name} cannot be loaded", error, path) from error
     finally:
-        sys.path.remove(str(path.parent.resolve()))
-        sys.modules.pop(name, None)
         _collecting.reset(token)
     return module, found
 

@@ -34,22 +34,33 @@ def probe(graph: LayerGraph, bind: Callable[[], list[str]]) -> dict[str, Shapes]
     Returns:
         Shapes of the inputs by layer path, as far as they can be known.
     """
+    return _run(graph, bind).seen
+
+
+def partial_model(graph: LayerGraph, bind: Callable[[], list[str]]) -> ir.Model:
+    """Return a graph of what does not depend on unknown layers; it has no outputs.
+
+    Args:
+        graph: See `probe`.
+        bind: See `probe`.
+    """
+    return _run(graph, bind).model
+
+
+def _run(graph: LayerGraph, bind: Callable[[], list[str]]) -> _Prober:
     for _, layer in unknown_layers(graph):
         layer.converter = LayerConverter(_nothing, as_stored)
-    try:
-        bind()
-    except SegrtError:
-        return {}
     onnx_graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name=graph.name)
     prober = _Prober(ir.Model(onnx_graph, ir_version=IR_VERSION), graph.keras_version)
     try:
         inputs = [prober.model_input(graph.layers[ref.layer]) for ref in graph.inputs]
+        bind()
         prober.run(graph, inputs, prefix="")
     except SegrtError:
         # The outputs behind the unknown layers are missing, or the file has other faults: what
         # was seen until then is what can be told.
-        return prober.seen
-    return prober.seen
+        return prober
+    return prober
 
 
 class _Prober(Emitter):
@@ -57,6 +68,7 @@ class _Prober(Emitter):
 
     def __init__(self, model: ir.Model, keras_version: KerasVersion) -> None:
         super().__init__(model, keras_version)
+        self.model = model
         self.seen: dict[str, Shapes] = {}
 
     def call(

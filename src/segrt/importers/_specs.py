@@ -49,7 +49,10 @@ def weight_specs(layer: KerasLayer) -> list[WeightSpec]:
 def takes_all_arrays(layer: KerasLayer) -> bool:
     """Say whether a layer's converter takes whatever arrays the file holds for the layer."""
     converter = converter_of(layer)
-    return converter is not None and converter.weights is as_stored
+    if converter is None or converter.weights is as_stored:
+        return converter is not None
+    inner = wrapped(layer.config) if layer.converter is None and layer.model is None else None
+    return inner is not None and inner.takes_all_arrays
 
 
 def owns_arrays(layer: KerasLayer) -> bool:

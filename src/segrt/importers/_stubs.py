@@ -7,9 +7,10 @@ import keyword
 import re
 from collections.abc import Sequence
 
-from segrt.importers._layer_graph import KerasLayer
+from segrt.importers._layer_graph import KerasLayer, WeightEntry
 from segrt.importers._probe import Shapes
 from segrt.importers._weight_names import stored_names
+from segrt.importers.layers._wrapped import wrapped
 
 _WIDTH = 96
 _QUIET = ("name", "trainable", "dtype", "batch_input_shape", "batch_shape")
@@ -32,20 +33,25 @@ def stub(key: str, layers: Sequence[tuple[str, KerasLayer]], shapes: dict[str, S
         shapes: What layers are called with, where known.
     """
     path, layer = layers[0]
-    config = {name: value for name, value in layer.config.items() if name not in _QUIET}
-    inputs = shapes.get(path, [])
+    inputs, settings, weights = shapes.get(path, []), layer.config, _named(layer.weights)
+    inner = wrapped(layer.config)
+    if inner is not None and inner.key == key:
+        settings, weights = inner.config, _named(inner.stored_entries(layer).entries)
+        if layer.class_name == "TimeDistributed":
+            inputs = [(*shape[:1], *shape[2:]) for shape in inputs]
+    config = {name: value for name, value in settings.items() if name not in _QUIET}
+    class_name = key.rpartition(">")[2]
     names = [f"x{index}" for index in range(len(inputs))] if len(inputs) > 1 else ["x"]
     grouped = any(isinstance(a, list | tuple) for c in layer.calls[:1] for a in c.args)
     parameter = "xs" if grouped else ", ".join(names)
     first = "xs[0]" if grouped else names[0]
-    weights = list(zip(stored_names(layer.weights), layer.weights, strict=True))
     lines = [
         f"# {_plain(path)}" + (f" and {len(layers) - 1} more" if len(layers) > 1 else ""),
         *_comment("config", _json(config)),
         *_comment("input", ", ".join(map(str, inputs)) or "unknown (it depends on other layers)"),
         *[f"# weight: {_plain(name)} {entry.shape} {entry.dtype}" for name, entry in weights],
         f"@segrt.keras_layer({json.dumps(key)})",
-        f"def {_function(layer.class_name)}(call, {parameter}):",
+        f"def {_function(class_name)}(call, {parameter}):",
     ]
     for name, _ in weights:
         variable = _function(name.replace("/", "_"))
@@ -55,10 +61,15 @@ def stub(key: str, layers: Sequence[tuple[str, KerasLayer]], shapes: dict[str, S
     lines += [
         f'    # value = call.op("Mul", [{first}.value, ...]); the operators are ONNX\'s',
         f"    # return segrt.Tensor(value, {first}.layout)",
-        f'    raise call.unsupported({json.dumps(layer.class_name)}, "a stub", '
+        f'    raise call.unsupported({json.dumps(class_name)}, "a stub", '
         '"its arithmetic, filled in")',
     ]
     return "\n".join(lines) + "\n"
+
+
+def _named(entries: Sequence[WeightEntry]) -> list[tuple[str, WeightEntry]]:
+    """Return arrays with the names that a converter finds them by."""
+    return list(zip(stored_names(entries), entries, strict=True))
 
 
 def _comment(title: str, text: str) -> list[str]:

@@ -18,7 +18,7 @@ import h5py
 from segrt.errors import ModelFileError, UnsafeFileError
 from segrt.importers import _hdf5
 from segrt.importers._json import parse_object
-from segrt.importers._weights_by_class import snake_case
+from segrt.importers._match_weights import snake_case
 from segrt.importers.keras_archive import KerasArchive, open_archive
 
 _MAX_DEPTH = 64

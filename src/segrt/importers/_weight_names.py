@@ -15,22 +15,18 @@ from segrt.importers._match_weights import in_order
 from segrt.importers.layers._base import WeightSpec
 
 
-def match(
-    layer: KerasLayer, specs: Sequence[WeightSpec] | None, name: str
-) -> dict[str, WeightEntry]:
+def match(layer: KerasLayer, specs: Sequence[WeightSpec], name: str) -> dict[str, WeightEntry]:
     """Return a layer's arrays under the names that its converter uses.
 
     Args:
         layer: The layer; its arrays are bound.
-        specs: What the converter asks for, in Keras' order; None takes all, as stored.
+        specs: What the converter asks for, in Keras' order.
         name: The layer's name, for messages.
 
     Raises:
         ModelFileError: The file holds another number of arrays.
     """
     entries = layer.weights
-    if specs is None:
-        return dict(zip(stored_names(entries), entries, strict=True))
     wanted = [spec.name for spec in _in_file_order(layer, specs)]
     stored = [entry.name for entry in entries]
     found = in_order(wanted, entries)

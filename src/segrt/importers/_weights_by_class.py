@@ -16,6 +16,7 @@ import h5py
 from segrt.errors import ModelFileError
 from segrt.importers._hdf5 import children, get_group, text_attribute
 from segrt.importers._layer_graph import KerasLayer, LayerGraph, WeightEntry
+from segrt.importers._match_weights import snake_case
 from segrt.importers._model_config import MODEL_CLASSES
 from segrt.importers._specs import may_own_arrays, owns_arrays
 from segrt.importers._weights_by_name import make_entry
@@ -76,16 +77,6 @@ def bind(graph: LayerGraph, root: h5py.Group, file: str) -> list[str]:
             else:
                 layer.weights = _entries(group, file, "")
     return remarks
-
-
-def snake_case(class_name: str) -> str:
-    """Return the group name Keras derives from a class name (``PReLU`` -> ``p_re_lu``).
-
-    The rule is that of ``keras.src.utils.naming.to_snake_case``.
-    """
-    name = re.sub(r"\W+", "", class_name)
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _group_stem(layer: KerasLayer) -> str:

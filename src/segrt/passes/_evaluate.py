@@ -18,6 +18,7 @@ from segrt.errors import PassError
 from segrt.graph import custom_nodes
 from segrt.graph.builder import OPSET
 from segrt.passes._operators import OPERATORS, Array
+from segrt.passes._pool_places import pool_with_places
 
 Feeds: TypeAlias = Mapping[ir.Value, Array]
 
@@ -68,6 +69,8 @@ def run_node(node: ir.Node, inputs: list[Array | None], *, wide: bool) -> list[A
         result = own(node, inputs)
         if result is not None:
             return [result]
+    if node.op_type == "MaxPool" and (both := pool_with_places(node, inputs)) is not None:
+        return both
     if wide:
         inputs = [None if array is None else _widen(array) for array in inputs]
     if custom_nodes.is_custom(node):

@@ -129,22 +129,21 @@ def _with_bias(x: Array, bias: Array | None) -> Array:
 
 def _pool(node: ir.Node, inputs: list[Array | None]) -> Array | None:
     x, kernel = inputs[0], _ints(node, "kernel_shape", [])
-    unusual = set(_ints(node, "dilations", [1])) != {1} or _int(node, "ceil_mode", 0)
-    if x is None or not kernel or unusual or len(node.outputs) > 1:
-        return None
-    strides = _ints(node, "strides", [1] * len(kernel))
-    pads = _pool_pads(node, x.shape[2:], kernel, strides)
-    if pads is None:
-        return None
     largest = node.op_type == "MaxPool"
+    unusual = len(node.outputs) > 1 or (not largest and _int(node, "ceil_mode", 0))
+    if x is None or not kernel or unusual:
+        return None
+    strides, dilations = (_ints(node, n, [1] * len(kernel)) for n in ("strides", "dilations"))
+    extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
+    pads = pool_pads(node, x.shape[2:], extent, strides)
     counted = x.dtype.type(not largest and bool(_int(node, "count_include_pad", 0)))
     sides = ((0, 0), (0, 0), *pads)
-    steps = _inner(slice(None, None, step) for step in [*strides, *[1] * len(kernel)])
+    steps = _inner(slice(None, None, step) for step in [*strides, *dilations])
     axes = tuple(range(2, x.ndim))
     inner = tuple(range(-len(kernel), 0))
 
     def windows(array: Array) -> Array:
-        found = np.lib.stride_tricks.sliding_window_view(array, tuple(kernel), axis=axes)
+        found = np.lib.stride_tricks.sliding_window_view(array, extent, axis=axes)
         return np.asarray(found[steps])
 
     if largest:
@@ -153,20 +152,28 @@ def _pool(node: ir.Node, inputs: list[Array | None]) -> Array | None:
     return np.asarray(windows(np.pad(x, sides)).sum(axis=inner) / windows(inside).sum(axis=inner))
 
 
-def _pool_pads(
-    node: ir.Node, sizes: tuple[int, ...], kernel: list[int], strides: list[int]
-) -> list[tuple[int, int]] | None:
-    """Return (before, after) an axis; None for a rule that is not known here."""
+def pool_pads(
+    node: ir.Node, sizes: tuple[int, ...], kernel: tuple[int, ...], strides: list[int]
+) -> list[tuple[int, int]]:
+    """Return (before, after) an axis; a kernel with gaps is as long as it reaches."""
     attribute = node.attributes.get("auto_pad")
     mode = attribute.as_string() if attribute is not None else "NOTSET"
-    if mode == "SAME_LOWER":
-        return None
-    if mode == "SAME_UPPER":
+    if mode in ("SAME_UPPER", "SAME_LOWER"):
         triples = zip(sizes, kernel, strides, strict=True)
         totals = [max((-(-size // step) - 1) * step + k - size, 0) for size, k, step in triples]
-        return [(total // 2, total - total // 2) for total in totals]
+        halves = [(total // 2, total - total // 2) for total in totals]
+        return halves if mode == "SAME_UPPER" else [(b, a) for a, b in halves]
     pads = [0] * (2 * len(kernel)) if mode == "VALID" else _ints(node, "pads", [0, 0] * len(kernel))
-    return list(zip(pads[: len(kernel)], pads[len(kernel) :], strict=True))
+    sides = list(zip(pads[: len(kernel)], pads[len(kernel) :], strict=True))
+    if not _int(node, "ceil_mode", 0):
+        return sides
+    grown = []
+    for size, k, step, (before, after) in zip(sizes, kernel, strides, sides, strict=True):
+        last = -(-(size + before + after - k) // step)
+        # A window that would begin behind the image is none.
+        last -= last * step >= size + before
+        grown.append((before, max(after, last * step + k - size - before)))
+    return grown
 
 
 def _resize(node: ir.Node, inputs: list[Array | None]) -> Array | None:

@@ -33,11 +33,18 @@ ORDER = (
     "split_concat",
     "fold_pixels",
     "slice_pools",
+    # Before the pool whose places a scatter takes is gone.
+    "plain_scatters",
+    "unfold_pools",
     "widen_sequences",
+    "exact_sigmoid",
     # Neighbours that now work with channels last need no Transposes between them.
     "cancel_transposes",
 )
-OPTIONAL = ("winograd", "split_concat", "fold_pixels", "slice_pools", "widen_sequences")
+OPTIONAL = (
+    "winograd", "split_concat", "fold_pixels", "slice_pools", "plain_scatters", "unfold_pools",
+    "widen_sequences", "exact_sigmoid",
+)  # fmt: skip
 
 
 def lower(model: ir.Model, context: PassContext) -> tuple[ir.Model, tuple[Verdict, ...]]:

@@ -27,6 +27,10 @@ from segrt.types import Certificate, Verdict
 
 # Each pixel of a window is one slice: beyond this a pooling kernel's copy is the smaller evil.
 _MOST_PIXELS = 4
+# Beyond any size: to the end.
+_FAR = 1 << 62
+# Of a probe, where the image's size is free.
+_WINDOWS = 4
 
 
 class SlicePools:
@@ -56,9 +60,6 @@ class SlicePools:
 
 def _slice(rewriter: Rewriter, pool: ir.Node, source: ir.Value) -> Certificate:
     window = _window(pool)
-    counts = [
-        (size or 0) // step for size, step in zip(static_shape(source)[2:], window, strict=True)
-    ]
     rewriter.at(pool)
     same = rewriter.op("Max", [source, source], name=f"{pool.name}:same")
     steps = rewriter.ints(f"{pool.name}:steps", window)
@@ -66,17 +67,17 @@ def _slice(rewriter: Rewriter, pool: ir.Node, source: ir.Value) -> Certificate:
     slices = []
     for place in itertools.product(*map(range, window)):
         role = f"{pool.name}:{place[0]}_{place[1]}"
-        # The end of the last whole window: pixels behind it belong to none.
-        ends = [
-            start + (count - 1) * step + 1
-            for start, count, step in zip(place, counts, window, strict=True)
-        ]
+        # Up to where the last whole window has its pixel: those behind it belong to none.
+        ends = [at - step + 1 or _FAR for at, step in zip(place, window, strict=True)]
         bounds = [rewriter.ints(f"{role}:from", place), rewriter.ints(f"{role}:to", ends)]
         slices.append(rewriter.op("Slice", [same, *bounds, axes, steps], name=role))
     largest = rewriter.op("Max", slices, name=f"{pool.name}:largest")
     rewriter.tag(metadata.layer_of(pool), metadata.class_of(pool))
-    # The bounds above fit the real size only, so the probe has that size, and one channel.
-    feeds = {source: noise((1, 1, *(size or 0 for size in static_shape(source)[2:])))}
+    sizes = [
+        size or _WINDOWS * step + 1
+        for size, step in zip(static_shape(source)[2:], window, strict=True)
+    ]
+    feeds = {source: noise((1, 1, *sizes))}
     certificate = prove(pool.outputs[0], largest, feeds, claim="bit-equal", what="noise")
     replace(pool.outputs[0], largest)
     return certificate
@@ -86,7 +87,7 @@ def _window(pool: ir.Node) -> tuple[int, int]:
     """Return rows and columns of a window.
 
     Raises:
-        PassError: Windows overlap, leave gaps, are padded or large, or the image's size is free.
+        PassError: Windows overlap, leave gaps, are large, or are padded or may be.
     """
     attributes = pool.attributes
     window = tuple(attributes.get_ints("kernel_shape", ()))
@@ -96,10 +97,10 @@ def _window(pool: ir.Node) -> tuple[int, int]:
         raise PassError("it does not pool images")
     if window != steps or not 1 < window[0] * window[1] <= _MOST_PIXELS:
         raise PassError("its windows overlap or are large", found=f"{window}, strides {steps}")
-    if None in sizes:
-        raise PassError("the image's size is not fixed")
-    remainder = any((size or 0) % step for size, step in zip(sizes, steps, strict=True))
     # Where whole windows cover the image, SAME pads nothing and rounding up is no rounding.
+    remainder = any(
+        step > 1 and (size is None or size % step) for size, step in zip(sizes, steps, strict=True)
+    )
     to_cover = attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
     to_cover = to_cover or attributes.get_int("ceil_mode", 0) != 0
     if any(attributes.get_ints("pads", ())) or (remainder and to_cover):

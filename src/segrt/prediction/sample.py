@@ -14,11 +14,13 @@ from segrt.graph.rescales_input import rescales_input
 from segrt.graph.size_multiple import size_multiple
 from segrt.graph.size_ranges import nearest_in_range, range_of
 from segrt.graph.specs import input_specs
+from segrt.importers._base import import_model
+from segrt.prediction.find_images import find_images
 from segrt.prediction.image_io import read_image
 from segrt.prediction.picture import MAX_PIXELS, Picture, Pixels
 from segrt.prediction.preprocess import Normaliser, fit_channels
 from segrt.prediction.tiling import Size, plan_tiles
-from segrt.types import Preprocess, TensorSpec
+from segrt.types import LoadOptions, Preprocess, TensorSpec
 
 # The largest tile for free-size networks: enough context, and every layer of it can be held.
 _FREE_SIDE_PX = 256
@@ -44,8 +46,22 @@ def sample_inputs(
         preprocess = replace(preprocess, scale=1.0)
     multiple = (1, 1)
     if len(spec.shape) == 4 and None in spec.shape[1:]:
-        multiple = size_multiple(graph, channel_axis=spec.channel_axis or -1)
+        # A graph of which only the front is known: as most networks with five poolings need.
+        known = bool(graph.graph.outputs)
+        multiple = size_multiple(graph, channel_axis=spec.channel_axis or -1) if known else (32, 32)
     return {spec.name: sample_batch(spec, preprocess, images, multiple=multiple)}
+
+
+def sample_for(
+    model: Path, architecture: Path | None, preprocess: Preprocess, images: Sequence[Path]
+) -> dict[str, Pixels]:
+    """Cut inputs for a model file, whose layers need no converters; see `sample_inputs`.
+
+    Raises:
+        ModelFileError: The file cannot be read.
+    """
+    graph = import_model(model, LoadOptions(architecture, partial=True))
+    return sample_inputs(graph, preprocess, find_images(images))
 
 
 def sample_batch(

@@ -106,14 +106,19 @@ def build_package(
     lowered = [lower(model, lowering) for lowering in target.lowerings(model, options)]
 
     def fill(folder: Path) -> Callable[[dict[str, FileEntry]], Manifest]:
-        mixed = None
-        if fallback is not None:
-            mixed = build_mix(Engines(target, fallback, options), lowered, lower, folder)
+        engines = None if fallback is None else Engines(target, fallback, options)
+        mixed = None if engines is None else build_mix(engines, lowered, lower, folder)
+        if mixed is None:
+            try:
+                built = _build_whole(target, lowered, options, folder)
+                chosen, verdicts = lowered[built.lowering]
+            except UnsupportedLayerError as late:
+                if engines is not None:
+                    mixed = build_mix(engines, lowered, lower, folder, late)
+                if mixed is None:
+                    raise
         if mixed is not None:
             built, chosen, verdicts = mixed.built, mixed.model, mixed.verdicts
-        else:
-            built = _build_whole(target, lowered, options, folder)
-            chosen, verdicts = lowered[built.lowering]
         save_model(model, folder / "imported.onnx")
         (folder / "layers.json").write_text(
             layer_table(model, chosen, built.layers, mixed.places if mixed else None),

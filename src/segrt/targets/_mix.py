@@ -56,6 +56,26 @@ def refusals(table: Table) -> tuple[Refusal, ...]:
     )
 
 
+def with_late(table: Table, error: UnsupportedLayerError) -> Table | None:
+    """Add what an engine refused only when it was built; None if it names nothing that it took.
+
+    Args:
+        table: What the engine said of each node beforehand.
+        error: Names layers, and what of them.
+    """
+    more: dict[ir.Node, str] = {}
+    for layer, kind in error.layers:
+        nodes = [
+            node
+            for node, why in table.items()
+            if why is None and layer in (metadata.layer_of(node), node.name)
+        ]
+        of_kind = [node for node in nodes if node.op_type == kind]
+        why = error.__cause__ if isinstance(error.__cause__, UnsupportedLayerError) else error
+        more |= dict.fromkeys(of_kind or nodes, why.message)
+    return {**table, **more} if more else None
+
+
 def refused_error(target: str, refused: tuple[Refusal, ...], hint: str | None) -> Exception:
     """Return the error for a network that a target does not take whole; to be raised."""
     shown = "".join(f"\n  {row.layer} ({row.op}): {row.why}" for row in refused[:_MOST_LISTED])
@@ -95,4 +115,4 @@ def _is_work(node: ir.Node) -> bool:
     return node.op_type in _HEAVY or is_custom(node)
 
 
-__all__ = ["divide", "refusals", "refused_error"]
+__all__ = ["divide", "refusals", "refused_error", "with_late"]

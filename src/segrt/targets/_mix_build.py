@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from segrt.graph.inner_ranges import note_inner_ranges
 from segrt.graph.stitch import distinct, stitch
 from segrt.targets._base import REGISTRY, Built, Lowering, Session, Target
 from segrt.targets._engine import save_model
-from segrt.targets._mix import Table, divide, refusals, refused_error
+from segrt.targets._mix import Table, divide, refusals, refused_error, with_late
 from segrt.targets._mix_cost import measured, priced
 from segrt.targets._mix_notes import MixNotes, PieceNotes
 from segrt.targets._pieces import Piece, PiecedSession, Runner, open_pieces
@@ -84,14 +85,30 @@ def explained(
         _, table = survey(target, lowered, options)
     except SegrtError:
         return error
+    if isinstance(error, UnsupportedLayerError):
+        table = with_late(table, error) or table
     refused = refusals(table)
     return refused_error(target.name, refused, error.hint) if refused else error
 
 
 def build_mix(
-    engines: Engines, lowered: Sequence[Lowered], lower: Lower, folder: Path
+    engines: Engines,
+    lowered: Sequence[Lowered],
+    lower: Lower,
+    folder: Path,
+    late: UnsupportedLayerError | None = None,
 ) -> Mixed | None:
     """Build the pieces into ``folder/engines/<n>``, and ``folder/model.onnx`` of them all.
+
+    An engine may take each node alone and refuse some where it is built, in their company: those
+    go to the fallback, too.
+
+    Args:
+        engines: The target and the fallback.
+        lowered: The network as each of the target's lowerings makes it.
+        lower: Applies a lowering.
+        folder: Where to write.
+        late: With what the target refused the whole network when it was built.
 
     Returns:
         None where the target takes the whole network, and nothing was written.
@@ -100,12 +117,28 @@ def build_mix(
         UnsupportedLayerError: The fallback refuses layers as well; all are listed.
         SegrtError: As the targets' `build`.
     """
-    target, fallback = engines.target, engines.fallback
-    (model, verdicts), table = survey(target, lowered, engines.options)
-    refused = refusals(table)
-    if not refused:
+    chosen, table = survey(engines.target, lowered, engines.options)
+    if late is not None:
+        table = with_late(table, late) or table
+    if not refusals(table):
         return None
-    note_inner_ranges(model)
+    note_inner_ranges(chosen[0])
+    while True:
+        try:
+            return _build_pieces(engines, chosen, table, lower, folder)
+        except UnsupportedLayerError as error:
+            more = with_late(table, error)
+            if more is None:
+                raise
+            table = more
+            shutil.rmtree(folder / "engines", ignore_errors=True)
+
+
+def _build_pieces(
+    engines: Engines, lowered: Lowered, table: Table, lower: Lower, folder: Path
+) -> Mixed:
+    (model, verdicts), refused = lowered, refusals(table)
+    target, fallback = engines.target, engines.fallback
     pieces = divide(model, table, target.name)
     notes: list[PieceNotes] = []
     models: list[ir.Model] = []

@@ -28,9 +28,11 @@ _PRECISIONS = (
 # Each set of sizes has its own memory plan and graph; the ones used last are kept.
 _KEPT_SIZES = 4
 
+# Convolutions, pools and resizing slide over images only.
+_PASSES = ("widen_sequences",)
 LOWERINGS = (
-    Lowering(upsampling_forms=("subpixel", "resize")),
-    Lowering(upsampling_forms=("resize",)),
+    Lowering(upsampling_forms=("subpixel", "resize"), extra_passes=_PASSES),
+    Lowering(upsampling_forms=("resize",), extra_passes=_PASSES),
 )
 
 
@@ -48,7 +50,11 @@ class CudaSession(CheckedSession):
         self._engines: OrderedDict[tuple[tuple[int, ...], ...], Engine] = OrderedDict()
         # Sizes that are all known are planned now, so that refusals come at opening.
         if all(None not in spec.shape for spec in self.inputs):
-            self.engine([tuple(size or 0 for size in spec.shape) for spec in self.inputs])
+            try:
+                self.engine([tuple(size or 0 for size in spec.shape) for spec in self.inputs])
+            except BaseException:
+                self.close()  # a mix goes on without this piece: nothing may stay on the GPU
+                raise
 
     def engine(self, shapes: Sequence[tuple[int, ...]]) -> Engine:
         """Return the engine for these input shapes; planned and tuned at first use."""
@@ -65,6 +71,16 @@ class CudaSession(CheckedSession):
         self._gpu.use()
         self._engines[key] = Engine(fixed, self._precision, self._gpu, self._library)
         return self._engines[key]
+
+    @property
+    def device_name(self) -> str:
+        """The GPU's name."""
+        return self._gpu.name
+
+    @property
+    def latest(self) -> Engine:
+        """The engine that was used last."""
+        return next(reversed(self._engines.values()))
 
     def profile(self, shapes: Sequence[tuple[int, ...]]) -> list[StepTime]:
         """Time every step at these input shapes."""

@@ -29,7 +29,7 @@ _INSTALL = "pip install onnxruntime"
 # it at full speed, while DepthToSpace and ConvTranspose leave that layout and pay for it.
 _LOWERING = Lowering(
     upsampling_forms=("resize", "expand", "deconvolution"),
-    extra_passes=("winograd", "split_concat", "fold_pixels"),
+    extra_passes=("winograd", "split_concat", "fold_pixels", "exact_sigmoid"),
 )
 
 
@@ -39,9 +39,15 @@ _UNSOUND = ["Pad_Fusion"]
 
 
 class OnnxRuntimeSession(CheckedSession):
-    """A graph in ONNX Runtime."""
+    """A graph in ONNX Runtime; with ``profile`` it writes down what each node takes."""
 
-    def __init__(self, model: ir.Model, source: bytes | Path, threads: int | None) -> None:
+    def __init__(
+        self,
+        model: ir.Model,
+        source: bytes | Path,
+        threads: int | None,
+        profile: Path | None = None,
+    ) -> None:
         super().__init__(model)
         library = require("onnxruntime", purpose="the onnxruntime target", install=_INSTALL)
         options = library.SessionOptions()
@@ -51,6 +57,9 @@ class OnnxRuntimeSession(CheckedSession):
         # Threads that spin between runs take the cores from whatever else the process does: an
         # OpenVINO session run in turns with a spinning one took 60 ms instead of 36.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(profile)
         try:
             self._engine = library.InferenceSession(
                 source if isinstance(source, bytes) else str(source),
@@ -66,6 +75,10 @@ class OnnxRuntimeSession(CheckedSession):
         feeds = {spec.name: array for spec, array in zip(self.inputs, arrays, strict=True)}
         results: list[Array] = self._engine.run(self._names, feeds)
         return results
+
+    def end_profile(self) -> Path:
+        """Stop writing down what nodes take; return the file."""
+        return Path(self._engine.end_profiling())
 
     def _free(self) -> None:
         self._engine = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,36 @@ _LOWERINGS = {
 }
 
 
-class OpenVinoSession(CheckedSession):
-    """A graph compiled by OpenVINO."""
+@dataclass(frozen=True, slots=True)
+class NodeTime:
+    """What one node of a compiled graph took.
 
-    def __init__(self, model: ir.Model, source: bytes | Path, options: BuildOptions) -> None:
+    Attributes:
+        name: The library's own.
+        merged: Names of the graph's nodes that became part of it; () for changes of layout.
+        kind: Such as ``Convolution``.
+        kernel: How it is computed.
+        time_ms: In the last run.
+    """
+
+    name: str
+    merged: tuple[str, ...]
+    kind: str
+    kernel: str
+    time_ms: float
+
+
+class OpenVinoSession(CheckedSession):
+    """A graph compiled by OpenVINO; with ``profile`` it knows what each node took."""
+
+    def __init__(
+        self,
+        model: ir.Model,
+        source: bytes | Path,
+        options: BuildOptions,
+        *,
+        profile: bool = False,
+    ) -> None:
         super().__init__(model)
         core = _core()
         settings: dict[str, object] = {
@@ -53,12 +80,15 @@ class OpenVinoSession(CheckedSession):
             "NUM_STREAMS": "1",
             "INFERENCE_PRECISION_HINT": _HINTS[options.precision],
         }
+        if profile:
+            settings["PERF_COUNT"] = True
         if options.threads is not None:
             settings["INFERENCE_NUM_THREADS"] = options.threads
         try:
             engine = core.compile_model(core.read_model(source), "CPU", settings)
             taken = engine.get_property("INFERENCE_PRECISION_HINT").to_string()
             self._request = engine.create_infer_request()
+            self._engine = engine
         except Exception as error:
             raise EngineError("OpenVINO refuses the graph", found=str(error)) from error
         if taken not in (_TAKEN[options.precision], _HINTS[options.precision]):
@@ -73,8 +103,28 @@ class OpenVinoSession(CheckedSession):
         results = self._request.infer(list(arrays), share_inputs=True, share_outputs=False)
         return [results[index] for index in range(len(self.outputs))]
 
+    def node_times(self) -> list[NodeTime]:
+        """Return what the nodes took in the last run, those that ran."""
+        merged = {
+            node.get_friendly_name(): str(node.get_rt_info()["originalLayersNames"].value)
+            for node in self._engine.get_runtime_model().get_ops()
+            if "originalLayersNames" in node.get_rt_info()
+        }
+        return [
+            NodeTime(
+                entry.node_name,
+                tuple(name for name in merged.get(entry.node_name, "").split(",") if name),
+                entry.node_type,
+                entry.exec_type,
+                entry.real_time.total_seconds() * 1e3,
+            )
+            for entry in self._request.get_profiling_info()
+            if entry.status == entry.Status.EXECUTED
+        ]
+
     def _free(self) -> None:
         self._request = None
+        self._engine = None
 
 
 class OpenVino(Target):

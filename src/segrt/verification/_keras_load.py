@@ -149,8 +149,9 @@ def load_keras(
         raise ModelFileError(
             f"{file.path.name} holds weights only", hint="give the architecture's JSON file too"
         )
+    custom_objects = _by_registered_name(file.config, custom_objects or {})
     if not allow_code:
-        _refuse_code(file.path.name, file.config)
+        _refuse_code(file.path.name, file.config, custom_objects)
     try:
         if file.weights_only:
             return _load_weights(file, keras, custom_objects)
@@ -167,7 +168,10 @@ def load_keras(
         raise ModelFileError(
             f"Keras {keras_version(keras)} cannot load {file.path.name}",
             found=f"{type(error).__name__}: {error}",
-            hint="custom layers are given as custom_objects",
+            hint=None
+            if custom_objects
+            else "name the Python file that defines layers of your own: --objects FILE.py "
+            "(in Python: custom_objects)",
         ) from error
 
 
@@ -182,7 +186,25 @@ def _load_weights(file: KerasFile, keras: Any, custom_objects: Mapping[str, Any]
     return model
 
 
-def _refuse_code(file: str, config: str) -> None:
+def _by_registered_name(config: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the user's classes under the names by which Keras looks them up in this file, too.
+
+    A class found by its name is taken before the module that the file names is imported.
+    """
+    objects = dict(given)
+    try:
+        described = json.loads(config) if objects else {}
+    except ValueError:
+        return objects  # told by whoever reads it
+    for item in _objects(described):
+        registered = str(item.get("registered_name") or item.get("class_name"))
+        plain = registered.rpartition(">")[2]
+        if plain in given:
+            objects.setdefault(registered, given[plain])
+    return objects
+
+
+def _refuse_code(file: str, config: str, own: Mapping[str, Any]) -> None:
     try:
         described = json.loads(config)
     except ValueError as error:
@@ -193,15 +215,18 @@ def _refuse_code(file: str, config: str) -> None:
             name = _layer_name(item)
             raise UnsafeFileError(
                 f"{file} holds Lambda code{name}",
-                hint="if you trust the file, allow its code explicitly",
+                hint="if you trust the file, allow its code explicitly: --allow-code",
             )
         root = module.split(".")[0] if isinstance(module, str) and class_name else "keras"
+        if str(item.get("registered_name") or class_name) in own:
+            continue
         function = root == "builtins" and class_name != "function"
         # A custom class is found by its registered name; Keras still would import its module.
         if root not in _TRUSTED_MODULES or function:
             raise UnsafeFileError(
                 f"{file} names the foreign module {module!r} for {class_name!r}",
-                hint="if you trust the file, allow its code explicitly",
+                hint="name the Python file that defines it (--objects FILE.py); or, if you trust "
+                "the model file, allow its code explicitly (--allow-code)",
             )
 
 

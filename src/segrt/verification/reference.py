@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -21,6 +22,10 @@ from segrt.verification.candidate import Locations, locate, to_source
 from segrt.verification.recording import Recording, is_recording
 
 Array: TypeAlias = npt.NDArray[Any]
+
+
+# Half a unit in the last place, relative: what one rounding of a layer's results costs at most.
+_ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
 
 
 class Reference(Protocol):
@@ -150,13 +155,28 @@ class ImportedGraph:
         return self._sizes[count]
 
 
+@dataclass(frozen=True, slots=True)
+class KerasOptions:
+    """How Keras is to load a model file.
+
+    Attributes:
+        architecture: JSON description, for a file that holds weights only.
+        custom_objects: Layer classes of the user's own by name.
+        allow_code: Let Keras run Lambda code from the file.
+    """
+
+    architecture: Path | None = None
+    custom_objects: Mapping[str, Any] = field(default_factory=dict)
+    allow_code: bool = False
+
+
 class KerasModel(Recording):
     """Keras itself: the model file is run by the Keras that is installed, into a temporary file.
 
     Args:
         path: The Keras model file.
         inputs: What to feed it with, by input name.
-        architecture: JSON description, for a file that holds weights only.
+        options: How Keras is to load it.
 
     Raises:
         UnavailableError: No Keras that fits is installed.
@@ -164,14 +184,22 @@ class KerasModel(Recording):
     """
 
     def __init__(
-        self, path: Path, inputs: Mapping[str, Array], *, architecture: Path | None = None
+        self, path: Path, inputs: Mapping[str, Array], options: KerasOptions | None = None
     ) -> None:
         import segrt.verification.record as recorder
 
         self._folder = tempfile.TemporaryDirectory(prefix="segrt-verify-")
         try:
             target = Path(self._folder.name) / "reference.npz"
-            recorder.record(path, dict(inputs), target, architecture=architecture)
+            options = options or KerasOptions()
+            recorder.record(
+                path,
+                dict(inputs),
+                target,
+                architecture=options.architecture,
+                allow_code=options.allow_code,
+                custom_objects=options.custom_objects,
+            )
             super().__init__(target)
         except BaseException:
             self._folder.cleanup()
@@ -196,7 +224,7 @@ def choose_reference(
     inputs: Mapping[str, Array],
     *,
     inputs_given: bool,
-    architecture: Path | None = None,
+    keras: KerasOptions | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> tuple[Reference, list[str]]:
     """Return the reference for ``against``, and remarks about the choice.
@@ -206,7 +234,7 @@ def choose_reference(
         imported: The package's graph before any pass.
         inputs: What to feed a reference with that brings no inputs of its own.
         inputs_given: Whether the user chose those inputs.
-        architecture: JSON description, for a Keras file that holds weights only.
+        keras: How Keras is to load a Keras file.
         budget_bytes: The most bytes of inner values held at a time.
 
     Raises:
@@ -231,7 +259,7 @@ def choose_reference(
         return graph, [_stand_in(against, graph.meta, "Keras is not installed")]
     try:
         values = read_ends(imported).values(inputs)
-        return KerasModel(against, values, architecture=architecture), []
+        return KerasModel(against, values, keras), []
     except UnavailableError as error:
         return graph, [_stand_in(against, graph.meta, error.message)]
 
@@ -263,6 +291,13 @@ def _source_remarks(recorded: Mapping[str, Any], built: Mapping[str, Any]) -> li
     if recorded.get("source_sha256") != built.get("source_sha256"):
         remarks.append("the recording was made from another file than the package")
     types = recorded.get("compute_dtypes")
-    if isinstance(types, list) and any(name != "float32" for name in types):
-        remarks.append(f"Keras computed in {', '.join(map(str, types))} when it was recorded")
+    coarse = [str(name) for name in types if name != "float32"] if isinstance(types, list) else []
+    if coarse:
+        rounding = max(_ROUNDING.get(name, 0.0) for name in coarse)
+        size = f" of up to about {rounding:.3g} a layer" if rounding else ""
+        remarks.append(
+            f"Keras computed in {', '.join(coarse)} when it was recorded: its rounding{size} "
+            "shows as error of the package, which may be nearer to the trained network than the "
+            "recording is; record a copy of the model with dtype float32 to judge the package"
+        )
     return remarks

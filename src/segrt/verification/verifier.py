@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,7 +22,12 @@ from segrt.verification._plan import Plan
 from segrt.verification._rows import Names, layer_row
 from segrt.verification.candidate import locate
 from segrt.verification.ends import WithEnds
-from segrt.verification.reference import ImportedGraph, Reference, choose_reference
+from segrt.verification.reference import (
+    ImportedGraph,
+    KerasOptions,
+    Reference,
+    choose_reference,
+)
 from segrt.verification.report import Report
 from segrt.verification.subject import Subject
 from segrt.verification.tolerance import Tolerance, tolerance_of
@@ -46,6 +51,8 @@ class VerifyOptions:
         band_px: Width of the boundary band on either side.
         budget_bytes: The most bytes of inner values held at a time.
         architecture: JSON description, where the reference is a Keras file of weights only.
+        custom_objects: Keras classes of your own, where the reference is a Keras file.
+        allow_code: Let Keras run the Lambda code of such a file.
     """
 
     tolerance: Tolerance | None = None
@@ -53,6 +60,8 @@ class VerifyOptions:
     band_px: int = 2
     budget_bytes: int = DEFAULT_BUDGET_BYTES
     architecture: Path | None = None
+    custom_objects: Mapping[str, Any] = field(default_factory=dict)
+    allow_code: bool = False
 
 
 def verify_package(
@@ -86,7 +95,9 @@ def verify_package(
         subject.imported,
         random_inputs(subject.lowered) if inputs is None else inputs,
         inputs_given=inputs is not None,
-        architecture=options.architecture,
+        keras=KerasOptions(
+            options.architecture, options.custom_objects, allow_code=options.allow_code
+        ),
         budget_bytes=options.budget_bytes,
     )
     try:
@@ -144,7 +155,7 @@ def _compare(
         outputs = tuple(
             compare_outputs(
                 session,
-                subject.lowered,
+                subject.imported,
                 reference,
                 plan,
                 tolerance,

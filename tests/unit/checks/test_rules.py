@@ -112,6 +112,13 @@ def test_what_tf2onnx_writes_is_told_apart(net):
         ("ReduceL2", (np.array([1]),), "rewritten", "rewritten"),
         ("Gather", (np.array([0]),), "supported", "supported"),
         ("GatherElements", (np.zeros((1, 2, 6, 6), np.int64),), "plugin", "supported"),
+        (
+            "ScatterElements",
+            (np.zeros((1, 2, 1, 6), np.int64), np.ones((1, 2, 1, 6), np.float32)),
+            "plugin",
+            "supported",
+        ),
+        ("Mod", (np.float32(2),), "plugin", "rewritten"),
         ("GreaterOrEqual", (np.float32(0),), "plugin", "rewritten"),
         ("Equal", (np.float32(0),), "plugin", "supported"),
         ("CumSum", (np.int64(1),), "plugin", "plugin"),
@@ -122,18 +129,18 @@ def test_what_tf2onnx_writes_is_told_apart(net):
 )
 def test_operators_old_and_new(net, op_type, more, old, new):
     model = net((1, 2, 6, 6))
-    attributes = {"kernel_shape": (2, 2), "strides": (2, 2)} if op_type == "MaxPool" else {}
+    known = {"MaxPool": {"kernel_shape": (2, 2), "strides": (2, 2)}, "Mod": {"fmod": 1}}
+    attributes = known.get(op_type, {})
     model = model.layer("x", "X", op_type, *more, **attributes).done()
     assert only(api.check(model, target="tensorrt:5.1"), "x").support == old
     assert only(api.check(model, target="tensorrt:10.3"), "x").support == new
 
 
 def test_plugins_are_blocked_on_rtx(net):
-    model = net().layer(
-        "pool", "X", "MaxPool", kernel_shape=(2, 2), dilations=(2, 2), strides=(1, 1)
-    ).done()  # fmt: skip
-    assert ruling(api.check(model, target="tensorrt:10.3"), "pool").support is Support.PLUGIN
-    found = ruling(api.check(model, target="rtx:1.7"), "pool")
+    arrays = np.zeros((1, 2, 1, 8), np.int64), np.ones((1, 2, 1, 8), np.float32)
+    model = net((1, 2, 6, 8)).layer("x", "X", "ScatterElements", *arrays, reduction="mul").done()
+    assert ruling(api.check(model, target="tensorrt:10.3"), "x").support is Support.PLUGIN
+    found = ruling(api.check(model, target="rtx:1.7"), "x")
     assert found.support is Support.BLOCKED
     assert "takes no plugins" in found.text
 
@@ -198,6 +205,49 @@ def test_sequences_are_written_as_images_one_pixel_wide(name, rule):
     found = [check.rulings for check in report.layers if check.class_name == name]
     assert found
     assert {ruling.rule for rulings in found for ruling in rulings} >= {rule}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "target", "support"),
+    [
+        ({}, "tensorrt:5.1", "rewritten"),
+        ({"pads": (1, 1, 1, 1)}, "tensorrt:8.0", "plugin"),
+        ({"pads": (1, 1, 1, 1)}, "tensorrt:8.2", "rewritten"),
+        ({"auto_pad": "SAME_UPPER"}, "tensorrt:8.0", "plugin"),
+        ({"auto_pad": "SAME_UPPER"}, "rtx:1.7", "rewritten"),
+    ],
+)
+def test_pools_with_gaps_become_slices(net, attributes, target, support):
+    model = net((1, 2, 6, 6)).layer(
+        "x", "X", "MaxPool", kernel_shape=(2, 2), dilations=(2, 2), **attributes
+    )
+    found = ruling(api.check(model.done(), target=target), "x")
+    assert (found.rule, found.support) == ("TRT-POOL-DILATED", support)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "support"), [("none", "supported"), ("add", "rewritten"), ("mul", "plugin")]
+)
+def test_scatters_overwrite_and_add_up_nothing(net, reduction, support):
+    arrays = np.zeros((1, 2, 1, 6), np.int64), np.ones((1, 2, 1, 6), np.float32)
+    model = net((1, 2, 6, 6)).layer("x", "X", "ScatterElements", *arrays, reduction=reduction)
+    assert ruling(api.check(model.done(), target="tensorrt:10.3"), "x").support == support
+
+
+@pytest.mark.parametrize(
+    ("op_type", "inputs", "old"),
+    [("Range", (np.int64(6), np.int64(2)), "7.1"), ("ConstantOfShape", (), "6.0")],
+)
+def test_numbers_that_are_computed(op_type, inputs, old):
+    graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="net")
+    builder = GraphBuilder(graph)
+    shape = [] if op_type == "Range" else [2]
+    x = builder.input("x", shape, ir.DataType.INT64)
+    more = [builder.constant(f"c{index}", array) for index, array in enumerate(inputs)]
+    graph.outputs.append(builder.op(op_type, [x, *more], name="mine"))
+    model = ir.Model(graph, ir_version=IR_VERSION)
+    assert ruling(api.check(model, target=f"tensorrt:{old}"), "mine").support == "plugin"
+    assert ruling(api.check(model, target="tensorrt:7.2"), "mine").support != "plugin"
 
 
 @pytest.mark.parametrize(

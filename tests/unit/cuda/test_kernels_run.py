@@ -44,6 +44,18 @@ def _slice(memory: np.ndarray, view: View) -> np.ndarray:
     return units * view.scale
 
 
+def _memory(gpu, buffer, view: View) -> np.ndarray:
+    """Copy a view's whole span from the GPU."""
+    staging, memory = gpu.pinned(view.span_bytes)
+    buffer.copy_to(staging, stream=gpu.stream)
+    gpu.stream.sync()
+    types = {"fp32": np.float32, "fp16": np.float16, "bf16": np.uint16}
+    types |= {"uint8": np.uint8, "int8": np.int8}
+    result = memory.copy().view(types[view.dtype])
+    staging.close()
+    return result.reshape(view.n, view.h, view.w, view.pitch)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize(("kernel", "spec"), CASES)
 def test_agrees_with_its_reference(gpu, kernel, spec):
@@ -51,6 +63,10 @@ def test_agrees_with_its_reference(gpu, kernel, spec):
     if launch.specific and gpu.capability != kernel.capability:
         pytest.skip("made of instructions that this GPU does not have")
     images = [_image(view, seed) for seed, view in enumerate(spec.sources)]
+    # A pooled image stands among the sources, and is written.
+    pooled = getattr(spec, "pooled", None)
+    if pooled is not None:
+        images[1].view(np.uint8)[:] = 0xFF
     parameters = kernel.parameters(spec, 7)
     target = spec.target
     # Poison: NaN in every type of floating point; what is not written is found.
@@ -65,13 +81,7 @@ def test_agrees_with_its_reference(gpu, kernel, spec):
         buffers.insert(len(spec.sources), gpu.upload(made, "map"))
         pointers.insert(len(spec.sources), int(buffers[len(spec.sources)].handle))
     gpu.put(gpu.configuration(launch), gpu.kernel(launch), pointers)
-    staging, memory = gpu.pinned(poison.size)
-    buffers[-1].copy_to(staging, stream=gpu.stream)
-    gpu.stream.sync()
-    types = {"fp32": np.float32, "fp16": np.float16, "bf16": np.uint16}
-    types |= {"uint8": np.uint8, "int8": np.int8}
-    result = memory.copy().view(types[target.dtype])
-    result = result.reshape(target.n, target.h, target.w, target.pitch)
+    result = _memory(gpu, buffers[-1], target)
     found = _slice(result, target)
     wanted = kernel.reference(
         spec, [_slice(i, v) for i, v in zip(images, spec.sources, strict=True)], parameters
@@ -84,6 +94,11 @@ def test_agrees_with_its_reference(gpu, kernel, spec):
     # Nothing beside the slice was touched.
     outside = np.delete(result, np.s_[target.offset : target.offset + target.c], axis=3)
     assert np.all(outside.view(np.uint8) == 0xFF)
+    if pooled is not None:
+        windows = found.reshape(target.n, pooled.h, 2, pooled.w, 2, target.c)
+        memory = _memory(gpu, buffers[1], pooled)
+        assert np.array_equal(_slice(memory, pooled), windows.max(axis=(2, 4)))
+        beside = np.delete(memory, np.s_[pooled.offset : pooled.offset + pooled.c], axis=3)
+        assert np.all(beside.view(np.uint8) == 0xFF)
     for buffer in buffers:
         buffer.close(gpu.stream)
-    staging.close()

@@ -204,12 +204,13 @@ def test_a_binding_that_fits_no_layer_is_an_error(model, own):
         ("x = 1\n", UsageError, "has no converter for Gate"),
         ("import nowhere_at_all\n", ConverterError, "own.py, line 1"),
         ("def gate(call, x:\n", ConverterError, "own.py, line 1"),
-        (CONVERTER.replace('["factor"]', '["gamma"]'), ConverterError, "KeyError: 'gamma'"),
+        (CONVERTER.replace('["factor"]', '["gamma"]'), ConverterError, "KeyError: 'gamma: the"),
+        (CONVERTER.replace('["factor"]', '["gamma"]'), ConverterError, "holds factor (3,)'"),
         (CONVERTER.replace('["factor"]', '["gamma"]'), ConverterError, "own.py, line 7"),
         (CONVERTER.replace("call.wrap(value)", "value"), ConverterError, "returned no tensor"),
         (CONVERTER.replace('"Mul"', '"Mull"'), ConverterError, "layer 'gate' (Gate) failed"),
     ],
-    ids=["empty", "import", "syntax", "key", "line", "no tensor", "operator"],
+    ids=["empty", "import", "syntax", "key", "listing", "line", "no tensor", "operator"],
 )
 def test_faults_of_the_users_code_are_told(model, own, code, error, text):
     own.write_text(code)

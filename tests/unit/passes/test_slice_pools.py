@@ -49,6 +49,21 @@ def test_equals_the_pool_bit_for_bit(size, window):
     np.testing.assert_array_equal(found["pool"], wanted["pool"])
 
 
+@pytest.mark.parametrize("window", [(2, 2), (1, 3), (4, 1)])
+@pytest.mark.parametrize("size", [(None, None), (None, 12), (9, None)])
+def test_one_graph_for_all_sizes(size, window):
+    model = net_of(size, window)
+    lowered, verdicts = lower(model, CONTEXT)
+    (verdict,) = pool_verdicts(verdicts)
+    assert verdict.applied, verdict.reason
+    assert "MaxPool" not in ops(lowered)
+    for height, width in ((8, 12), (9, 13), (11, 6)):
+        sides = (size[0] or height, size[1] or width)
+        x = np.random.default_rng(1).standard_normal((2, 2, *sides)).astype(np.float32)
+        wanted, found = keras_arrays(model, x), keras_arrays(lowered, x)
+        np.testing.assert_array_equal(found["pool"], wanted["pool"])
+
+
 @pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "VALID"])
 def test_padding_that_pads_nothing_is_none(auto_pad):
     model = net_of((8, 12), auto_pad=auto_pad)
@@ -61,7 +76,8 @@ def test_padding_that_pads_nothing_is_none(auto_pad):
     [
         ({"strides": (1, 1)}, "overlap"),
         ({"window": (3, 3)}, "large"),
-        ({"size": (None, None)}, "not fixed"),
+        ({"size": (None, 8), "auto_pad": "SAME_UPPER"}, "padded"),
+        ({"size": (8, None), "ceil_mode": 1}, "padded"),
         ({"pads": (1, 1, 1, 1)}, "padded"),
         ({"size": (7, 8), "auto_pad": "SAME_UPPER"}, "padded"),
         ({"size": (7, 8), "ceil_mode": 1}, "padded"),

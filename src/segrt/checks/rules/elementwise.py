@@ -39,6 +39,15 @@ def mean(_place: Place, release: Release) -> Ruling:
     return rewritten("TRT-MEAN", text, release, "elementwise", "sum, divided")
 
 
+@rule("Mod")
+def modulo(_place: Place, release: Release) -> Ruling:
+    """Answer for the rest of a division, which is written out."""
+    if not release.has("compare"):
+        return missing("TRT-MOD", "comparison to compose it of", release, "compare")
+    text = "IElementWiseLayer DIV or FLOOR_DIV, PROD and SUB; of floats exact up to rounding"
+    return rewritten("TRT-MOD", text, release, "compare", "composed")
+
+
 @rule("Sign", "Round", "IsNaN", "IsInf")
 def late_unary(place: Place, release: Release) -> Ruling:
     """Answer for the functions that came later."""

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from segrt.checks._base import Place, Ruling, Support, rule
 from segrt.checks._release import Release, source_of
-from segrt.checks.rules._answers import ints, missing, pads_note, rank, rewritten, supported
+from segrt.checks.rules._answers import (
+    ints,
+    missing,
+    pads_note,
+    rank,
+    rewritten,
+    supported,
+    text_of,
+)
 
 
 @rule("MaxPool", "AveragePool")
@@ -12,8 +20,7 @@ def pooling(place: Place, release: Release) -> Ruling:
     """Answer for pooling in windows: IPoolingLayer."""
     node = place.node
     if any(step != 1 for step in ints(node, "dilations")) or len(node.outputs) > 1:
-        text = "IPoolingLayer has neither dilation nor indices: write a plugin"
-        return Ruling("TRT-POOL-DILATED", Support.PLUGIN, text, source_of("pooling", release))
+        return _unfolded(place, release)
     if rank(place) == 3:
         text = "IPoolingLayer is 2-D: a third axis of size 1 is added and taken away"
         return rewritten("TRT-POOL-1D", text, release, "pooling", "2-D of height 1")
@@ -25,6 +32,19 @@ def pooling(place: Place, release: Release) -> Ruling:
         excluded = counted is None or not counted.as_int()
         kind += f", average_count_excludes_padding {excluded}"
     return supported("TRT-POOL", f"IPoolingLayer {kind}{pads_note(node)}", release, "pooling")
+
+
+def _unfolded(place: Place, release: Release) -> Ruling:
+    """Answer for gaps in windows and for the places of maxima, which IPoolingLayer lacks."""
+    node, lacks = place.node, "IPoolingLayer has neither dilation nor indices"
+    padded = any(ints(node, "pads")) or text_of(node, "auto_pad", "NOTSET").startswith("SAME")
+    needed = ["slice", *(["compare"] if len(node.outputs) > 1 else [])]
+    needed += ["padding-by-slice"] if padded else []
+    if node.op_type != "MaxPool" or not all(release.has(feature) for feature in needed):
+        text = f"{lacks}: write a plugin"
+        return Ruling("TRT-POOL-DILATED", Support.PLUGIN, text, source_of("pooling", release))
+    text = f"{lacks}: the largest of strided slices, ISliceLayer and IElementWiseLayer MAX"
+    return rewritten("TRT-POOL-DILATED", text, release, needed[-1], "unfolded to slices")
 
 
 @rule("GlobalAveragePool", "GlobalMaxPool")

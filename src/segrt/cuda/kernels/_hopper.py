@@ -82,6 +82,13 @@ __device__ __forceinline__ constexpr u64 tile_of(u64 rows) {
 __device__ __forceinline__ u64 at(u64 tile, u32 address) {
     return tile | (u64)((address & 0x3FFFF) >> 4);
 }
+__device__ __forceinline__ uint4 from_staging(u32 staging, u32 row, u32 part) {
+    uint4 v;
+    asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];"
+        : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+        : "r"(staging + row * 128 + ((part ^ (row & 7)) << 4)) : "memory");
+    return v;
+}
 """
 )
 
@@ -109,14 +116,90 @@ template <int SLOT, int SIZE> __device__ __forceinline__ void to_staging(
     }
     __syncwarp();
 }
-__device__ __forceinline__ uint4 from_staging(u32 staging, u32 row, u32 part) {
-    uint4 v;
-    asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];"
-        : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-        : "r"(staging + row * 128 + ((part ^ (row & 7)) << 4)) : "memory");
+"""
+
+# The same where a product's rows are outputs and its columns pixels: then 256 pixels share one
+# reading of the weights, and shared memory has to deliver a third less. Results are turned round
+# on their way; a warp has 16 channels of every pixel, so whole pixels take a whole warpgroup.
+COLUMNS = r"""
+__device__ __forceinline__ float2 rows_of(const float* bias, int thread) {
+    int row = thread % 128 / 32 * 16 + thread % 32 / 4;
+    return make_float2(bias[row], bias[row + 8]);
+}
+__device__ __forceinline__ u32 pack_pair(float f, float g, float b) {
+    u32 v;
+    asm("cvt.rn." ENDING KIND "x2.f32 %0, %1, %2;" : "=r"(v) : "f"(g + b), "f"(f + b));
     return v;
 }
+// 64 pixels: `sums` + FIRST + 4 j + {0, 1} are pixels 8 j + 2 (lane % 4) + {0, 1} of row lane / 4
+// of the warp's outputs, + {2, 3} of row lane / 4 + 8.
+template <int FIRST, int SIZE> __device__ __forceinline__ void columns_to_staging(
+        const float (&sums)[SIZE], float2 b, u32 staging, int thread) {
+    u32 lane = thread % 32, piece = thread % 128 / 32 * 2 + lane / 8 % 2;
+#pragma unroll
+    for (int j = 0; j < 8; j += 2) {
+        constexpr int F = FIRST;
+        u32 pixel = (j + lane / 16) * 8 + lane % 8;
+        asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};"
+            :: "r"(staging + pixel * 128 + ((piece ^ (pixel & 7)) << 4)),
+               "r"(pack_pair(sums[F + 4 * j], sums[F + 4 * j + 1], b.x)),
+               "r"(pack_pair(sums[F + 4 * j + 2], sums[F + 4 * j + 3], b.y)),
+               "r"(pack_pair(sums[F + 4 * j + 4], sums[F + 4 * j + 5], b.x)),
+               "r"(pack_pair(sums[F + 4 * j + 6], sums[F + 4 * j + 7], b.y)) : "memory");
+    }
+}
+__device__ __forceinline__ void meet(int group) {
+    asm volatile("bar.sync %0, 128;" :: "r"(group + 1) : "memory");
+}
+__device__ __forceinline__ u32 largest(u32 a, u32 b) {
+    // A NaN stays a NaN, as in the frameworks.
+    u32 v;
+    asm("max.NaN." KIND "x2 %0, %1, %2;" : "=r"(v) : "r"(a), "r"(b));
+    return v;
+}
+__device__ __forceinline__ uint4 largest(uint4 a, uint4 b) {
+    return make_uint4(largest(a.x, b.x), largest(a.y, b.y), largest(a.z, b.z), largest(a.w, b.w));
+}
 """
+
+# Sixty-four pixels (eight rows of eight) through shared memory; each thread takes two by two of
+# them, 8 channels of each: that is all one pooled pixel wants.
+_STORE_COLUMNS = r"""
+            columns_to_staging<@ROUND@ * 32>(sums, b, staging, thread);
+            meet(group);
+            {
+                int part = thread % 8, qx = thread / 8 % 4, qy = thread % 128 / 32;
+                int top = ty * 32 + @ROUND@ * 8 + 2 * qy, left = tx * 8 + 2 * qx;
+                uint4 v[4];
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    v[i] = from_staging(staging, (2 * qy + i / 2) * 8 + 2 * qx + i % 2, part);
+                    int ty0 = top + i / 2, tx0 = left + i % 2;
+                    if (ty0 < DST_H && tx0 < DST_W)
+                        *(uint4*)(y + (((u64)n * DST_H + ty0) * DST_W + tx0) * DST_PITCH
+                                  + outputs * 64 + part * 8) = v[i];
+                }
+@POOL@
+            }
+            meet(group);
+"""
+_STORE_POOLED = r"""
+                v[0] = largest(largest(v[0], v[1]), largest(v[2], v[3]));
+                if (top / 2 < POOL_H && left / 2 < POOL_W)
+                    *(uint4*)(pooled + (((u64)n * POOL_H + top / 2) * POOL_W + left / 2)
+                              * POOL_PITCH + outputs * 64 + part * 8) = v[0];
+"""
+
+
+def column_words(kind: str, relu: bool) -> str:
+    """Return what the sources that store columns call the type and what is done on the way."""
+    return f'#define KIND "{kind}"\n#define ENDING "{"relu." * relu}"\n'
+
+
+def store_columns(rows: int, pooled: bool) -> str:
+    """Return what stores a tile of ``rows`` x 8 pixels and, if asked, their pooled image."""
+    text = _STORE_COLUMNS.replace("@POOL@", _STORE_POOLED if pooled else "")
+    return "".join(text.replace("@ROUND@", str(index)) for index in range(rows // 8))
 
 
 def words(kind: str) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch, blocks_for
-from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
+from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
+from segrt.cuda.kernels._image_launch import TARGET_PLACE, image_launch
 from segrt.cuda.views import View, vector_width
 from segrt.graph.custom._places import BILINEAR
 
@@ -18,14 +18,9 @@ _SOURCE = (
     BILINEAR
     + r"""
 extern "C" __global__ void bilinear(const SRC_S* __restrict__ x, DST_S* __restrict__ y) {
-    u32 id = blockIdx.x * blockDim.x + threadIdx.x;
-    if (id >= TOTAL) return;
-    constexpr int G = DST_C / V;
-    u32 group = id % G, pixel = id / G;
-    int tx = pixel % DST_W, row = pixel / DST_W;
-    int ty = row % DST_H, n = row / DST_H;
+    PLACE
     int x0, x1, y0, y1;
-    float wx = place(tx, FX, SRC_W, x0, x1), wy = place(ty, FY, SRC_H, y0, y1);
+    float wx = place(px, FX, SRC_W, x0, x1), wy = place(py, FY, SRC_H, y0, y1);
     const SRC_S* base = x + (u64)n * SRC_H * SRC_W * SRC_PITCH + group * V;
     auto a = Vec<SRC_T, V>::read(base + ((u64)y0 * SRC_W + x0) * SRC_PITCH);
     auto b = Vec<SRC_T, V>::read(base + ((u64)y0 * SRC_W + x1) * SRC_PITCH);
@@ -40,7 +35,7 @@ extern "C" __global__ void bilinear(const SRC_S* __restrict__ x, DST_S* __restri
     }
     out.write(y + (u64)pixel * DST_PITCH + group * V);
 }
-"""
+""".replace("PLACE", TARGET_PLACE)
 )
 
 
@@ -71,11 +66,8 @@ class Bilinear:
 
     def launch(self, spec: BilinearSpec, /) -> Launch:
         """Return source and geometry: one thread a target pixel and vector of channels."""
-        width = vector_width(spec.source, spec.target)
-        total = spec.target.pixels * spec.target.c // width
-        head = constants("SRC", spec.source) + constants("DST", spec.target)
-        head += setting(v=width, total=total, fy=spec.factors[0], fx=spec.factors[1])
-        return Launch(PRELUDE + head + _SOURCE, "bilinear", blocks_for(total), THREADS)
+        width, (fy, fx) = vector_width(spec.source, spec.target), spec.factors
+        return image_launch(self.name, _SOURCE, spec, width, {"fy": fy, "fx": fx})
 
     def parameters(self, spec: BilinearSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
         """Return nothing."""

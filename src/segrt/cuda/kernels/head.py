@@ -56,8 +56,7 @@ extern "C" __global__ void head(const SRC_S* __restrict__ x, const float* __rest
         float v = acc[k];
         if (SIGMOID) v = 1.0f / (1.0f + expf(-v));
         if (RELU) v = v < 0.0f ? 0.0f : v;
-        // A threshold of one half on the sigmoid is a threshold of zero before it.
-        if (THRESHOLD) v = v > 0.0f ? 1.0f : 0.0f;
+        if (THRESHOLD) v = v > LIMIT ? 1.0f : 0.0f;
         out[k] = DST_T::store(v);
     }
 }
@@ -75,8 +74,9 @@ class HeadSpec:
         target: 1 to 8 channels; one where the decision is ``argmax``.
         classes: Outputs of the convolution.
         activation: What follows it.
-        decision: ``none`` writes the values; ``threshold`` writes 1 where the sigmoid is above
-            one half; ``argmax`` writes the index of the largest.
+        decision: ``none`` writes the values; ``threshold`` writes 1 where what comes before the
+            activation is above the limit; ``argmax`` writes the index of the largest.
+        limit: Of the threshold; one half of a sigmoid is 0 before it.
     """
 
     source: View
@@ -84,6 +84,7 @@ class HeadSpec:
     classes: int
     activation: Activation
     decision: Literal["none", "threshold", "argmax"] = "none"
+    limit: float = 0.0
 
     @property
     def sources(self) -> tuple[View, ...]:
@@ -107,6 +108,9 @@ class Head:
         HeadSpec(View(1, 5, 7, 3, "fp32"), View(1, 5, 7, 4, "fp16"), 4, "relu"),
         HeadSpec(View(1, 5, 7, 8, "fp16"), View(1, 5, 7, 1, "uint8"), 4, "softmax", "argmax"),
         HeadSpec(View(1, 5, 7, 8, "fp16"), View(1, 5, 7, 2, "uint8"), 2, "none", "threshold"),
+        HeadSpec(
+            View(1, 5, 7, 8, "fp32"), View(1, 5, 7, 1, "uint8"), 1, "sigmoid", "threshold", -1
+        ),
         HeadSpec(View(1, 5, 7, 16, "int8", scale=0.1), View(1, 5, 7, 1, "fp32"), 1, "sigmoid"),
     )
 
@@ -119,6 +123,7 @@ class Head:
         for name in ("relu", "sigmoid", "softmax"):
             # A decision is taken on the values before the activation, which keeps their order.
             head += setting(**{name: int(spec.activation == name and not (argmax or threshold))})
+        head += f"constexpr float LIMIT = {float(np.float32(spec.limit)).hex()}f;\n"
         source = PRELUDE + head + _SOURCE
         return Launch(source, self.name, blocks_for(spec.target.pixels), THREADS)
 
@@ -136,7 +141,7 @@ class Head:
         if spec.decision == "argmax":
             return np.asarray(scores.argmax(axis=-1, keepdims=True), np.float64)
         if spec.decision == "threshold":
-            return np.asarray(scores > 0, np.float64)
+            return np.asarray(scores > spec.limit, np.float64)
         if spec.activation == "softmax":
             powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
             return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float64)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch, blocks_for
-from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
+from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
+from segrt.cuda.kernels._image_launch import SOURCE_PLACE, image_launch
 from segrt.cuda.views import View, vector_width
 from segrt.graph.custom._places import NEAREST
 
@@ -18,12 +18,7 @@ _SOURCE = (
     NEAREST
     + r"""
 extern "C" __global__ void nearest(const SRC_S* __restrict__ x, DST_S* __restrict__ y) {
-    u32 id = blockIdx.x * blockDim.x + threadIdx.x;
-    if (id >= TOTAL) return;
-    constexpr int G = SRC_C / V;
-    u32 group = id % G, pixel = id / G;
-    u32 sx = pixel % SRC_W, row = pixel / SRC_W;
-    u32 sy = row % SRC_H, n = row / SRC_H;
+    PLACE
     auto v = Vec<SRC_T, V>::read(x + (u64)pixel * SRC_PITCH + group * V);
     Vec<DST_T, V> out;
 #pragma unroll
@@ -32,12 +27,12 @@ extern "C" __global__ void nearest(const SRC_S* __restrict__ x, DST_S* __restric
     for (int fy = 0; fy < FY; ++fy)
 #pragma unroll
         for (int fx = 0; fx < FX; ++fx) {
-            u64 row_of_target = (u64)n * DST_H + block_of(sy, FY) + fy;
-            u64 target = row_of_target * DST_W + block_of(sx, FX) + fx;
+            u64 row_of_target = (u64)n * DST_H + block_of(py, FY) + fy;
+            u64 target = row_of_target * DST_W + block_of(px, FX) + fx;
             out.write(y + target * DST_PITCH + group * V);
         }
 }
-"""
+""".replace("PLACE", SOURCE_PLACE)
 )
 
 
@@ -71,11 +66,8 @@ class Nearest:
 
     def launch(self, spec: NearestSpec, /) -> Launch:
         """Return source and geometry: one thread a source pixel and vector of channels."""
-        width = vector_width(spec.source, spec.target)
-        total = spec.source.pixels * spec.source.c // width
-        head = constants("SRC", spec.source) + constants("DST", spec.target)
-        head += setting(v=width, total=total, fy=spec.factors[0], fx=spec.factors[1])
-        return Launch(PRELUDE + head + _SOURCE, "nearest", blocks_for(total), THREADS)
+        width, (fy, fx) = vector_width(spec.source, spec.target), spec.factors
+        return image_launch(self.name, _SOURCE, spec, width, {"fy": fy, "fx": fx}, over=spec.source)
 
     def parameters(self, spec: NearestSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
         """Return nothing."""

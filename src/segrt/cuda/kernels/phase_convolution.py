@@ -208,7 +208,7 @@ class PhaseConvolution:
 
     name = "phase_convolution"
     capability = (9, 0)
-    cases = (
+    cases: tuple[PhaseConvolutionSpec, ...] = (
         PhaseConvolutionSpec(
             View(13, 40, 28, 192, "fp16"), View(13, 80, 56, 128, "fp16", 256, 128),
             (2, 2), (0, 0), _SAME_2X2, True,

@@ -8,21 +8,16 @@ from typing import Any
 
 import numpy.typing as npt
 
-from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch, blocks_for
-from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
+from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
+from segrt.cuda.kernels._image_launch import TARGET_PLACE, image_launch
 from segrt.cuda.views import View, vector_width
 
 _SOURCE = r"""
 extern "C" __global__ void pixel_shuffle(const SRC_S* __restrict__ x, DST_S* __restrict__ y) {
-    u32 id = blockIdx.x * blockDim.x + threadIdx.x;
-    if (id >= TOTAL) return;
-    constexpr int G = DST_C / V;
-    u32 group = id % G, pixel = id / G;
-    int tx = pixel % DST_W, row = pixel / DST_W;
-    int ty = row % DST_H, n = row / DST_H;
-    int phase = (ty % BLOCK) * BLOCK + tx % BLOCK;
+    PLACE
+    int phase = (py % BLOCK) * BLOCK + px % BLOCK;
     const SRC_S* source =
-        x + (((u64)n * SRC_H + ty / BLOCK) * SRC_W + tx / BLOCK) * SRC_PITCH;
+        x + (((u64)n * SRC_H + py / BLOCK) * SRC_W + px / BLOCK) * SRC_PITCH;
     Vec<DST_T, V> out;
     if (PHASE_FIRST) {
         auto v = Vec<SRC_T, V>::read(source + phase * DST_C + group * V);
@@ -35,7 +30,7 @@ extern "C" __global__ void pixel_shuffle(const SRC_S* __restrict__ x, DST_S* __r
     }
     out.write(y + (u64)pixel * DST_PITCH + group * V);
 }
-"""
+""".replace("PLACE", TARGET_PLACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +73,8 @@ class PixelShuffle:
         width = vector_width(spec.target)
         if spec.phase_first:
             width = min(width, vector_width(spec.source))
-        total = spec.target.pixels * spec.target.c // width
-        head = constants("SRC", spec.source) + constants("DST", spec.target)
-        head += setting(v=width, total=total, block=spec.block, phase_first=int(spec.phase_first))
-        return Launch(PRELUDE + head + _SOURCE, "pixel_shuffle", blocks_for(total), THREADS)
+        settings = {"block": spec.block, "phase_first": int(spec.phase_first)}
+        return image_launch(self.name, _SOURCE, spec, width, settings)
 
     def parameters(self, spec: PixelShuffleSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
         """Return nothing."""

@@ -1,4 +1,4 @@
-"""A chain of element-by-element steps over one or two images, in one pass."""
+"""A chain of element-by-element steps over one image or several, in one pass."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from segrt.cuda.views import View, vector_width
 
 _SOURCE = r"""
 extern "C" __global__ void pointwise(const SRC_S* __restrict__ a,
-#if IMAGES == 2
-                                     const SRC2_S* __restrict__ b,
-#endif
+                                     OTHERS
 #if VECTORS
                                      const float* __restrict__ vectors,
 #endif
@@ -28,17 +26,12 @@ extern "C" __global__ void pointwise(const SRC_S* __restrict__ a,
     constexpr int G = DST_C / V;
     u32 group = id % G, pixel = id / G;
     auto va = Vec<SRC_T, V>::read(a + (u64)pixel * SRC_PITCH + group * V);
-#if IMAGES == 2
-    auto vb = Vec<SRC2_T, V>::read(b + (u64)pixel * SRC2_PITCH + group * V);
-#endif
+    READS
     Vec<DST_T, V> out;
 #pragma unroll
     for (int i = 0; i < V; ++i) {
         int c = group * V + i;
         float v = SRC_T::load(va.e[i]);
-#if IMAGES == 2
-        float w = SRC2_T::load(vb.e[i]);
-#endif
         STEPS
         out.e[i] = DST_T::store(v);
     }
@@ -93,6 +86,7 @@ _TWO: dict[str, tuple[str, Callable[..., Any]]] = {
     "rdiv": ("w / v", lambda v, w: w / v),
     "max": ("v > w ? v : w", np.maximum),
     "min": ("v < w ? v : w", np.minimum),
+    "greater": ("v > w ? 1.0f : 0.0f", lambda v, w: (v > w) * 1.0),
     "prelu": ("v < 0.0f ? v * w : v", lambda v, w: np.where(v < 0, v * w, v)),
 }
 
@@ -103,7 +97,7 @@ class Step:
 
     Attributes:
         op: A name of the tables above.
-        other: For steps with two operands: ``image`` (the second one), ``number`` (the first
+        other: For steps with two operands: ``image`` (the next one), ``number`` (the first
             setting) or ``channel`` (one value a channel, given as a parameter).
         settings: Numbers of the step.
     """
@@ -115,7 +109,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class PointwiseSpec:
-    """Steps from one or two images of the same size to one."""
+    """Steps from images of the same size to one; steps take the second and on in order."""
 
     sources: tuple[View, ...]
     target: View
@@ -141,6 +135,13 @@ class Pointwise:
             (View(1, 3, 5, 6, "fp32"), View(1, 3, 5, 6, "fp32")), View(1, 3, 5, 6, "fp32"),
             (Step("sub", "image"), Step("prelu", "channel"), Step("sigmoid")),
         ),
+        PointwiseSpec(
+            (
+                View(1, 3, 5, 8, "fp16"), View(1, 3, 5, 8, "fp32"),
+                View(1, 3, 5, 8, "int8", 16, 8, 0.05),
+            ),
+            View(1, 3, 5, 8, "fp16"), (Step("add", "image"), Step("relu"), Step("mul", "image")),
+        ),
         *(
             PointwiseSpec(
                 (View(1, 4, 4, 8, "fp32"),), View(1, 4, 4, 8, "bf16"), (Step(op, "", (0.25, 0.5)),)
@@ -154,11 +155,17 @@ class Pointwise:
         width = vector_width(*spec.sources, spec.target)
         total = spec.target.pixels * spec.target.c // width
         head = constants("SRC", spec.sources[0]) + constants("DST", spec.target)
-        if len(spec.sources) == 2:
-            head += constants("SRC2", spec.sources[1])
-        head += setting(v=width, total=total)
-        head += f"#define IMAGES {len(spec.sources)}\n#define VECTORS {spec.vectors}\n"
+        others = range(2, len(spec.sources) + 1)
+        for index in others:
+            head += constants(f"SRC{index}", spec.sources[index - 1])
+        head += setting(v=width, total=total) + f"#define VECTORS {spec.vectors}\n"
         source = _SOURCE.replace("STEPS", _code(spec))
+        arguments = [f"const SRC{k}_S* __restrict__ a{k}," for k in others]
+        reads = [
+            f"auto v{k} = Vec<SRC{k}_T, V>::read(a{k} + (u64)pixel * SRC{k}_PITCH + group * V);"
+            for k in others
+        ]
+        source = source.replace("OTHERS", " ".join(arguments)).replace("READS", " ".join(reads))
         return Launch(PRELUDE + head + source, "pointwise", blocks_for(total), THREADS)
 
     def parameters(self, spec: PointwiseSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
@@ -176,14 +183,16 @@ class Pointwise:
         /,
     ) -> Floats:
         """Take the steps in order."""
-        value, vector = images[0], 0
+        value, vector, others = images[0], 0, iter(images[1:])
         for step in spec.steps:
             if step.op in _ONE:
                 function = _ONE[step.op][1]
                 wanted = [mark in _ONE[step.op][0] for mark in ("{0}", "{1}")]
                 value = function(value, *step.settings[: sum(wanted)])
                 continue
-            other: Any = step.settings[0] if step.other == "number" else images[-1]
+            other: Any = step.settings[0] if step.settings else None
+            if step.other == "image":
+                other = next(others)
             if step.other == "channel":
                 other = parameters[0][vector].astype(np.float64)
                 vector += 1
@@ -192,14 +201,17 @@ class Pointwise:
 
 
 def _code(spec: PointwiseSpec) -> str:
-    lines, vector = [], 0
+    lines, vector, image = [], 0, 1
     for step in spec.steps:
         numbers = [f"({value!r}f)" for value in map(_finite, step.settings)]
         if step.op in _ONE:
             lines.append(f"v = {_ONE[step.op][0].format(*numbers)};")
             continue
-        other = {"image": "w", "number": numbers[0] if numbers else ""}.get(step.other)
-        if other is None:
+        other = numbers[0] if numbers else ""
+        if step.other == "image":
+            image += 1
+            other = f"SRC{image}_T::load(v{image}.e[i])"
+        elif step.other == "channel":
             other = f"vectors[{vector} * DST_C + c]"
             vector += 1
         lines.append(f"{{ float o = {other}; v = {_TWO[step.op][0].replace('w', 'o')}; }}")

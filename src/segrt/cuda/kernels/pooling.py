@@ -9,33 +9,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch, blocks_for
-from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
+from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
+from segrt.cuda.kernels._image_launch import TARGET_PLACE, image_launch
 from segrt.cuda.views import View, vector_width
 
 _SOURCE = r"""
 extern "C" __global__ void pooling(const SRC_S* __restrict__ x, DST_S* __restrict__ y) {
-    u32 id = blockIdx.x * blockDim.x + threadIdx.x;
-    if (id >= TOTAL) return;
-    constexpr int G = DST_C / V;
-    u32 group = id % G, pixel = id / G;
-    int tx = pixel % DST_W, row = pixel / DST_W;
-    int ty = row % DST_H, n = row / DST_H;
+    PLACE
     float acc[V];
 #pragma unroll
     for (int i = 0; i < V; ++i) acc[i] = MAXIMUM ? __int_as_float(0xff800000) : 0.0f;
     int count = 0;
 #pragma unroll
     for (int ky = 0; ky < KY; ++ky) {
-        int sy = ty * STEP_Y + ky - TOP;
-        if (sy < 0 || sy >= SRC_H) continue;
+        int sy = py * STEP_Y + ky * APART_Y - TOP;
+        // What lies beyond the padding is not counted even where padding is.
+        if (sy >= SRC_H + BELOW) continue;
+        bool row = sy >= 0 && sy < SRC_H;
 #pragma unroll
         for (int kx = 0; kx < KX; ++kx) {
-            int sx = tx * STEP_X + kx - LEFT;
-            if (sx < 0 || sx >= SRC_W) continue;
+            int sx = px * STEP_X + kx * APART_X - LEFT;
+            if (sx >= SRC_W + RIGHT) continue;
+            bool inside = row && sx >= 0 && sx < SRC_W;
+            if (COUNT_PADDING || inside) ++count;
+            if (!inside) continue;
             auto v = Vec<SRC_T, V>::read(
                 x + (((u64)n * SRC_H + sy) * SRC_W + sx) * SRC_PITCH + group * V);
-            ++count;
 #pragma unroll
             for (int i = 0; i < V; ++i) {
                 float value = SRC_T::load(v.e[i]);
@@ -45,13 +44,13 @@ extern "C" __global__ void pooling(const SRC_S* __restrict__ x, DST_S* __restric
             }
         }
     }
-    float factor = MAXIMUM ? 1.0f : 1.0f / (float)(COUNT_PADDING ? KY * KX : count);
+    float factor = MAXIMUM ? 1.0f : 1.0f / (float)count;
     Vec<DST_T, V> out;
 #pragma unroll
     for (int i = 0; i < V; ++i) out.e[i] = DST_T::store(acc[i] * factor);
     out.write(y + (u64)pixel * DST_PITCH + group * V);
 }
-"""
+""".replace("PLACE", TARGET_PLACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +62,11 @@ class PoolingSpec:
         target: Written.
         window: Height and width of the window.
         step: Strides (y, x).
-        before: Padding above and to the left; what lies below and right follows from the sizes.
+        before: Padding above and to the left.
         maximum: Else the average.
         count_padding: An average counts padded pixels as zeros.
+        after: Padding below and to the right; windows may reach further.
+        apart: Distance between a window's pixels (y, x).
     """
 
     source: View
@@ -75,6 +76,8 @@ class PoolingSpec:
     before: tuple[int, int] = (0, 0)
     maximum: bool = True
     count_padding: bool = False
+    after: tuple[int, int] = (0, 0)
+    apart: tuple[int, int] = (1, 1)
 
     @property
     def sources(self) -> tuple[View, ...]:
@@ -93,7 +96,8 @@ class Pooling:
             View(1, 7, 5, 6, "fp32"), View(1, 4, 3, 6, "fp32"), (3, 3), (2, 2), (1, 1), False
         ),
         PoolingSpec(
-            View(1, 7, 5, 8, "bf16"), View(1, 7, 5, 8, "bf16"), (3, 2), (1, 1), (1, 0), False, True
+            View(1, 7, 5, 8, "bf16"), View(1, 7, 5, 8, "bf16"), (3, 2), (1, 1), (1, 0), False, True,
+            (1, 1),
         ),
         PoolingSpec(
             View(2, 8, 6, 32, "int8", 64, 32, 0.02),
@@ -101,18 +105,29 @@ class Pooling:
             (2, 2),
             (2, 2),
         ),
-    )
+        PoolingSpec(
+            View(1, 9, 11, 5, "fp32"), View(1, 5, 4, 5, "fp32"), (3, 2), (1, 3), (0, 1),
+            after=(0, 1), apart=(2, 3),
+        ),
+        # The last windows reach two rows and a column over the padding.
+        PoolingSpec(
+            View(1, 6, 7, 4, "fp16"), View(1, 3, 3, 4, "fp32"), (5, 3), (3, 3), (1, 0), False, True,
+            (1, 1),
+        ),
+    )  # fmt: skip
 
     def launch(self, spec: PoolingSpec, /) -> Launch:
         """Return source and geometry: one thread a target pixel and vector of channels."""
+        (top, left), (below, right) = spec.before, spec.after
+        settings = {
+            "ky": spec.window[0], "kx": spec.window[1],
+            "step_y": spec.step[0], "step_x": spec.step[1],
+            "apart_y": spec.apart[0], "apart_x": spec.apart[1],
+            "top": top, "left": left, "below": below, "right": right,
+            "maximum": int(spec.maximum), "count_padding": int(spec.count_padding),
+        }  # fmt: skip
         width = vector_width(spec.source, spec.target)
-        total = spec.target.pixels * spec.target.c // width
-        head = constants("SRC", spec.source) + constants("DST", spec.target)
-        head += setting(v=width, total=total, ky=spec.window[0], kx=spec.window[1])
-        head += setting(step_y=spec.step[0], step_x=spec.step[1])
-        head += setting(top=spec.before[0], left=spec.before[1])
-        head += setting(maximum=int(spec.maximum), count_padding=int(spec.count_padding))
-        return Launch(PRELUDE + head + _SOURCE, "pooling", blocks_for(total), THREADS)
+        return image_launch(self.name, _SOURCE, spec, width, settings)
 
     def parameters(self, spec: PoolingSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
         """Return nothing."""
@@ -121,23 +136,25 @@ class Pooling:
     def reference(
         self, spec: PoolingSpec, images: Sequence[Floats], parameters: Sequence[npt.NDArray[Any]], /
     ) -> Floats:
-        """Look at every window."""
+        """Look at every place of a window, with NaN for what is not counted."""
         image, out = images[0], spec.target
-        result = np.empty((out.n, out.h, out.w, out.c))
-        for y in range(out.h):
-            for x in range(out.w):
-                top = y * spec.step[0] - spec.before[0]
-                left = x * spec.step[1] - spec.before[1]
-                part = image[
-                    :, max(top, 0) : top + spec.window[0], max(left, 0) : left + spec.window[1]
-                ]
-                if spec.maximum:
-                    result[:, y, x] = part.max(axis=(1, 2))
-                else:
-                    area = spec.window[0] * spec.window[1]
-                    count = area if spec.count_padding else part.shape[1] * part.shape[2]
-                    result[:, y, x] = part.sum(axis=(1, 2)) / count
-        return result
+        (top, left), (below, right) = spec.before, spec.after
+        reach = [(k - 1) * d + 1 for k, d in zip(spec.window, spec.apart, strict=True)]
+        height, width = (out.h - 1) * spec.step[0] + reach[0], (out.w - 1) * spec.step[1] + reach[1]
+        edges = [(0, 0), (top, below), (left, right), (0, 0)]
+        padded = np.pad(image, edges, constant_values=0.0 if spec.count_padding else np.nan)
+        over = [(0, 0), (0, max(0, height - padded.shape[1])), (0, max(0, width - padded.shape[2]))]
+        padded = np.pad(padded, [*over, (0, 0)], constant_values=np.nan)
+        places = [
+            padded[:, y : y + height - reach[0] + 1 : spec.step[0]][
+                :, :, x : x + width - reach[1] + 1 : spec.step[1]
+            ]
+            for y in range(0, reach[0], spec.apart[0])
+            for x in range(0, reach[1], spec.apart[1])
+        ]
+        pick = np.nanmax if spec.maximum else np.nanmean
+        found: Floats = pick(np.stack(places), axis=0)
+        return found
 
 
 REGISTRY.register(Pooling.name)(Pooling())

@@ -230,34 +230,25 @@ class Call:
         )
 
     def apply_part(self, class_name: str, config: JsonObject, *args: Any, role: str = "") -> Tensor:
-        """Convert a Keras layer that this layer holds and return its output.
+        """Convert a layer that this layer holds and return its output.
 
-        Its arrays are those of this layer whose names begin with ``role/``: ``conv/kernel`` and
-        ``conv/bias``, or ``conv/0`` and ``conv/1``, for ``role="conv"``; without a role, all.
+        Its arrays are those of this layer under ``role/``: ``conv/kernel`` and ``conv/bias``, or
+        ``conv/0`` and ``conv/1``, for ``role="conv"``; where the file names no such part, the
+        first arrays left, in the file's order, of its names and shapes. Without a role, all.
 
         Args:
-            class_name: Its Keras class, which must be one that is known.
+            class_name: Its class, which must be one that has a converter.
             config: Its settings.
             args: What it is called with.
-            role: Its name inside this layer.
+            role: Its name inside this layer: the attribute's.
 
         Raises:
             UnsupportedConfigError: There is no converter for the class, or its settings.
+            ModelFileError: No arrays fit.
         """
-        converter = REGISTRY.find(class_name)
-        if converter is None:
-            raise self.unsupported(f"part {role!r}", class_name, "a layer of Keras'")
-        front = f"{role}/" if role else ""
-        arrays = {k.removeprefix(front): v for k, v in self.weights.items() if k.startswith(front)}
-        if arrays and all(key.isdigit() for key in arrays):
-            names = [spec.name for spec in converter.weights(config)]
-            numbered = sorted(arrays.items(), key=lambda item: int(item[0]))
-            arrays = {name: array for name, (_, array) in zip(names, numbered, strict=True)}
-        part = self.part(class_name, config, role=role, weights=arrays)
-        result = converter.convert(part, *args)
-        if not isinstance(result, Tensor):
-            raise TypeError(f"the converter of {class_name} did not return one tensor")
-        return result
+        from segrt.importers.layers import _parts
+
+        return _parts.apply_part(self, class_name, config, args, role)
 
     def remark(self, text: str) -> None:
         """Tell the user something about this layer."""

@@ -31,9 +31,10 @@ _PLAN = "engines/model.plan"
 _LAYERS = "engines/model.layers.json"
 
 # Native layers first; a deconvolution or a pixel shuffle only where it is asked for. TensorRT
-# slides over images and volumes only.
+# slides over images and volumes only, has no pool with gaps or places, and scatters overwrite.
 LOWERING = Lowering(
-    upsampling_forms=("resize", "deconvolution", "expand"), extra_passes=("widen_sequences",)
+    upsampling_forms=("resize", "deconvolution", "expand"),
+    extra_passes=("plain_scatters", "unfold_pools", "widen_sequences"),
 )
 
 

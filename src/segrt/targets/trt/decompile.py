@@ -114,11 +114,28 @@ def _read_layer(reader: Reader, layer: Any) -> None:
     reader.builder.rename(value, first.name)
     if value.name != first.name:
         raise EngineError(f"two tensors of the network are called {first.name!r}")
-    if value.shape is None:
-        # Sizes that TensorRT computes itself are beyond ONNX' inference.
-        value.shape = ir.Shape([None if size == _FREE else size for size in first.shape])
+    _settle_shape(value, [int(size) for size in first.shape], layer)
     reader.values[first.name] = value
     _tag(reader, layer, value)
+
+
+def _settle_shape(value: ir.Value, known: list[int], layer: Any) -> None:
+    """Fill in sizes that TensorRT knows and ONNX' inference does not.
+
+    Raises:
+        EngineError: They contradict one another.
+    """
+    inferred = [None] * len(known) if value.shape is None else list(value.shape)
+    both = list(zip(inferred, known, strict=False))
+    if len(inferred) != len(known) or any(
+        isinstance(size, int) and _FREE != told != size for size, told in both
+    ):
+        raise EngineError(
+            f"TensorRT layer {layer.name!r} gives another shape than its settings say in ONNX",
+            found=str(known),
+            wanted=str(inferred),
+        )
+    value.shape = ir.Shape([size if told == _FREE else told for size, told in both])
 
 
 def _class_of(library: Any, kind: str) -> Any:

@@ -6,7 +6,10 @@ outputs. Scales of a Resize stay single: ONNX says so.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from segrt.errors import EngineError
@@ -35,6 +38,8 @@ def to_half(model: ir.Model) -> ir.Model:
     for node in graph:
         if node.op_type == "Cast" and node.attributes["to"].as_int() == int(ir.DataType.FLOAT):
             node.attributes["to"] = ir.AttrInt64("to", int(ir.DataType.FLOAT16))
+        if node.op_type == "ConstantOfShape" and node.outputs[0].dtype == ir.DataType.FLOAT:
+            _narrow_fill(node)
         for output in node.outputs:
             if output.dtype == ir.DataType.FLOAT:
                 output.type = ir.TensorType(ir.DataType.FLOAT16)
@@ -49,17 +54,27 @@ def to_half(model: ir.Model) -> ir.Model:
 
 def _narrow(value: ir.Value) -> None:
     assert value.const_value is not None
-    array = value.const_value.numpy()
+    narrow = _narrowed(value.const_value.numpy(), str(value.name))
+    value.const_value = ir.Tensor(narrow, name=value.name)
+    value.type = ir.TensorType(ir.DataType.FLOAT16)
+
+
+def _narrow_fill(node: ir.Node) -> None:
+    given = node.attributes.get("value")
+    array = np.zeros(1, np.float32) if given is None else given.as_tensor().numpy()
+    node.attributes["value"] = ir.AttrTensor("value", ir.Tensor(_narrowed(array, str(node.name))))
+
+
+def _narrowed(array: npt.NDArray[Any], name: str) -> npt.NDArray[np.float16]:
     with np.errstate(over="ignore"):
         narrow = array.astype(np.float16)
     if (np.isinf(narrow) & np.isfinite(array)).any():
         raise EngineError(
-            f"constant {value.name!r} is too large for fp16",
+            f"constant {name!r} is too large for fp16",
             wanted=f"at most {_LARGEST:g}",
             hint="use fp32",
         )
-    value.const_value = ir.Tensor(narrow, name=value.name)
-    value.type = ir.TensorType(ir.DataType.FLOAT16)
+    return narrow
 
 
 def _cast_input(graph: ir.Graph, value: ir.Value) -> None:

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from segrt.cuda.capture import record
 from segrt.cuda.driver import Gpu
+from segrt.cuda.tune import event_us
 from segrt.errors import EngineError, SegrtError
 from segrt.targets._base import Array
 from segrt.targets._session import CheckedSession
@@ -142,6 +143,19 @@ class TensorRtSession(CheckedSession):
             self._graph.launch(self._gpu.stream)
         else:
             self._enqueue()
+
+    @property
+    def device_name(self) -> str:
+        """The GPU's name."""
+        return self._gpu.name
+
+    def once_us(self) -> float:
+        """Return the time of one run on the GPU alone, in microseconds, at the sizes run last."""
+        with self._lock:
+            if self._bound is None:
+                raise EngineError("nothing was run yet, so there is nothing to time")
+            self._gpu.use()
+            return event_us(self._gpu, self._put)
 
     def _enqueue(self) -> None:
         done = self._loaded.context.execute_async_v3(int(self._gpu.stream.handle))

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import onnx_ir as ir
 import pytest
+from onnx import helper, numpy_helper
 
 import segrt
 from helpers.mixed_nets import (
@@ -222,6 +223,47 @@ def test_the_parsers_route_has_a_fallback_too(tmp_path):
     assert "TensorRT's parser" in row.why
     report = segrt.verify(package, network=True)
     assert report.ok, report.verdict
+
+
+@pytest.mark.parametrize("size", [8, 9])
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"kernel_shape": [3, 3], "strides": [2, 2], "auto_pad": "SAME_UPPER"},
+        {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1},
+        {"kernel_shape": [2, 2], "dilations": [2, 2], "auto_pad": "SAME_UPPER"},
+        {"kernel_shape": [2, 2], "strides": [1, 1], "pads": [0, 0, 1, 1]},
+    ],
+    ids=["same", "ceil", "gaps", "behind"],
+)
+@pytest.mark.parametrize("fallback", ["onnxruntime", "openvino"])
+def test_pools_keep_their_sizes_on_both_sides_of_a_cut(tmp_path, window, size, fallback):
+    weight = numpy_helper.from_array(weights(4, 4, 3, 3), "k")
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["a"], name="first", pads=[1] * 4),
+        helper.make_node("MaxPool", ["a"], ["b"], name="pool", **window),
+        helper.make_node("Resize", ["b", "", "h"], ["c"], name="small", mode="linear", antialias=1),
+        helper.make_node("MaxPool", ["a"], ["d"], name="other", **window),
+        helper.make_node("Relu", ["c"], ["e"], name="last"),
+        helper.make_node("Relu", ["d"], ["y"], name="whole"),
+    ]
+    half = numpy_helper.from_array(np.array([1, 1, 0.5, 0.5], "f4"), "h")
+    ends = [helper.make_tensor_value_info("x", 1, [1, 4, size, size])]
+    outs = [helper.make_tensor_value_info(name, 1, None) for name in "ey"]
+    graph = helper.make_graph(nodes, "net", ends, outs, initializer=[weight, half])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    package = segrt.build(
+        path, target="tensorrt-rtx", fallback=fallback, via="onnx-parser", threads=1,
+        output=tmp_path / "p.segrt",
+    )  # fmt: skip
+    assert [row.node for row in package.manifest.fallback.refused] == ["small"]
+    report = segrt.verify(package, network=True)
+    assert report.ok, report.verdict
+    step = window.get("strides", [1])[0]
+    (whole,) = [spec for spec in package.manifest.outputs if spec.name == "y"]
+    assert whole.shape == (1, 4, -(-size // step), -(-size // step))
 
 
 def test_ranges_of_sizes_reach_the_pieces(tmp_path):

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from helpers.closeness import relative_l2
 from helpers.tensorrt_graphs import one_node, run, unet, weights
+from segrt.errors import EngineError
 from segrt.targets._base import REGISTRY
 from segrt.targets.trt._flavour import RTX
-from segrt.targets.trt.decompile import decompile
+from segrt.targets.trt.decompile import _settle_shape, decompile
 from segrt.targets.trt.network import Network, write_network
+from segrt.targets.trt.parser import parse_network
 from segrt.types import BuildOptions, Precision
 from segrt.verification.subject import Subject
 from segrt.verification.verifier import verify_package
@@ -256,6 +259,16 @@ PLANTED: dict[str, tuple[Any, Callable[[Any], None], str]] = {
         lambda b, x: b.op("HardSigmoid", [x], name="y", alpha=1 / 6, beta=0.5),
         field("alpha", 0.2), "IActivationLayer",
     ),
+    "entries put along another axis": (
+        lambda b, x: b.op("ScatterElements", [x, array(b, "i", np.arange(16).reshape(1, 4, 2, 2)),
+                          array(b, "u", weights(1, 4, 2, 2, seed=4))], name="y", axis=3),
+        field("axis", 2), "IScatterLayer",
+    ),
+    "a rest that is none": (
+        lambda b, x: b.op("Cast", [b.op("Mod", [b.op("Cast", [x], name="i", to=7),
+                          array(b, "d", np.int64(2))], name="y")], name="f", to=1),
+        field("op", trt.ElementWiseOperation.SUM), "IElementWiseLayer",
+    ),
     "a factor transposed": (
         lambda b, x: b.op("MatMul", [x, array(b, "w", weights(16, 16))], name="y"),
         field("op1", trt.MatrixOperation.TRANSPOSE), "IMatrixMultiplyLayer",
@@ -267,6 +280,43 @@ PLANTED: dict[str, tuple[Any, Callable[[Any], None], str]] = {
 def test_a_planted_setting_is_read_back(name: str):
     fill, plant, kind = PLANTED[name]
     assert compare(fill, plant, getattr(trt, kind)) > 1e-3
+
+
+@pytest.mark.parametrize("start", [(0, 0, 0, 5), (0, 1, 0, 0)])
+def test_a_repetition_that_begins_elsewhere(start: tuple[int, ...]):
+    model = one_node(lambda b, x: b.op("Tile", [x, array(b, "n", [1, 2, 1, 2])], name="y"))
+    feeds = {"x": np.random.default_rng(2).normal(0, 1, (1, 4, 16, 16)).astype("f4")}
+    network, wanted = parse_network(RTX, model, Precision.FP32), run(model, feeds)["y"]
+    assert np.array_equal(run(decompile(network), feeds)["y"], wanted)
+    layer(network, "y", trt.ISliceLayer).start = start
+    found = run(decompile(network), feeds)["y"]
+    shift = [-place for place in start[2:]]
+    np.testing.assert_array_equal(found, np.roll(wanted, [-start[1], *shift], (1, 2, 3)))
+
+
+def test_a_range_that_begins_elsewhere():
+    def fill(b: Any, x: Any) -> Any:
+        ends = [array(b, name, np.int64(number)) for name, number in (("a", 1), ("e", 9), ("d", 2))]
+        return b.op("Gather", [x, b.op("Range", ends, name="places")], name="y", axis=3)
+
+    model = one_node(fill)
+    feeds = {"x": np.random.default_rng(2).normal(0, 1, (1, 4, 16, 16)).astype("f4")}
+    network = write_network(RTX, model, Precision.FP32)
+    assert np.array_equal(run(decompile(network), feeds)["y"], feeds["x"][..., 1:9:2])
+    first = layer(network, "a", trt.IConstantLayer)
+    network.keep.append(np.array(3, np.int64))
+    first.weights = trt.Weights(trt.int64, network.keep[-1].ctypes.data, 1)
+    assert np.array_equal(run(decompile(network), feeds)["y"], feeds["x"][..., 3:9:2])
+
+
+def test_sizes_that_contradict_one_another_are_refused():
+    model = one_node(lambda b, x: b.op("MaxPool", [x], name="y", kernel_shape=[2, 2]))
+    network = write_network(RTX, model, Precision.FP32)
+    value = ir.Value(name="y", shape=ir.Shape([1, 4, 15, 15]))
+    pool = layer(network, "y", trt.IPoolingLayer)
+    _settle_shape(value, [1, 4, 15, -1], pool)
+    with pytest.raises(EngineError, match="another shape"):
+        _settle_shape(value, [1, 4, 16, 15], pool)
 
 
 def test_the_smallest_instead_of_the_largest():

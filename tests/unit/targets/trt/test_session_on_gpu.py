@@ -15,8 +15,10 @@ import pytest
 from helpers import tensorrt_fakes
 from helpers.tensorrt_graphs import one_node
 from segrt.errors import EngineError
+from segrt.graph import metadata
 from segrt.targets.trt._flavour import FULL, RTX
 from segrt.targets.trt.session import TensorRtSession
+from segrt.types import ShapeProfile
 
 pytestmark = pytest.mark.gpu
 LARGEST = 1 << 22
@@ -48,6 +50,7 @@ def make_a_session(monkeypatch, tmp_path):
         monkeypatch.setitem(sys.modules, "fake_tensorrt", library)
         flavour = dataclasses.replace(RTX if rtx else FULL, module="fake_tensorrt")
         model = one_node(lambda b, x: b.op("Relu", [x], name="y"), (None, 4, 4, 1))
+        metadata.set_ranges(model.graph.inputs[0], [ShapeProfile(1, 2, LARGEST), None, None, None])
         return library, TensorRtSession(model, b"plan", flavour, Gpu)
 
     return make

@@ -1,10 +1,11 @@
-"""Slice, Pad and Expand: all three are TensorRT's slice layer."""
+"""Slice, Pad, Expand and ConstantOfShape: all are TensorRT's slice layer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from segrt.targets.trt._writer import Size, Tensor, Writer
@@ -13,25 +14,29 @@ from segrt.targets.trt.layers._base import converts
 _FREE = -1
 # ONNX writes "to the end" as a number beyond any size.
 _FAR = 1 << 31
+_ENDS = ("from", "to")
 
 
 @converts("Slice")
 def slice_(writer: Writer, node: ir.Node) -> Tensor:
-    """Write a cut with constant bounds; an axis of free size is not cut backwards."""
+    """Write a cut with constant steps; what is not known now is not cut backwards."""
     x = writer.tensor(node.inputs[0])
     known = list(x.shape)
     rank = len(known)
-    starts, ends = (writer.ints(value) for value in node.inputs[1:3])
-    if starts is None or ends is None:
-        raise writer.unsupported("bounds computed at run time", "constants")
+    starts, ends = (
+        _numbers(writer, value, name) for value, name in zip(node.inputs[1:3], _ENDS, strict=True)
+    )
     given = [*node.inputs[3:], None, None][:2]
-    axes = writer.ints(given[0]) or list(range(len(starts)))
-    steps = writer.ints(given[1]) or [1] * len(starts)
+    axes, steps = list(range(len(starts))), [1] * len(starts)
+    if given[0] is not None:
+        axes = [int(axis) for axis in writer.required(given[0], "axes").reshape(-1)]
+    if given[1] is not None:
+        steps = [int(step) for step in writer.required(given[1], "steps").reshape(-1)]
     full = writer.sizes(x)
     cuts = [Cut(size) for size in full]
     for start, end, place, stride in zip(starts, ends, axes, steps, strict=True):
         axis = place % rank
-        if known[axis] != _FREE:
+        if known[axis] != _FREE and isinstance(start, int) and isinstance(end, int):
             taken = range(*slice(start, end, stride).indices(known[axis]))
             cuts[axis] = Cut(len(taken), taken.start, taken.step)
         elif stride > 0:
@@ -39,6 +44,20 @@ def slice_(writer: Writer, node: ir.Node) -> Tensor:
         else:
             raise writer.unsupported("steps backwards on an axis of free size", "a fixed size")
     return _cut(writer, x, cuts)
+
+
+def _numbers(writer: Writer, value: ir.Value | None, role: str) -> list[Size]:
+    """Return the entries of a vector of sizes, as numbers where they are constants."""
+    known = writer.ints(value)
+    if known is not None:
+        return list(known)
+    tensor = writer.cast(writer.tensor(value), writer.dtype(np.int64), f"{role}s")
+    if tensor.shape[0] < 0:
+        raise writer.unsupported(f"a vector of unknown length ({role})", "one of known length")
+    return [
+        writer.layer(writer.network.add_slice(tensor, (place,), (1,), (1,)), f"{role}{place}")
+        for place in range(tensor.shape[0])
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +69,15 @@ class Cut:
     step: int = 1
 
 
-def _free_cut(writer: Writer, full: Size, start: int, end: int, stride: int) -> Cut:
+def _free_cut(writer: Writer, full: Size, start: Size, end: Size, stride: int) -> Cut:
     """Return a forward cut of a size that is known when the engine runs, by NumPy's rules."""
 
-    def bound(place: int) -> Size:
+    def bound(place: Size) -> Size:
+        if not isinstance(place, int):
+            # -1 where it counts from the end, else 0.
+            behind = writer.combine(writer.combine(place, 0, "MIN"), -1, "MAX")
+            place = writer.combine(place, writer.combine(behind, full, "PROD"), "SUB")
+            return writer.combine(writer.combine(place, 0, "MAX"), full, "MIN")
         if place >= _FAR:
             return full
         if place >= 0:
@@ -61,7 +85,7 @@ def _free_cut(writer: Writer, full: Size, start: int, end: int, stride: int) -> 
         return writer.combine(writer.combine(full, -place, "SUB"), 0, "MAX")
 
     # A start behind the end would leave nothing, which no engine takes.
-    first = start if start >= 0 else bound(start)
+    first = start if isinstance(start, int) and start >= 0 else bound(start)
     length = writer.combine(bound(end), first, "SUB")
     if stride > 1:
         grown = writer.combine(length, stride - 1, "SUM")
@@ -119,16 +143,7 @@ def pad(writer: Writer, node: ir.Node) -> Tensor:
 @converts("Expand")
 def expand(writer: Writer, node: ir.Node) -> Tensor:
     """Write a broadcast: a slice that stands still where the size is 1."""
-    target = writer.ints(node.inputs[1])
-    if target is None:
-        wanted = writer.tensor(node.inputs[1])
-        length = wanted.shape[0]
-        target_sizes: list[Size] = [
-            writer.layer(writer.network.add_slice(wanted, (i,), (1,), (1,)), f"target{i}")
-            for i in range(length)
-        ]
-    else:
-        target_sizes = list(target)
+    target_sizes = _numbers(writer, node.inputs[1], "target")
     value = node.inputs[0]
     array = writer.array(value)
     own = len(target_sizes) if array is None else max(len(target_sizes), array.ndim)
@@ -141,6 +156,16 @@ def expand(writer: Writer, node: ir.Node) -> Tensor:
         steps.append(0 if known == 1 and not (isinstance(wish, int) and wish == 1) else 1)
         sizes.append(wish if known == 1 else size)
     return _strided(writer, x, sizes, steps)
+
+
+@converts("ConstantOfShape")
+def constant_of_shape(writer: Writer, node: ir.Node) -> Tensor:
+    """Write one number broadcast to a shape."""
+    sizes = _numbers(writer, node.inputs[0], "target")
+    given = node.attributes.get("value")
+    array = np.zeros(1, np.float32) if given is None else given.as_tensor().numpy()
+    ones = writer.constant(array.reshape([1] * len(sizes)), f"{writer.name}:value")
+    return _strided(writer, ones, sizes, [0] * len(sizes))
 
 
 def _strided(writer: Writer, x: Tensor, sizes: list[Size], steps: list[int]) -> Tensor:
@@ -171,16 +196,7 @@ def _amounts(
 ) -> tuple[list[Size], list[Size]]:
     """Return how much is put before and behind each axis."""
     rank = len(x.shape)
-    pads = writer.ints(node.inputs[1])
-    given: list[Size]
-    if pads is not None:
-        given = list(pads)
-    else:
-        tensor = writer.tensor(node.inputs[1])
-        given = [
-            writer.layer(writer.network.add_slice(tensor, (i,), (1,), (1,)), f"pad{i}")
-            for i in range(tensor.shape[0])
-        ]
+    given = _numbers(writer, node.inputs[1], "pad")
     order = [axis % rank for axis in axes] if axes is not None else list(range(rank))
     before: list[Size] = [0] * rank
     after: list[Size] = [0] * rank

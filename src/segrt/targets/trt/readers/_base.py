@@ -59,6 +59,10 @@ class Reader:
         """Append a constant of int64."""
         return self.builder.constant(f"{self.layer.name}~ints", np.array(numbers, np.int64))
 
+    def whole(self, number: int) -> ir.Value:
+        """Append a constant of one int64 without axes."""
+        return self.builder.constant(f"{self.layer.name}~int", np.array(number, np.int64))
+
     def scalar(self, number: float) -> ir.Value:
         """Append a constant of one float."""
         return self.builder.constant(f"{self.layer.name}~scalar", np.float32(number))
@@ -80,6 +84,12 @@ class Reader:
     def numbers(self, value: Numbers) -> ir.Value:
         """Return numbers as a value."""
         return value if isinstance(value, ir.Value) else self.ints(value)
+
+    def int64(self, value: ir.Value) -> ir.Value:
+        """Return sizes or places in the type that ONNX has them in."""
+        if value.dtype == ir.DataType.INT64:
+            return value
+        return self.op("Cast", [value], to=int(ir.DataType.INT64))
 
     def enum(self, value: Any) -> str:
         """Return the name of an enumeration's entry."""

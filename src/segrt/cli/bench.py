@@ -1,0 +1,128 @@
+"""`segrt bench`: how fast is a package, beside other ways to run its network?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from segrt.cli import _ops, _options, _sizes
+
+
+def batches(text: str) -> tuple[int, ...]:
+    """Parse batch sizes: ``1,8,32``."""
+    parts = _options.names(text)
+    if not parts or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise click.BadParameter(f"{text!r} is not of the form 1,8,32")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def size(text: str) -> tuple[int, int]:
+    """Parse a height and width: ``256x320``, or ``256`` for a square."""
+    height, width = _sizes.size(text)
+    if not isinstance(height, int) or not isinstance(width, int):
+        raise click.BadParameter(f"{text!r} is a range; one size is measured")
+    return height, width
+
+
+@click.command(
+    short_help="Time a package, alone and beside other ways to run its network.",
+    epilog="""\b
+Examples:
+  segrt bench unet.segrt
+  segrt bench unet.segrt --against torch,torch.compile,jax,onnxruntime
+  segrt bench unet.segrt --batches 1,8 --size 512 --layers
+  segrt bench unet.segrt --images scans/ --json bench.json --markdown bench.md
+""",
+)
+@click.argument("package", type=_options.MODEL)
+@click.option(
+    "--against",
+    type=_options.names,
+    metavar="PEER[,PEER...]",
+    default="",
+    help="torch, torch.compile, jax, onnxruntime, openvino: the same network, in the package's "
+    "type of numbers. Those that are not installed are named and left out.",
+)
+@click.option(
+    "--batches",
+    type=batches,
+    metavar="N[,N...]",
+    help="Batch sizes.  [default: 1,8,32, or what the package takes of them]",
+)
+@click.option(
+    "--size",
+    type=size,
+    metavar="HxW",
+    help="Height and width, where the network leaves them free.  [default: about 256]",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=2.0,
+    show_default=True,
+    help="How long to time each contender at each batch size.",
+)
+@click.option("--rounds", type=_options.COUNT, metavar="N", help="So many runs instead.")
+@_options.threads
+@click.option(
+    "--layers", is_flag=True, help="Time each step of the engine as well, at the first batch size."
+)
+@click.option(
+    "--images",
+    type=_options.ANY,
+    help="An image or a folder of images: time the way from these files to mask files as well.",
+)
+@click.option(
+    "--json", "json_file", type=_options.OUTPUT_FILE,
+    help="Write the report as JSON as well; - writes only that, to stdout.",
+)  # fmt: skip
+@click.option(
+    "--markdown", "markdown_file", type=_options.OUTPUT_FILE,
+    help="Write the times as a Markdown table as well.",
+)  # fmt: skip
+@_ops.ops
+def command(
+    *,
+    package: Path,
+    against: tuple[str, ...],
+    batches: tuple[int, ...] | None,
+    size: tuple[int, int] | None,
+    seconds: float,
+    rounds: int | None,
+    threads: int | None,
+    layers: bool,
+    images: Path | None,
+    json_file: Path | None,
+    markdown_file: Path | None,
+) -> int:
+    """Time a package, alone and beside other ways to run its network, in one run.
+
+    Medians and percentiles, images and operations a second, the share of what a matrix product
+    reaches on this machine, memory, and how far each one's output is from the network in fp32.
+    Exit code 1 when the package's own output is another network's.
+    """
+    from segrt.cli import _console
+    from segrt.measurement import bench as measurement
+    from segrt.measurement.markdown import to_markdown
+    from segrt.measurement.report_table import render
+
+    report = measurement.bench(
+        package,
+        against=against,
+        batches=batches,
+        size=size,
+        seconds=seconds,
+        rounds=rounds,
+        threads=threads,
+        layers=layers,
+        images=images,
+    )
+    if json_file is not None:
+        _console.write_json(report.to_dict(), json_file)
+    if markdown_file is not None:
+        markdown_file.parent.mkdir(parents=True, exist_ok=True)
+        markdown_file.write_text(to_markdown(report), encoding="utf-8")
+    if str(json_file) != "-":
+        _console.results().print(render(report))
+    return 0 if report.ok else 1

@@ -1,0 +1,1 @@
+"""How fast a package is, beside other ways to run the same network."""

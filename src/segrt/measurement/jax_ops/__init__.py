@@ -1,0 +1,1 @@
+"""The operators of ONNX in JAX: one file a family."""

@@ -1,0 +1,148 @@
+"""Run a kernel's CUDA source on the CPU: g++ compiles it behind a few definitions.
+
+Threads of a block are threads of the system, blocks run one after the other. That is far too slow
+for anything but a kernel's smallest cases, and it knows only what simple kernels use: no
+asynchronous copies, no tensor cores.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segrt.cuda.kernels._base import REGISTRY, Launch
+from segrt.cuda.kernels._prelude import PRELUDE
+
+COMPILER = shutil.which("g++")
+_SHIM = r"""
+#include <barrier>
+#include <cmath>
+#include <cstring>
+#include <thread>
+#include <vector>
+using std::isnan;
+using std::max;
+using std::min;
+using std::max;
+using std::min;
+#define __device__
+#define __global__
+#define __forceinline__ inline
+#define __restrict__
+#define __shared__ static
+#define __align__(n) __attribute__((aligned(n)))
+#define __launch_bounds__(...)
+#define __expf expf
+struct alignas(16) float4 { float x, y, z, w; };
+struct Three { unsigned x; };
+static thread_local Three threadIdx, blockIdx;
+static Three blockDim;
+static std::barrier<>* gate;
+static void __syncthreads() { gate->arrive_and_wait(); }
+template <class To, class From> static To same(From v) { To r; memcpy(&r, &v, 4); return r; }
+static float __uint_as_float(unsigned v) { return same<float>(v); }
+static unsigned __float_as_uint(float v) { return same<unsigned>(v); }
+static float __int_as_float(int v) { return same<float>(v); }
+static int __float_as_int(float v) { return same<int>(v); }
+static int __float2int_rn(float v) { return (int)rintf(v); }
+// All threads of a block take part in every exchange.
+static int exchanged[1024];
+template <class T> static T __shfl_xor_sync(unsigned, T v, int k) {
+    memcpy(&exchanged[threadIdx.x], &v, 4);
+    __syncthreads();
+    T r;
+    memcpy(&r, &exchanged[threadIdx.x ^ k], 4);
+    __syncthreads();
+    return r;
+}
+static float __saturatef(float v) { return fminf(fmaxf(v, 0.0f), 1.0f); }
+"""
+# Instructions that the host has other words for.
+_WORDS = {
+    'float r; asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(v)); return r;':
+        "_Float16 h; memcpy(&h, &v, 2); return (float)h;",
+    'u16 r; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(v)); return r;':
+        "_Float16 h = (_Float16)v; u16 r; memcpy(&r, &h, 2); return r;",
+}  # fmt: skip
+_RUN = r"""
+template <class... A, size_t... I> static void call(void (*f)(A...), void** p,
+                                                    std::index_sequence<I...>) {
+    f((A)p[I]...);
+}
+template <int COUNT, class F> static void run_all(F f, int blocks, int threads, void** p) {
+    blockDim.x = threads;
+    for (int b = 0; b < blocks; ++b) {
+        std::barrier<> here(threads);
+        gate = &here;
+        std::vector<std::thread> team;
+        for (int t = 0; t < threads; ++t)
+            team.emplace_back([=] {
+                threadIdx.x = t;
+                blockIdx.x = b;
+                call(f, p, std::make_index_sequence<COUNT>());
+                gate->arrive_and_drop();
+            });
+        for (auto& each : team) each.join();
+    }
+}
+"""
+_ENTRY = """
+extern "C" void run_%(index)d(int blocks, int threads, void** p) {
+    run_all<%(count)d>(&of_%(index)d::%(entry)s, blocks, threads, p);
+}
+"""
+
+
+def run_on_cpu(kernel: Any, case: int, arrays: list[np.ndarray]) -> None:
+    """Run one of a kernel's cases; ``arrays`` are what its pointers point to.
+
+    The last one is written.
+    """
+    launch = kernel.launch(kernel.cases[case])
+    pointers = (ctypes.c_void_p * len(arrays))(*[array.ctypes.data for array in arrays])
+    run = getattr(_library(kernel.name), f"run_{case}")
+    run(launch.blocks, launch.threads, pointers)
+
+
+@functools.cache
+def _library(name: str) -> ctypes.CDLL:
+    """Compile all cases of a kernel, each in a namespace of its own: headers take longest."""
+    kernel = REGISTRY.find(name)
+    assert kernel is not None
+    parts = [_SHIM, _RUN]
+    for index, spec in enumerate(kernel.cases):
+        launch = kernel.launch(spec)
+        count = len(spec.sources) + len(kernel.parameters(spec, 0)) + 1
+        parts.append(f"namespace of_{index} {{\n{_for_the_host(launch)}\n}}\n")
+        parts.append(_ENTRY % {"index": index, "count": count, "entry": launch.entry})
+    folder = Path(tempfile.mkdtemp(prefix="kernels"))
+    try:
+        source, library = folder / "kernel.cpp", folder / "kernel.so"
+        source.write_text("".join(parts))
+        options = ["-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-pthread"]
+        subprocess.run([str(COMPILER), *options, str(source), "-o", str(library)], check=True)
+        return ctypes.CDLL(str(library))
+    finally:
+        shutil.rmtree(folder)
+
+
+def _for_the_host(launch: Launch) -> str:
+    assert launch.source.startswith(PRELUDE)
+    source = launch.source.replace('extern "C"', "static")
+    for words, others in _WORDS.items():
+        assert words in source
+        source = source.replace(words, others)
+    source = re.sub(r"__shared__ (alignas\(\d+\))", r"\1 static", source)
+    return re.sub(
+        r'asm\("cvt\.rni\.sat\.s8\.f32 %0, %1;" : "=r"\(r\) : "f"\((.*?)\)\);',
+        r"r = (int)rintf(fminf(fmaxf(\1, -128.0f), 127.0f));",
+        source,
+    )
