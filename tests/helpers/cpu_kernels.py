@@ -140,6 +140,7 @@ def _for_the_host(launch: Launch) -> str:
     for words, others in _WORDS.items():
         assert words in source
         source = source.replace(words, others)
+    source = re.sub(r"__shared__ (alignas\(\d+\))", r"\1 static", source)
     return re.sub(
         r'asm\("cvt\.rni\.sat\.s8\.f32 %0, %1;" : "=r"\(r\) : "f"\((.*?)\)\);',
         r"r = (int)rintf(fminf(fmaxf(\1, -128.0f), 127.0f));",

@@ -59,6 +59,7 @@ def test_first_and_last_layer_do_it_all(monkeypatch, precision: str, head: str):
     model = _model(CELLS, Preprocess(scale=1 / 255), head)
     launched = _agrees(monkeypatch, model, pixels, precision).launched
     assert (launched[0], launched[-1]) == ("first_convolution", "head")
+    assert launched.count("first_convolution") == 1
     assert not {"layout", "argmax", "gather_pixels", "pointwise"} & set(launched)
 
 
@@ -89,3 +90,24 @@ def test_a_first_layer_prepares_colours(monkeypatch):
     pixels = np.random.default_rng(4).integers(0, 256, (2, 9, 11, 3), np.uint8)
     launched = _agrees(monkeypatch, model, pixels, "fp32").launched
     assert launched == ["first_convolution", "head"]
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.4])
+def test_the_first_two_layers_at_once_prepare_only_what_weights_can(monkeypatch, mean: float):
+    """A factor is theirs too, a shift is not: the padding is zero behind it."""
+
+    def fill(b: GraphBuilder, x: ir.Value) -> ir.Value:
+        value = b.op("Transpose", [x], name="moved", perm=[0, 3, 1, 2])
+        for index, inputs in enumerate((1, 64)):
+            kernel = b.constant(f"kernel{index}", weights(64, inputs, 3, 3, seed=index))
+            value = b.op("Conv", [value, kernel], name=f"conv{index}", pads=[1, 1, 1, 1])
+            value = b.op("Relu", [value], name=f"relu{index}")
+        last = b.op("Conv", [value, b.constant("last", weights(4, 64, 1, 1))], name="last_conv")
+        return b.op("Transpose", [last], name="y", perm=[0, 2, 3, 1])
+
+    prepared = Preprocess(scale=1 / 255, mean=(mean,))
+    options = BuildOptions(input="uint8", head="mask", preprocess=prepared)
+    model = deploy_ends(one_node(fill, (1, 16, 32, 1)), options)
+    pixels = np.random.default_rng(4).integers(0, 256, (1, 16, 32, 1), np.uint8)
+    launched = _agrees(monkeypatch, model, pixels, "fp16").launched
+    assert launched[0] == ("first_convolution" if mean else "opening")

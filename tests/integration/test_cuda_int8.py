@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 import pytest
 
 from helpers.emulated_engine import run
 from helpers.quantised import ort_run, quantise
-from helpers.tensorrt_graphs import unet
+from helpers.tensorrt_graphs import one_node, unet, weights
 from segrt.cuda.quantisation import check_quantisation, is_quantised
 from segrt.errors import UnsupportedLayerError, UsageError
 from segrt.graph.builder import IR_VERSION, OPSET, GraphBuilder
@@ -163,3 +165,40 @@ def test_on_a_gpu(monkeypatch, nets):
         found = session.run(feeds)
     for name, array in emulated.outputs.items():
         assert _error(found[name], array) <= 5e-3
+
+
+def test_operators_on_images_take_integers(monkeypatch, tmp_path):
+    """Padding, pools, a product with one number a channel, resizing, a softmax in the middle."""
+
+    def fill(b: GraphBuilder, x: ir.Value) -> ir.Value:
+        def conv(value: ir.Value, name: str, shape: tuple[int, ...], act: str, **settings: Any):
+            kernel = b.constant(f"{name}/kernel", weights(*shape, seed=len(name)))
+            made = b.op("Conv", [value, kernel], name=f"{name}:conv", **settings)
+            return b.op(act, [made], name=name)
+
+        def ints(name: str, *numbers: int) -> ir.Value:
+            return b.constant(name, np.array(numbers))
+
+        value = conv(x, "first", (16, 3, 3, 3), "Relu", pads=[1, 1, 1, 1])
+        edges = ints("edges", 0, 0, 1, 2, 0, 0, 3, 0)
+        value = b.op("Pad", [value, edges], name="mirrored", mode="reflect")
+        value = conv(value, "second", (32, 16, 3, 3), "Relu")
+        value = b.op("MaxPool", [value], name="pool", kernel_shape=[3, 3], strides=[2, 2],
+                     dilations=[2, 1])  # fmt: skip
+        pooled = b.op("GlobalAveragePool", [value], name="pooled")
+        gate = conv(pooled, "gate", (32, 32, 1, 1), "Sigmoid")
+        value = b.op("Mul", [value, gate], name="gated")
+        value = b.op("Resize", [value, None, None, ints("size", 1, 32, 13, 17)], name="resized",
+                     mode="linear")  # fmt: skip
+        value = b.op("Softmax", [conv(value, "third", (32, 32, 3, 3), "Relu")], name="soft", axis=1)
+        return b.op("Conv", [value, b.constant("last", weights(3, 32, 1, 1))], name="y")
+
+    model = one_node(fill, (1, 3, 24, 20))
+    quantised = quantise(model, [_feeds(model, seed) for seed in range(3)], tmp_path)
+    feeds = _feeds(model, 9)
+    ran = run(monkeypatch, quantised, feeds, "int8")
+    found = next(iter(ran.outputs.values()))
+    wanted, rounded = ort_run(model, feeds)[0], ort_run(quantised, feeds)[0]
+    assert _error(found, wanted) <= 1.1 * _error(rounded, wanted)
+    assert _error(found, rounded) <= 0.5 * _error(rounded, wanted)
+    assert {"gather_pixels", "global_pooling", "resample", "softmax"} <= set(ran.launched)

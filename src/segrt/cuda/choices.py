@@ -16,8 +16,8 @@ from segrt.cuda.dense_layers import dense_layer
 from segrt.cuda.driver import Gpu
 from segrt.cuda.heads import is_head
 from segrt.cuda.image_operations import GroupNormalize
-from segrt.cuda.image_specs import direct_spec
-from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel
+from segrt.cuda.image_specs import direct_spec, head_spec, ranges_of
+from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel, in_turn
 from segrt.cuda.kernel_specs import kernel_spec, kernel_specs
 from segrt.cuda.kernels import (
     direct_convolution,
@@ -28,7 +28,6 @@ from segrt.cuda.kernels import (
     resident_int8,
 )
 from segrt.cuda.kernels._base import Spec
-from segrt.cuda.kernels.head import HeadSpec
 from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
 from segrt.cuda.kernels.pointwise import PointwiseSpec, Step
 from segrt.cuda.memory import ALIGNMENT_BYTES
@@ -142,19 +141,14 @@ class Chooser:
         # Kernels of first and last layers multiply in fp32.
         taps = operation.kernel.transpose(2, 3, 1, 0)
         if is_head(operation):
-            spec = HeadSpec(
-                source, target, len(operation.bias), operation.activation, operation.decision,
-                operation.limit,
-            )  # fmt: skip
+            spec = head_spec(operation, source, target)
             if head.fits(spec):
                 yield self._kernel(job, "head", spec, taps[0, 0], operation.bias)
                 return
         first = first_spec(operation, source, target)
         if first is not None:
-            ranges = operation.ranges
-            if ranges is None:
-                ranges = np.stack([np.ones(source.c), np.zeros(source.c)]).astype(np.float32)
-            yield self._kernel(job, "first_convolution", first, taps, operation.bias, ranges)
+            parameters = (taps, operation.bias, ranges_of(operation))
+            yield self._kernel(job, "first_convolution", first, *parameters)
             mixed = source.dtype != target.dtype or source.dtype == "int8"
             if mixed or operation.ranges is not None:
                 return
@@ -228,7 +222,7 @@ class Chooser:
         )  # fmt: skip
         pooling = self._kernel(behind, *kernel_spec(behind))
         for proposal in self._convolution(alone, inner):
-            yield _one_after_the_other(proposal, pooling)
+            yield in_turn(proposal, pooling)
 
     def _with_shuffle(self, job: Job, phases: View, proposal: Proposal) -> Proposal:
         """Return a proposal of phases in scratch memory with their shuffle behind it."""
@@ -334,23 +328,3 @@ class Chooser:
         launch = find_kernel("pointwise").launch(spec)
         compiled, config = self._gpu.kernel(launch), self._gpu.configuration(launch)
         return lambda output: self._gpu.put(config, compiled, [output, bias, output])
-
-
-def _one_after_the_other(first: Proposal, second: Proposal) -> Proposal:
-    """Return a proposal of two launches that share the scratch memory."""
-    name = f"{first.name} + {second.name}"
-
-    def make() -> Choice:
-        parts = (first.make(), second.make())
-
-        def run(scratch: int) -> None:
-            for part in parts:
-                part.run(scratch)
-
-        def free() -> None:
-            for part in parts:
-                part.free()
-
-        return Choice(name, max(part.workspace for part in parts), run, free)
-
-    return Proposal(name, make, launches=first.launches + second.launches)

@@ -11,13 +11,27 @@ from segrt.cuda.kernels.argmax import ArgmaxSpec
 from segrt.cuda.kernels.direct_convolution import DirectConvolutionSpec
 from segrt.cuda.kernels.gather_pixels import GatherPixelsSpec
 from segrt.cuda.kernels.global_pooling import GlobalPoolingSpec
+from segrt.cuda.kernels.head import HeadSpec
 from segrt.cuda.kernels.resample import ResampleSpec
 from segrt.cuda.kernels.softmax import SoftmaxSpec
-from segrt.cuda.operations import Convolution, TransposedConvolution
+from segrt.cuda.operations import Convolution, TransposedConvolution, Weights
 from segrt.cuda.views import View
 
 if TYPE_CHECKING:
     from segrt.cuda.jobs import Job
+
+
+def head_spec(operation: Convolution, source: View, target: View) -> HeadSpec:
+    """Return what the kernel of last layers is launched with."""
+    classes, decision = len(operation.bias), operation.decision
+    return HeadSpec(source, target, classes, operation.activation, decision, operation.limit)
+
+
+def ranges_of(operation: Convolution) -> Weights:
+    """Return factor and shift of every input channel."""
+    channels = operation.kernel.shape[1]
+    unchanged = np.stack([np.ones(channels), np.zeros(channels)]).astype(np.float32)
+    return unchanged if operation.ranges is None else operation.ranges
 
 
 def direct_spec(

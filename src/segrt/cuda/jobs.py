@@ -73,6 +73,26 @@ class Job:
     reserved_bytes: int = 0
 
 
+def in_turn(first: Proposal, second: Proposal) -> Proposal:
+    """Return a proposal of two launches that share the scratch memory."""
+    name = f"{first.name} + {second.name}"
+
+    def make() -> Choice:
+        parts = (first.make(), second.make())
+
+        def run(scratch: int) -> None:
+            for part in parts:
+                part.run(scratch)
+
+        def free() -> None:
+            for part in parts:
+                part.free()
+
+        return Choice(name, max(part.workspace for part in parts), run, free)
+
+    return Proposal(name, make, launches=first.launches + second.launches)
+
+
 # What a choice does not depend on.
 _NUMBERS = (
     "layer", "inputs", "output", "kernel", "bias", "vectors", "scales", "constants", "sizes",

@@ -58,7 +58,8 @@ def opening_spec(
 
 def _plain(operation: Convolution) -> bool:
     plain = operation.stride == operation.dilation == (1, 1) and operation.groups == 1
-    return plain and operation.activation in ("none", "relu") and operation.scales is None
+    bare = operation.scales is None and operation.ranges is None and operation.decision == "none"
+    return plain and bare and operation.activation in ("none", "relu")
 
 
 def _window(operation: Convolution) -> tuple[int, int]:
@@ -74,6 +75,7 @@ def _pools(steps: list[PlanStep]) -> list[PlanStep]:
         if maker is None or not isinstance(pool, Pool) or not isinstance(maker[0], Convolution):
             continue
         halves = pool.window == pool.stride == (2, 2) and pool.before == (0, 0) and pool.maximum
+        halves = halves and pool.dilation == (1, 1)
         views = (maker[1][0].view, maker[2].view, pooled.view)
         if not halves or wide_spec(maker[0], *views) is None:
             continue

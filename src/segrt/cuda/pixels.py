@@ -56,8 +56,19 @@ def _prepared(program: Program, operation: Convolution) -> Program:
     # Half a preparation would leave a pass over the image all the same.
     if found is operation or not isinstance(makers.get(found.inputs[0]), Import):
         return program
+    # Kernels that read bytes keep their weights in enough digits for small factors.
+    if program.types.get(found.inputs[0]) == "uint8":
+        found = _without_factors(found)
     operations = [found if op is operation else op for op in program.operations]
     return replace(program, operations=tuple(_without_unread(operations, program.outputs)))
+
+
+def _without_factors(operation: Convolution) -> Convolution:
+    """Let the weights take over the factors where nothing is shifted: padding stays zero."""
+    if operation.ranges is None or operation.scales is not None or operation.ranges[1].any():
+        return operation
+    kernel = operation.kernel * operation.ranges[0].reshape(1, -1, 1, 1)
+    return replace(operation, kernel=kernel.astype(np.float32), ranges=None)
 
 
 def _taken(maker: Operation, reader: Convolution) -> Convolution | None:

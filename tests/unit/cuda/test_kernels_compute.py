@@ -7,13 +7,13 @@ import pytest
 
 from helpers.cpu_kernels import COMPILER, run_on_cpu
 from segrt.cuda.kernels._base import REGISTRY
-from segrt.cuda.views import View, decode, encode
+from segrt.cuda.views import HOST_TYPES, View, decode, encode
 
 NAMES = (
     "strided", "reduce", "normalise", "product", "dot", "take", "scatter", "pool_places",
     "nearest", "bilinear", "pixel_shuffle", "pooling", "gather_pixels", "resample", "softmax",
     "argmax", "global_pooling", "group_statistics", "group_normalization", "direct_convolution",
-    "head", "pointwise",
+    "first_convolution", "head", "pointwise", "layout",
 )  # fmt: skip
 CASES = [
     pytest.param(REGISTRY.find(name), index, id=f"{name}-{index}")
@@ -50,14 +50,7 @@ def test_computes_its_reference(kernel, case):
     starts = [m.reshape(-1)[v.offset :] for m, v in zip(sources, spec.sources, strict=True)]
     written = result.reshape(-1)[target.offset * target.item_bytes :]
     run_on_cpu(kernel, case, [*starts, *parameters, written])
-    kinds = {
-        "fp32": np.float32,
-        "fp16": np.float16,
-        "bf16": np.uint16,
-        "uint8": np.uint8,
-        "int8": np.int8,
-    }
-    memory = result.view(kinds[target.dtype])
+    memory = result.view(HOST_TYPES[target.dtype])
     found = _inside(memory, target)
     images = [_inside(m, v) for m, v in zip(sources, spec.sources, strict=True)]
     wanted = kernel.reference(spec, images, parameters)
