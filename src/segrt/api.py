@@ -61,7 +61,7 @@ def load(
     Args:
         path: A full-model HDF5 (``.h5``), a ``.keras`` archive, a file of weights, an ``.onnx``
             file; with TensorFlow installed, a SavedModel folder or a frozen graph (``.pb``).
-        architecture: What ``model.to_json()`` returned, for files that hold weights only.
+        architecture: What ``model.to_json()`` or ``to_yaml()`` returned, for files of weights only.
         layers: Your converters by class name (docs/guides/own_layers.md).
         lambdas: What Lambda layers compute, by name or pattern (docs/reference/lambda_forms.md).
         outputs: Tensors that a frozen graph returns (``name:0``).
@@ -207,7 +207,7 @@ def build(
     precision: Precision | str = Precision.FP32,
     threads: int | None = None,
     batch: Size | None = None,
-    size: tuple[Size, Size] | None = None,
+    size: tuple[Size, ...] | None = None,
     upsampling: str | None = None,
     via: str | None = None,
     input: str | None = None,  # noqa: A002 - the word of the command line and the manifest
@@ -226,7 +226,7 @@ def build(
         threads: Threads of the engine; None leaves it to the library.
         batch: Fixed batch size, or a `ShapeProfile`: the range it is chosen from at each run.
             None keeps it free, where the target can.
-        size: Fixed (height, width), or two `ShapeProfile`; None keeps what the model says.
+        size: Fixed (height, width), or `ShapeProfile`s; None keeps what the model says.
         upsampling: The form to use wherever it is exact; None lets the target choose.
         via: How TensorRT gets the graph: ``network`` (layer by layer, None) or ``onnx-parser``.
         input: ``uint8``: take pixels, and prepare them inside the engine. None: floats, prepared.

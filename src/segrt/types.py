@@ -156,7 +156,8 @@ class BuildOptions:
         precision: Type the engine computes in.
         threads: Threads of a CPU engine; None leaves it to the library (all cores).
         batch: Fixed batch size, or its range; None keeps the batch free.
-        size: Fixed (height, width), or their ranges; None keeps what the model says.
+        size: Fixed (height, width), or their ranges; three of a volume, and one number or range
+            for every side of a square, a cube or a sequence; None keeps what the model says.
         upsampling: Name of the form to use wherever it is exact; None lets the planner choose.
         via: How TensorRT gets the graph: ``network`` or ``onnx-parser``; None is the former.
         input: ``uint8``: take pixels, and prepare them inside the engine; None: take what the
@@ -169,7 +170,7 @@ class BuildOptions:
     precision: Precision = Precision.FP32
     threads: int | None = None
     batch: Size | None = None
-    size: tuple[Size, Size] | None = None
+    size: tuple[Size, ...] | None = None
     upsampling: str | None = None
     via: str | None = None
     input: str | None = None

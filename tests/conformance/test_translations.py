@@ -66,8 +66,6 @@ def library(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-# Reading HDF5 forks a child that only looks at the file; JAX warns of any fork.
-@pytest.mark.filterwarnings("ignore:os.fork")
 @pytest.mark.parametrize("golden", ONCE.values(), ids=str)
 def test_golden_models_say_what_keras_said(library, golden):
     feeds = golden.arrays("input")

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import segrt
 from helpers.mixed_nets import REFUSED_BY_OPENVINO, refused_by_openvino
@@ -56,6 +57,22 @@ def test_sizes_and_ends(tmp_path):
     module_of(ranges, "guide_ranges", tmp_path, model=model)
     pixels = np.zeros((1, 32, 32, 1), np.uint8)
     module_of(ends, "guide_ends", tmp_path, model=model, pixels=pixels, segrt=segrt)
+
+
+def test_measure_speed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("segrt.measurement.ceiling._CPU_SIDE", 128)
+    whole, closer = blocks("measure_speed.md")
+    model = unet((4, 8), side=None, batch=None)
+    package = segrt.build(model, target="onnxruntime", threads=1, output=tmp_path / "p.segrt")
+    module_of(whole, "guide_bench", tmp_path, package=package)
+    told = capsys.readouterr().out
+    assert "segrt        batch 2:" in told
+    assert "onnxruntime  batch 1:" in told
+    assert "torch" in told
+    image = tmp_path / "image.png"
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(image)
+    module_of(closer, "guide_bench_closer", tmp_path, package=package, images=image, segrt=segrt)
+    assert "images a second" in capsys.readouterr().out
 
 
 def test_mix_engines(tmp_path, capsys):

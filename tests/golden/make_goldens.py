@@ -203,7 +203,7 @@ def main():
 
     families = (
         "nets", "layers", "files", "volumes", "norms", "attention", "operations", "wrappers",
-        "locally",
+        "locally", "backend", "names",
     )  # fmt: skip
     for module in (f"_zoo_{family}" for family in families):
         importlib.import_module(module)

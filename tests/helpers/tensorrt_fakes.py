@@ -104,6 +104,19 @@ class FakeBuilder:
         pass
 
 
+class FakeEvent:
+    """A mark on a stream; any two are 7 ms apart."""
+
+    def __init__(self, stream: FakeStream) -> None:
+        self._stream = stream
+
+    def sync(self) -> None:
+        self._stream.finish()
+
+    def __sub__(self, other: FakeEvent) -> float:
+        return 7.0
+
+
 class FakeStream:
     def __init__(self, world: World) -> None:
         self._world = world
@@ -114,8 +127,16 @@ class FakeStream:
     def create_graph_builder(self) -> FakeBuilder:
         return FakeBuilder(self._world, self)
 
+    def record(self, options: object = None) -> FakeEvent:
+        self._world.call("event")
+        return FakeEvent(self)
+
     def sync(self) -> None:
         self._world.call("sync")
+        self.finish()
+
+    def finish(self) -> None:
+        """Do what was put on it."""
         work, self.work = self.work, []
         for step in work:
             step()

@@ -19,6 +19,7 @@ from helpers.tensorrt_graphs import one_node, unet
 from segrt.errors import PackageError, ShapeError, UnavailableError, UsageError
 from segrt.graph.fix_shapes import fix_shapes
 from segrt.measurement import bench as measurement
+from segrt.measurement.answer import Answer
 from segrt.measurement.ceiling import Ceiling, measure_ceiling
 from segrt.measurement.operation_count import count_operations
 from segrt.measurement.peers._base import REGISTRY as PEERS
@@ -162,6 +163,34 @@ def test_a_package_with_another_output_does_not_hold(package, monkeypatch):
     assert not report.ok
     assert math.isnan(report.entries[0].error)
     assert report.to_dict()["entries"][0]["error"] == "nan"
+
+
+@pytest.mark.parametrize("peer", ["onnxruntime", "torch", "jax"])
+def test_pixels_in_and_masks_out(peer, tmp_path):
+    pytest.importorskip(peer, reason=f"{peer} is not installed")
+    package = segrt.build(
+        lively((4, 8), side=SIDE, batch=None), target="onnxruntime", threads=1,
+        output=tmp_path / "p.segrt", input="uint8", head="mask:0.9",
+    )  # fmt: skip
+    report = segrt.bench(package, against=[peer], batches=(3,), **QUICK)
+    assert report.left_out == ()
+    assert report.of(peer, 3).error == pytest.approx(0, abs=1e-3)
+
+
+def test_masks_are_compared_by_their_pixels():
+    answer = Answer.__new__(Answer)
+    answer._count, answer._wanted = 2, [np.array([[0, 1], [1, 1]], np.uint8)]
+    assert answer.error([np.array([[0, 1], [1, 0]], np.uint8)]) == 0.25
+
+
+def test_other_shapes_and_missing_numbers_are_no_answer():
+    answer = Answer.__new__(Answer)
+    answer._count, answer._wanted = 2, [np.ones((2, 3), np.float32), np.ones(2, np.float32)]
+    good = [np.ones((2, 3)), np.ones(2)]
+    assert answer.error(good) == 0
+    assert answer.error([np.ones((3, 2)), good[1]]) == math.inf
+    assert math.isnan(answer.error([np.full((2, 3), np.nan), good[1]]))
+    assert math.isnan(answer.error([good[0], np.full(2, np.nan)]))
 
 
 def test_layers_are_those_of_the_network(package):

@@ -12,14 +12,14 @@ from segrt.checks._release import Release
 from segrt.errors import SegrtError, UsageError
 from segrt.graph.size_multiple import needed_multiple
 from segrt.graph.size_ranges import apply_sizes
-from segrt.graph.specs import input_specs
+from segrt.graph.specs import input_specs, spatial_axes
 from segrt.passes._base import PassContext
 from segrt.passes._pipeline import lower
 from segrt.targets._base import REGISTRY, Target
 from segrt.types import BuildOptions
 
 RTX_TARGET = "tensorrt-rtx"
-_USUAL_SIDE = 256
+_USUAL_SIDE, _USUAL_DEPTH = 256, 64  # of images, and of volumes
 _NOT = "not confirmed by building"
 
 
@@ -46,12 +46,12 @@ def confirm(model: ir.Model, release: Release) -> tuple[tuple[Ruling, ...], str]
         reason = f"{error.message}: {error.found}" if error.found else error.message
         ruling = Ruling("RTX-BUILD", Support.BLOCKED, reason, f"{available.detail}, asked here")
         return (ruling,), f"{available.detail} refused to build it"
-    at = f", with images of {size[0]}x{size[1]}" if size is not None else ""
+    at = f", with images of {'x'.join(map(str, size))}" if size is not None else ""
     text = f"{available.detail} built the whole network{at}"
     return (Ruling("RTX-BUILD", Support.SUPPORTED, text, "asked here"),), "confirmed by building"
 
 
-def _build(target: Target, model: ir.Model) -> tuple[int, int] | None:
+def _build(target: Target, model: ir.Model) -> tuple[int, ...] | None:
     """Build it for one image; returns the size that was put in place of a free one."""
     size = _size(model)
     options = target.resolve(model, BuildOptions(batch=1, size=size))
@@ -65,12 +65,12 @@ def _build(target: Target, model: ir.Model) -> tuple[int, int] | None:
     return size
 
 
-def _size(model: ir.Model) -> tuple[int, int] | None:
+def _size(model: ir.Model) -> tuple[int, ...] | None:
     """Return a size that the network takes, where it leaves its size free."""
-    if all(None not in spec.shape[1:] for spec in input_specs(model)):
-        return None
+    specs = input_specs(model)
     multiple = needed_multiple(model)
-    if multiple is None:
+    if all(None not in spec.shape[1:] for spec in specs) or multiple is None:
         return None
-    side = -(-_USUAL_SIDE // multiple) * multiple
-    return side, side
+    count = max(len(spatial_axes(spec) or ()) for spec in specs)
+    usual = _USUAL_SIDE if count < 3 else _USUAL_DEPTH
+    return (-(-usual // multiple) * multiple,) * count or None

@@ -55,7 +55,7 @@ def some_of(*words: str) -> Callable[[str], tuple[str, ...]]:
 architecture = click.option(
     "--architecture",
     type=FILE,
-    help="What model.to_json() returned, for files that hold weights only.",
+    help="What model.to_json() or to_yaml() returned, for files that hold weights only.",
 )
 
 

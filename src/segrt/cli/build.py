@@ -66,7 +66,7 @@ Examples:
     "--size",
     type=_sizes.size,
     metavar="HxW[:HxW:HxW]",
-    help="Fix the image size, or give its range: smallest:usual:largest.  "
+    help="Fix the image size (of a volume, DxHxW), or give its range: smallest:usual:largest.  "
     "[default: as the model says]",
 )
 @click.option(
@@ -111,7 +111,7 @@ def command(
     precision: str,
     threads: int | None,
     batch: Size | None,
-    size: tuple[Size, Size] | None,
+    size: tuple[Size, ...] | None,
     via: str | None,
     fallback: str | None,
     upsampling: str | None,

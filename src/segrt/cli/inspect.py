@@ -64,7 +64,8 @@ Examples:
     "--compare",
     type=_options.FILE,
     metavar="KERAS",
-    help="Run MODEL and this Keras file on the same input and name the nodes that differ.",
+    help="Run MODEL and this Keras file on the same input and name the nodes that differ. "
+    "--architecture, --layer and --lambda are then about this file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_ops.ops
@@ -98,9 +99,11 @@ def command(
     if stub is not None:
         write_stub(model, loading, stub)
         return 0
-    loaded = api.load(model, **loading)
     if compare is not None:
-        return show_comparison(loaded, api.load(compare), as_json=as_json)
+        theirs, ours = _of_each(loading)
+        loaded = api.load(model, **theirs)
+        return show_comparison(loaded, api.load(compare, **ours), as_json=as_json)
+    loaded = api.load(model, **loading)
     summary = summarise(loaded)
     plans = api.plan_upsampling(loaded, target=target) if upsampling else ()
     foreign = summary.source is not None and not summary.source.keras_version
@@ -230,6 +233,17 @@ def upsampling_table(plans: Sequence[SitePlan]) -> Table:
             layer = ("", "", "")
         table.add_section()
     return table
+
+
+def _of_each(loading: _options.Loading) -> tuple[_options.Loading, _options.Loading]:
+    """Return how a foreign model is read, and the Keras file that it is compared with."""
+    nothing: _options.Loading = {
+        "architecture": None, "layers": (), "lambdas": (), "outputs": (), "inputs": (),
+    }  # fmt: skip
+    foreign: _options.Loading = {
+        **nothing, "outputs": loading["outputs"], "inputs": loading["inputs"],
+    }  # fmt: skip
+    return foreign, {**loading, "outputs": (), "inputs": ()}
 
 
 def show_weights(listing: WeightListing, *, as_json: bool) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import onnx_ir as ir
 
 from segrt.errors import ShapeError
 from segrt.graph.infer_shapes import infer_shapes
 from segrt.graph.size_multiple import needed_multiple
-from segrt.graph.specs import image_axes, input_specs
+from segrt.graph.specs import input_specs, spatial_axes
+from segrt.types import TensorSpec
+
+Entry = TypeVar("Entry")
 
 
 def fix_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int | None]]) -> ir.Model:
@@ -47,11 +51,11 @@ def fix_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int | None]]) -> i
 
 
 def fix_batch_and_size(
-    model: ir.Model, *, batch: int | None, size: tuple[int | None, int | None] | None
+    model: ir.Model, *, batch: int | None, size: tuple[int | None, ...] | None
 ) -> ir.Model:
     """Return ``model`` with a fixed batch or image size; ``model`` itself where both are None.
 
-    A side of the image that is None stays as it is.
+    A side of the image that is None stays as it is; see `sides_of` for what ``size`` applies to.
 
     Raises:
         ShapeError: The network cannot take them, or has no image input to apply ``size`` to.
@@ -61,20 +65,33 @@ def fix_batch_and_size(
     if any(number is not None and number < 1 for number in (batch, *(size or ()))):
         raise ShapeError("sizes must be positive", found=f"batch {batch}, size {size}")
     specs = input_specs(model)
-    images = [spec for spec in specs if image_axes(spec) is not None]
-    if size is not None and not images:
-        raise ShapeError("a fixed size needs an image input, and the network has none")
+    sides = sides_of(specs, size or ())
+    if size is not None and not any(sides):
+        raise ShapeError(
+            "a fixed size needs an image input, and the network has none",
+            found=", ".join(f"{spec.name} {spec.shape}" for spec in specs),
+            wanted=f"an input with {len(size)} sides" if len(size) > 1 else None,
+        )
     shapes: dict[str, list[int | None]] = {}
-    for spec in specs:
+    for spec, own in zip(specs, sides, strict=True):
         shape = list(spec.shape)
         if batch is not None and shape:
             shape[0] = batch
-        axes = image_axes(spec)
-        if size is not None and axes is not None:
-            for axis, side in zip(axes, size, strict=True):
-                shape[axis] = shape[axis] if side is None else side
+        for axis, side in own:
+            shape[axis] = shape[axis] if side is None else side
         shapes[spec.name] = shape
     return fix_shapes(model, shapes)
+
+
+def sides_of(specs: Sequence[TensorSpec], given: Sequence[Entry]) -> list[list[tuple[int, Entry]]]:
+    """Return for every spec which axis gets which of the given sides; nothing where none is meant.
+
+    Two are for images, three for volumes; a single one is for every side of what has most sides.
+    """
+    axes = [spatial_axes(spec) or () for spec in specs]
+    if len(given) == 1:
+        given = [given[0]] * max(map(len, axes), default=0)
+    return [list(zip(own, given, strict=True)) if len(own) == len(given) else [] for own in axes]
 
 
 def _multiple_hint(model: ir.Model) -> str:

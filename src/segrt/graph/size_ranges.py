@@ -7,16 +7,19 @@ that halves its image takes multiples of some number only, and says so here, in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx_ir as ir
 
 from segrt.errors import ShapeError, UsageError
 from segrt.graph import metadata
-from segrt.graph.fix_shapes import fix_batch_and_size
-from segrt.graph.specs import image_axes, input_specs
+from segrt.graph.fix_shapes import fix_batch_and_size, sides_of
+from segrt.graph.specs import input_specs
 from segrt.types import ShapeProfile, Size, TensorSpec
 
-Sides = tuple[Size, Size]
+Sides = tuple[Size, ...]
 
+_NAMES = (("side",), ("height", "width"), ("depth", "height", "width"))
 _LABELS = {"minimum": "smallest", "usual": "usual", "maximum": "largest"}
 
 
@@ -26,35 +29,48 @@ def apply_sizes(model: ir.Model, *, batch: Size | None, size: Sides | None) -> i
     Args:
         model: Not changed.
         batch: The batch, or its range.
-        size: (height, width) of every image, each a number or a range.
+        size: (height, width) of every image, each a number or a range; of volumes three, and one
+            for every side of whatever has sides.
 
     Raises:
-        UsageError: A range that is none: not positive, or not in ascending order.
+        UsageError: A range that is none: not positive, or not in ascending order; no such number
+            of sides.
         ShapeError: The network cannot take a size of a range (the hint says which multiples it
             takes), or fixes what a range is given for.
     """
     batch = _settled("batch", batch)
-    height, width = (None, None) if size is None else size
-    height, width = _settled("height", height), _settled("width", width)
-    given = {"batch": batch, "height": height, "width": width}
+    if size is not None and not 1 <= len(size) <= len(_NAMES):
+        raise UsageError(
+            "the size has another number of sides",
+            found=str(len(size)),
+            wanted="1 for all, 2 of an image, 3 of a volume",
+        )
+    names = () if size is None else _NAMES[len(size) - 1]
+    sides = {name: _settled(name, side) for name, side in zip(names, size or (), strict=True)}
+    given: dict[str, Size | None] = {"batch": batch, **sides}
+    numbers = None if size is None else tuple(_number(side) for side in sides.values())
     ranged = {name: value for name, value in given.items() if isinstance(value, ShapeProfile)}
     if not ranged:
         return fix_batch_and_size(
             model,
             batch=_number(batch),
-            size=None if size is None else (_number(height), _number(width)),
+            size=numbers,
         )
-    _check_free(input_specs(model), ranged)
+    _check_free(input_specs(model), ranged, names)
     for field in _LABELS:
         _try_sizes(model, given, field)
     fixed = fix_batch_and_size(
         model,
         batch=_number(batch),
-        size=None if size is None else (_number(height), _number(width)),
+        size=numbers,
     )
     fixed = fixed if fixed is not model else model.clone()
-    for spec, value in zip(input_specs(fixed), fixed.graph.inputs, strict=True):
-        metadata.set_ranges(value, _ranges(spec, ranged))
+    specs = input_specs(fixed)
+    for value, axes in zip(fixed.graph.inputs, _axes(specs, ranged, names), strict=True):
+        found: list[ShapeProfile | None] = [None] * len(value.shape or ())
+        for name, axis in axes:
+            found[axis] = ranged[name]
+        metadata.set_ranges(value, found)
     return fixed
 
 
@@ -99,11 +115,9 @@ def _at(value: Size | None, field: str) -> int | None:
 
 def _try_sizes(model: ir.Model, given: dict[str, Size | None], field: str) -> None:
     """Refuse one end of the ranges, or its middle, where the network cannot take it."""
-    batch, height, width = (_at(value, field) for value in given.values())
+    batch, *sides = (_at(value, field) for value in given.values())
     try:
-        fix_batch_and_size(
-            model, batch=batch, size=None if height is None and width is None else (height, width)
-        )
+        fix_batch_and_size(model, batch=batch, size=tuple(sides) or None)
     except ShapeError as error:
         sizes = ", ".join(
             f"{name} {_at(value, field)}" for name, value in given.items() if value is not None
@@ -116,16 +130,18 @@ def _try_sizes(model: ir.Model, given: dict[str, Size | None], field: str) -> No
         ) from error
 
 
-def _check_free(specs: tuple[TensorSpec, ...], ranged: dict[str, ShapeProfile]) -> None:
+def _check_free(
+    specs: tuple[TensorSpec, ...], ranged: dict[str, ShapeProfile], names: Sequence[str]
+) -> None:
     """Refuse a range for what a model fixes.
 
     Raises:
         ShapeError: Names the input and its size.
     """
-    for spec in specs:
-        for name, axis in _axes(spec).items():
+    for spec, axes in zip(specs, _axes(specs, ranged, names), strict=True):
+        for name, axis in axes:
             fixed = spec.shape[axis]
-            if name in ranged and fixed is not None:
+            if fixed is not None:
                 asked = ranged[name]
                 raise ShapeError(
                     f"the model fixes the {name} of its input {spec.name!r}: it takes no range",
@@ -135,15 +151,13 @@ def _check_free(specs: tuple[TensorSpec, ...], ranged: dict[str, ShapeProfile]) 
                 )
 
 
-def _ranges(spec: TensorSpec, ranged: dict[str, ShapeProfile]) -> list[ShapeProfile | None]:
-    found: list[ShapeProfile | None] = [None] * len(spec.shape)
-    for name, axis in _axes(spec).items():
-        found[axis] = ranged.get(name)
+def _axes(
+    specs: tuple[TensorSpec, ...], ranged: dict[str, ShapeProfile], names: Sequence[str]
+) -> list[list[tuple[str, int]]]:
+    """Return for every spec which of its axes the ranges are for."""
+    found = []
+    for spec, sides in zip(specs, sides_of(specs, names), strict=True):
+        axes = [("batch", 0)] if spec.shape else []
+        axes += [(name, axis) for axis, name in sides]
+        found.append([(name, axis) for name, axis in axes if name in ranged])
     return found
-
-
-def _axes(spec: TensorSpec) -> dict[str, int]:
-    """Return where a spec's batch, height and width are, as far as it has them."""
-    sides = image_axes(spec)
-    axes = {"batch": 0} if spec.shape else {}
-    return axes if sides is None else axes | {"height": sides[0], "width": sides[1]}

@@ -87,6 +87,7 @@ class Emitter:
         self._builder = GraphBuilder(model.graph)
         self._constants: dict[str, ir.Value] = {}
         self._arrays: dict[int, Mapping[str, Array]] = {}
+        self._owners: dict[int, str] = {}
 
     def model_input(self, layer: KerasLayer) -> Tensor:
         """Append the graph input of an InputLayer, in the source's layout and type."""
@@ -160,7 +161,7 @@ class Emitter:
         context = Call(
             self._builder,
             name=name,
-            layer_name=_CALL_SUFFIX.sub("", name),
+            layer_name=self._owner(layer, name),
             class_name=layer.class_name,
             config=layer.config,
             keras_version=self._keras_version,
@@ -248,6 +249,18 @@ class Emitter:
             to=int(ir.DataType.FLOAT),
         )
         return Tensor(value, argument.layout)
+
+    def _owner(self, layer: KerasLayer, name: str) -> str:
+        """Return under which name a layer's weights stand: without the number of the call.
+
+        A layer may itself be called ``conv@1``; no two may share a name, or they share weights.
+        """
+        if id(layer) not in self._owners:
+            owner = _CALL_SUFFIX.sub("", name)
+            while owner in self._owners.values():
+                owner += "~"
+            self._owners[id(layer)] = owner
+        return self._owners[id(layer)]
 
     def _weights(self, layer: KerasLayer, name: str) -> Mapping[str, Array]:
         """Read a layer's arrays and give them their names; read once for all its calls."""

@@ -192,7 +192,11 @@ class _ModelReader:
         if len(node) >= 3 and isinstance(node[0], str):  # a lone tensor, not wrapped in a list
             node = [node]
         named: dict[str, Any] = {}
-        tensors = [self._keras2_input(item, layer, names, named, 0) for item in node]
+        # An empty list among tensors is a constant, such as the sizes of no axes.
+        tensors = [
+            [] if item == [] and len(node) > 1 else self._keras2_input(item, layer, names, named, 0)
+            for item in node
+        ]
         argument = tensors[0] if len(tensors) == 1 else tensors
         return LayerCall((argument,), named)
 

@@ -17,6 +17,7 @@ from onnx_ir.passes.common import (
 
 from segrt.errors import ModelFileError
 from segrt.importers._onnx_names import shared_path
+from segrt.importers._onnx_scales import raised_scales
 from segrt.importers._onnx_shapes import InferenceError, Shapes, Sizes, slice_bounds
 from segrt.importers._onnx_symbols import number
 
@@ -35,6 +36,7 @@ def simplify(model: ir.Model, file: str) -> None:
     shapes = Shapes()
     simplifier = _Simplifier(model.graph, shapes)
     for node in list(model.graph):
+        simplifier.prepare(node)
         try:
             shapes.infer(node)
         except (InferenceError, OverflowError, ValueError) as error:
@@ -53,6 +55,13 @@ class _Simplifier:
         self._taken = {value.name for value in graph.inputs} | set(graph.initializers)
         for node in graph:
             self._taken |= {output.name for output in node.outputs}
+
+    def prepare(self, node: ir.Node) -> None:
+        """Change what a node's shapes would be inferred wrongly from."""
+        raised = raised_scales(node, self._shapes) if node.op_type == "Resize" else None
+        if raised is not None:
+            constant = self._constant(f"{node.outputs[0].name}:scales", raised)
+            node.replace_input_with(2, constant)
 
     def visit(self, node: ir.Node) -> None:
         """Simplify one node whose shapes are known."""

@@ -4,17 +4,23 @@ Takes two files: the request (JSON: kind, path, target, inputs, outputs) and whe
 answer (JSON: result, message, found). Imports nothing of this project.
 
 Nothing is loaded before every operator is known to be harmless: the protocol buffers are only
-parsed. Allowed is what tf2onnx can convert, all of which computes, and, beside what the network
-itself runs, what a SavedModel needs to hold and store its variables.
+parsed. Allowed is what computes, by tf2onnx's or TensorFlow's own word, what training leaves in a
+graph, and, beside what the network itself runs, what a SavedModel needs to store its variables.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 OPSET = 18
 # What tf2onnx does not convert but resolves: calls, variables, checks.
@@ -25,7 +31,7 @@ _STRUCTURE = frozenset(
         "ReadVariableOp", "Select", "StatefulPartitionedCall", "StopGradient", "VarHandleOp",
         "VarIsInitializedOp", "_Arg", "_Retval", "StatelessIf", "FusedBatchNormV3", "Snapshot",
         "PreventGradient", "EnsureShape", "VariableV2", "Variable", "Assign",
-        "IsVariableInitialized",
+        "IsVariableInitialized", "Switch", "Merge", "Enter", "Exit", "LoopCond", "NextIteration",
     )
 )  # fmt: skip
 # A SavedModel's own functions for storing itself; never part of what a network runs.
@@ -35,8 +41,16 @@ _STORING = frozenset(
         "StaticRegexFullMatch", "StringJoin",
     )
 )  # fmt: skip
-# tf2onnx converts these, but they reach outside the graph.
-_NEVER = frozenset(("PyFunc", "EagerPyFunc", "PyFuncStateless", "Print", "PrintV2", "ReadFile"))
+# What training leaves in a graph: it changes variables and draws numbers, nothing else.
+_TRAINING = re.compile(
+    r"Assign(Add|Sub)?(VariableOp)?|(Resource|Sparse|ResourceSparse)?Apply[A-Z]\w*|Variable(V2|Shape)"
+    r"|(Resource)?Scatter[A-Z]\w*|ResourceGather(Nd)?|TruncatedNormal|Random[A-Z]\w*|Multinomial"
+    r"|ParameterizedTruncatedNormal|Stateful\w*(Normal|Uniform\w*)|Rng(ReadAnd)?Skip"
+    r"|Stack\w*|TensorArray\w*|CheckNumerics(V2)?|GuaranteeConst|If|While|Case|DeviceIndex"
+)
+# These reach outside the graph, though tf2onnx converts some and TensorFlow says of others that
+# they keep no state.
+_NEVER = re.compile(r".*PyFunc.*|Print(V2)?|.*Files?|.*Dataset.*|.*TextFile.*|.*Reader.*|Debug.*")
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error of this program
@@ -65,18 +79,72 @@ def main(asked: Path, answered: Path) -> None:
 def _convert(arguments: list[str]) -> None:
     import tf2onnx.convert
 
+    _teach()
+
     sys.argv = ["tf2onnx", *arguments, "--opset", str(OPSET)]
     tf2onnx.convert.main()
+
+
+def _teach() -> None:
+    """Give tf2onnx what it does not know: newer TensorFlow says its exact GELU by erfc."""
+    from tf2onnx.handler import tf_op
+
+    if "Erfc" in _convertible():
+        return
+
+    @tf_op("Erfc")
+    class _Erfc:
+        @classmethod
+        def version_9(cls, ctx: Any, node: Any, **_: Any) -> None:
+            dtypes, shapes = [ctx.get_dtype(node.output[0])], [ctx.get_shape(node.output[0])]
+            one = ctx.make_const(f"{node.name}__one", np.array(1, dtype=np.float32))
+            erf = ctx.make_node("Erf", [node.input[0]], dtypes=dtypes, shapes=shapes)
+            ctx.remove_node(node.name)
+            ctx.make_node(
+                "Sub",
+                [one.output[0], erf.output[0]],
+                name=node.name,
+                outputs=node.output,
+                dtypes=dtypes,
+                shapes=shapes,
+            )
 
 
 def _saved_model(request: dict[str, Any]) -> list[str]:
     from tensorflow.core.protobuf import saved_model_pb2
 
     message = saved_model_pb2.SavedModel()
-    message.ParseFromString((Path(request["path"]) / "saved_model.pb").read_bytes())
+    folder = Path(request["path"])
+    message.ParseFromString((folder / "saved_model.pb").read_bytes())
     for meta in message.meta_graphs:
         _check(meta.graph_def, {_node(t.name) for t in _signature_tensors(meta)})
-    return ["--saved-model", request["path"], "--output", request["target"]]
+    if any(node.op == "Switch" for meta in message.meta_graphs for node in meta.graph_def.node):
+        for meta in message.meta_graphs:
+            _phase().settle(meta.graph_def)
+            _forget(meta)
+        folder = shutil.copytree(folder, Path(request["target"]).with_name("settled"))
+        (folder / "saved_model.pb").write_bytes(message.SerializeToString())
+    return ["--saved-model", str(folder), "--output", request["target"]]
+
+
+def _forget(meta: Any) -> None:
+    """Delete the lists that name nodes which are gone."""
+    names = {node.name for node in meta.graph_def.node}
+    for key, listed in list(meta.collection_def.items()):
+        gone = {_node(item) for item in listed.node_list.value} - names
+        if gone or key in ("cond_context", "while_context"):
+            del meta.collection_def[key]
+
+
+def _phase() -> ModuleType:
+    """Load the file beside this one; its folder must not be searched for modules."""
+    path = Path(__file__).with_name("_tensorflow_phase.py")
+    spec = importlib.util.spec_from_file_location("_tensorflow_phase", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _signature_tensors(meta: Any) -> Iterator[Any]:
@@ -93,9 +161,15 @@ def _frozen(request: dict[str, Any]) -> list[str]:
     if not message.node:
         raise Refused("failed", "the graph is empty")
     _check(message, {node.name for node in message.node})
+    phases = _phase().names_of_phases(message.node)
+    path = Path(request["target"]).with_name("settled.pb")
+    _phase().settle(message)
+    path.write_bytes(message.SerializeToString())
     names = {node.name for node in message.node}
     inputs = request["inputs"] or [
-        f"{node.name}:0" for node in message.node if node.op == "Placeholder"
+        f"{node.name}:0"
+        for node in message.node
+        if node.op == "Placeholder" and node.name not in phases
     ]
     if not request["outputs"]:
         used = {_node(item) for node in message.node for item in node.input}
@@ -105,7 +179,7 @@ def _frozen(request: dict[str, Any]) -> list[str]:
     if unknown:
         raise Refused("outputs", "the graph has no such tensors", unknown)
     return [
-        "--graphdef", request["path"], "--output", request["target"],
+        "--graphdef", str(path), "--output", request["target"],
         "--inputs", ",".join(inputs), "--outputs", ",".join(request["outputs"]),
     ]  # fmt: skip
 
@@ -128,7 +202,19 @@ def _check(graph: Any, wanted: set[str]) -> None:
 
 
 def _known(kind: str, allowed: frozenset[str], functions: dict[str, Any]) -> bool:
-    return (kind in allowed or kind in functions) and kind not in _NEVER
+    if _NEVER.fullmatch(kind):
+        return False
+    return kind in allowed or kind in functions or _is_harmless(kind)
+
+
+def _is_harmless(kind: str) -> bool:
+    """Say whether an operator only computes, or trains; tf2onnx need not know it."""
+    from tensorflow.python.framework import op_def_registry
+
+    if kind in _STORING:
+        return False
+    found = op_def_registry.get(kind)
+    return found is not None and (not found.is_stateful or bool(_TRAINING.fullmatch(kind)))
 
 
 def _convertible() -> frozenset[str]:

@@ -15,6 +15,7 @@ from segrt.importers._convert import convert
 from segrt.importers._json import MAX_JSON_BYTES, parse_object
 from segrt.importers._layer_graph import JsonObject, LayerGraph
 from segrt.importers._model_config import read_model
+from segrt.importers._yaml import is_yaml, parse_yaml
 from segrt.types import LoadOptions
 
 
@@ -85,10 +86,12 @@ class KerasH5:
 
 
 def read_architecture(path: Path) -> JsonObject:
-    """Read the JSON that ``model.to_json()`` returned.
+    """Read what ``model.to_json()``, or ``model.to_yaml()`` of Keras 2, returned.
 
     Raises:
-        ModelFileError: Too large or not JSON.
+        ModelFileError: Too large, or neither JSON nor YAML.
+        UnsafeFileError: YAML that names code.
+        UnavailableError: YAML, and PyYAML is not installed.
     """
     if path.stat().st_size > MAX_JSON_BYTES:
         raise ModelFileError(
@@ -96,7 +99,8 @@ def read_architecture(path: Path) -> JsonObject:
             found=f"{path.stat().st_size} bytes",
             wanted=f"at most {MAX_JSON_BYTES} bytes",
         )
-    return parse_object(path.read_bytes(), path.name)
+    text = path.read_bytes()
+    return parse_yaml(text, path.name) if is_yaml(text) else parse_object(text, path.name)
 
 
 def bind_weights(graph: LayerGraph, root: h5py.Group, file: str) -> list[str]:

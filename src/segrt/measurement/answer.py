@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -60,16 +61,16 @@ class Answer:
         self._wanted = [found[name] for name in self._names]
 
     def error(self, outputs: Sequence[Array]) -> float:
-        """Return the largest relative L2 difference of an output; infinite for other shapes."""
-        worst = 0.0
-        for whole, wanted in zip(outputs, self._wanted, strict=True):
-            array = self._few(np.asarray(whole))
-            if array.shape != wanted.shape:
-                return float("inf")
-            # NaN must not be lost in a comparison.
-            difference = relative_l2(array, wanted)
-            worst = difference if not difference <= worst else worst
-        return worst
+        """Return the largest relative L2 difference of an output; infinite for other shapes.
+
+        Of masks, and of other whole numbers, it is the share of those that differ.
+        """
+        found = [
+            _difference(self._few(np.asarray(whole)), wanted)
+            for whole, wanted in zip(outputs, self._wanted, strict=True)
+        ]
+        # Python's max may lose a NaN.
+        return float(np.max(found))
 
     def named(self, outputs: Mapping[str, Array]) -> list[Array]:
         """Return a session's outputs in the graph's order."""
@@ -79,3 +80,11 @@ class Answer:
         if self._count < 3 or array.ndim == 0 or array.shape[0] != self._count:
             return array
         return array[[0, -1]]
+
+
+def _difference(found: Array, wanted: Array) -> float:
+    if found.shape != wanted.shape:
+        return math.inf
+    if wanted.dtype.kind in "biu":
+        return float(np.mean(found != wanted))
+    return relative_l2(found, wanted)

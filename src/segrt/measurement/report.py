@@ -27,7 +27,8 @@ class Entry:
         tflops: 10^12 operations of the network a second, by the median.
         ceiling_share: ``tflops`` as a share of the measured matrix product's; None without one.
         memory_bytes: What it holds; None where unknown.
-        error: Relative L2 difference of the outputs from the network before any pass, in fp32.
+        error: Relative L2 difference of the outputs from the network before any pass, in fp32; of
+            masks the share of pixels that differ.
         holds: Whether that is what the precision explains.
         note: What a reader of the times should know.
     """

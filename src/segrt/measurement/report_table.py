@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -71,7 +70,7 @@ def _entries(report: BenchReport) -> Table:
 def cells(entry: Entry) -> Iterator[str]:
     """Yield an entry's row."""
     yield str(entry.batch)
-    yield escape(entry.name)
+    yield entry.name
     for time_ms in (entry.times.p50, entry.times.p90, entry.times.p99):
         yield milliseconds(time_ms)
     yield f"{entry.images_per_second:.1f}"
@@ -79,7 +78,7 @@ def cells(entry: Entry) -> Iterator[str]:
     yield "" if entry.ceiling_share is None else f"{entry.ceiling_share:.0%}"
     yield "" if entry.memory_bytes is None else f"{entry.memory_bytes / 2**20:.0f}"
     yield f"{entry.error:.1e}"
-    yield escape(entry.note)
+    yield entry.note
 
 
 def _left_out(entry: LeftOut) -> Text:
@@ -104,9 +103,7 @@ def _layers(report: BenchReport) -> Table:
             continue
         name = " + ".join(row.layers) or "(between layers)"
         share = f"{row.time_ms / whole:.1%}"
-        table.add_row(
-            escape(name), milliseconds(row.time_ms), share, row.operation, escape(row.how)
-        )
+        table.add_row(name, milliseconds(row.time_ms), share, row.operation, row.how)
     if small:
         rest = sum(row.time_ms for row in small)
         share = f"{rest / whole:.1%}" if whole else ""

@@ -37,12 +37,13 @@ ORDER = (
     "plain_scatters",
     "unfold_pools",
     "widen_sequences",
+    "exact_sigmoid",
     # Neighbours that now work with channels last need no Transposes between them.
     "cancel_transposes",
 )
 OPTIONAL = (
     "winograd", "split_concat", "fold_pixels", "slice_pools", "plain_scatters", "unfold_pools",
-    "widen_sequences",
+    "widen_sequences", "exact_sigmoid",
 )  # fmt: skip
 
 

@@ -191,13 +191,13 @@ def _optional_size(value: object) -> Size | None:
     return profile
 
 
-def _read_sides(value: object) -> tuple[Size, Size] | None:
+def _read_sides(value: object) -> tuple[Size, ...] | None:
     if value is None:
         return None
-    height, width = (_optional_size(side) for side in _is(list, value))
-    if height is None or width is None:
-        raise ValueError(f"size {value!r} is no height and width")
-    return height, width
+    sides = tuple(side for item in _is(list, value) if (side := _optional_size(item)) is not None)
+    if not 1 <= len(sides) <= 3 or len(sides) != len(_is(list, value)):
+        raise ValueError(f"size {value!r:.80} is no height and width")
+    return sides
 
 
 def _read_options(value: dict[str, Any]) -> BuildOptions:

@@ -50,7 +50,11 @@ class CudaSession(CheckedSession):
         self._engines: OrderedDict[tuple[tuple[int, ...], ...], Engine] = OrderedDict()
         # Sizes that are all known are planned now, so that refusals come at opening.
         if all(None not in spec.shape for spec in self.inputs):
-            self.engine([tuple(size or 0 for size in spec.shape) for spec in self.inputs])
+            try:
+                self.engine([tuple(size or 0 for size in spec.shape) for spec in self.inputs])
+            except BaseException:
+                self.close()  # a mix goes on without this piece: nothing may stay on the GPU
+                raise
 
     def engine(self, shapes: Sequence[tuple[int, ...]]) -> Engine:
         """Return the engine for these input shapes; planned and tuned at first use."""

@@ -29,7 +29,7 @@ _INSTALL = "pip install onnxruntime"
 # it at full speed, while DepthToSpace and ConvTranspose leave that layout and pay for it.
 _LOWERING = Lowering(
     upsampling_forms=("resize", "expand", "deconvolution"),
-    extra_passes=("winograd", "split_concat", "fold_pixels"),
+    extra_passes=("winograd", "split_concat", "fold_pixels", "exact_sigmoid"),
 )
 
 

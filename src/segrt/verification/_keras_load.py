@@ -18,6 +18,7 @@ import h5py
 
 from segrt._optional import is_installed, require
 from segrt.errors import ModelFileError, RefusedError, UnavailableError, UnsafeFileError
+from segrt.importers._yaml import is_yaml, parse_yaml
 
 INSTALL = "pip install keras tensorflow"
 # Keras imports the module a config names; only its own may be named.
@@ -77,8 +78,10 @@ def _read_hdf5(path: Path) -> KerasFile:
 
 
 def _with_architecture(file: KerasFile, architecture: Path) -> KerasFile:
-    config = architecture.read_text("utf-8")
-    described = json.loads(config)
+    text = architecture.read_bytes()
+    # Recording may run beside an old Keras, where no more than that is installed.
+    described = parse_yaml(text, architecture.name) if is_yaml(text) else json.loads(text)
+    config = json.dumps(described)
     # Keras 2 writes its version into the JSON, Keras 3 each class' module.
     version = "3" if "module" in described else str(described.get("keras_version", "unknown"))
     return replace(file, keras_version=version, config=config, weights_only=True)

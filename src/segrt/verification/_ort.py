@@ -1,5 +1,7 @@
 """A graph on ONNX Runtime, as literally as it goes: no rewriting, no memory kept between runs.
 
+But for sigmoids: ONNX Runtime's own is no reference where its results are small (`exact_sigmoid`).
+
 This is the reference's runner, so it shares nothing with the targets whose work it judges.
 """
 
@@ -13,6 +15,8 @@ import onnx_ir as ir
 
 from segrt._optional import require
 from segrt.errors import EngineError
+from segrt.passes._base import PassContext
+from segrt.passes.exact_sigmoid import ExactSigmoid
 from segrt.targets._base import Feeds
 from segrt.targets._custom import open_with_references
 from segrt.targets._pieces import Runner
@@ -26,6 +30,9 @@ def open_plain(model: ir.Model) -> Runner:
     Raises:
         EngineError: ONNX Runtime refuses the graph.
     """
+    if any(node.op_type == "Sigmoid" for node in model.graph):
+        model = model.clone()
+        ExactSigmoid()(model, PassContext())
     return open_with_references(model, PlainRunner)
 
 

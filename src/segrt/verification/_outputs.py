@@ -105,7 +105,7 @@ def compare_outputs(
 
     Args:
         session: The deployed one.
-        model: The lowered graph; tells which operators make the outputs.
+        model: The graph before any pass; tells which operators make the outputs.
         reference: What the outputs ought to be.
         plan: The images.
         tolerance: What is allowed.

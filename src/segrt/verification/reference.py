@@ -24,6 +24,10 @@ from segrt.verification.recording import Recording, is_recording
 Array: TypeAlias = npt.NDArray[Any]
 
 
+# Half a unit in the last place, relative: what one rounding of a layer's results costs at most.
+_ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
+
+
 class Reference(Protocol):
     """What a network ought to compute. Arrays are in the source's layout, batch first.
 
@@ -287,6 +291,13 @@ def _source_remarks(recorded: Mapping[str, Any], built: Mapping[str, Any]) -> li
     if recorded.get("source_sha256") != built.get("source_sha256"):
         remarks.append("the recording was made from another file than the package")
     types = recorded.get("compute_dtypes")
-    if isinstance(types, list) and any(name != "float32" for name in types):
-        remarks.append(f"Keras computed in {', '.join(map(str, types))} when it was recorded")
+    coarse = [str(name) for name in types if name != "float32"] if isinstance(types, list) else []
+    if coarse:
+        rounding = max(_ROUNDING.get(name, 0.0) for name in coarse)
+        size = f" of up to about {rounding:.3g} a layer" if rounding else ""
+        remarks.append(
+            f"Keras computed in {', '.join(coarse)} when it was recorded: its rounding{size} "
+            "shows as error of the package, which may be nearer to the trained network than the "
+            "recording is; record a copy of the model with dtype float32 to judge the package"
+        )
     return remarks

@@ -155,7 +155,7 @@ def _compare(
         outputs = tuple(
             compare_outputs(
                 session,
-                subject.lowered,
+                subject.imported,
                 reference,
                 plan,
                 tolerance,

@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+import segrt
 from segrt.cli import _app, _errors
 
 DATA = Path(__file__).parents[2] / "golden" / "data" / "foreign"
@@ -70,3 +71,44 @@ def test_nothing_is_suspicious_about_a_faithful_export(capsys):
     assert "tf2onnx" in text
     _, text = inspect(capsys, EXPORT, "--json")
     assert json.loads(text)["suspects"] == []
+
+
+def without_names(model, path):
+    """Write a graph as an exporter does that numbers its nodes and values and knows no layers."""
+    proto = segrt.convert(model, path) and onnx.load(path)
+    del proto.metadata_props[:]
+    graph, known = proto.graph, {}
+    ends = {value.name for value in (*graph.input, *graph.output)}
+    for node in graph.node:
+        node.name = f"n{len(known)}"
+        del node.metadata_props[:]
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                if name and name not in ends:
+                    names[index] = known.setdefault(name, f"v{len(known)}")
+    for weight in graph.initializer:
+        weight.name = known[weight.name]
+    del graph.value_info[:]
+    for value in (*graph.input, *graph.output):
+        del value.metadata_props[:]
+    onnx.save(proto, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["single.keras", "single.weights.h5"])
+def test_the_keras_file_is_read_as_the_options_say(capsys, tmp_path, name):
+    folder = Path(__file__).parents[2] / "golden" / "own" / "keras-3.15"
+    own = folder.parents[1] / "own_converters.py"
+    options = ["--layer", own]
+    if "weights" in name:
+        options += ["--architecture", folder / "single.json"]
+    foreign = without_names(segrt.load(folder / "single.keras", layers=[own]), tmp_path / "f.onnx")
+    code, _ = inspect(capsys, foreign, "--compare", folder / name)
+    assert code != 0
+    code, text = inspect(capsys, foreign, "--compare", folder / name, *options, "--json")
+    report = json.loads(text)
+    assert (code, report["ok"]) == (0, True)
+    # Nodes are called n0, n1 ...: the layers' names come back by structure.
+    layers = {row["layer"] for row in report["rows"]}
+    assert {"before", "plain", "single"} <= layers
+    assert all(row["node"].startswith("n") for row in report["rows"])

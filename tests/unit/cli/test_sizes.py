@@ -21,10 +21,12 @@ SQUARES = ShapeProfile(128, 256, 512)
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("256", (256, 256)),
+        ("256", (256,)),
+        ("16x256x320", (16, 256, 320)),
+        ("8x16x16:16x32x32:32", (ShapeProfile(8, 16, 32), *[ShapeProfile(16, 32, 32)] * 2)),
         ("256x320", (256, 320)),
         ("256X320", (256, 320)),
-        ("128:256:512", (SQUARES, SQUARES)),
+        ("128:256:512", (SQUARES,)),
         ("128x128:256x256:512x512", (SQUARES, SQUARES)),
         ("128x64:256x64:512x96", (SQUARES, ShapeProfile(64, 64, 96))),
         ("128:256x256:512", (SQUARES, SQUARES)),
@@ -49,6 +51,7 @@ def test_what_is_no_size_is_refused(text, said):
         _sizes.size(text)
 
 
-def test_three_sides_are_refused():
+@pytest.mark.parametrize("text", ["1x2x3x4", "8x8:16x16x16:32x32"])
+def test_other_numbers_of_sides_are_refused(text):
     with pytest.raises(click.BadParameter, match="HEIGHTxWIDTH"):
-        _sizes.size("1x2x3")
+        _sizes.size(text)

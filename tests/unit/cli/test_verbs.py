@@ -110,7 +110,7 @@ def test_build_by_default_leaves_everything_open(segrt, calls, model, tmp_path, 
 @pytest.mark.parametrize(
     ("option", "text"),
     [
-        ("--size", "12y13"), ("--size", "0x8"), ("--size", "1x2x3"), ("--size", "-1"),
+        ("--size", "12y13"), ("--size", "0x8"), ("--size", "1x2x3x4"), ("--size", "-1"),
         ("--scale", "1/0"), ("--scale", "a"), ("--mean", "1,,2"), ("--std", ""),
         ("--threads", "0"), ("--batch", "x"), ("--precision", "fp8"), ("--channel-order", "gbr"),
     ],

@@ -66,6 +66,48 @@ def test_what_the_model_fixes_takes_no_range():
         apply_sizes(fixed, batch=BATCH, size=None)
 
 
+def pooled(*shape):
+    """Halve every side of a sequence, an image or a volume, and join it with its double."""
+    sides = len(shape) - 2
+    scales = np.array([1, 1, *[2] * sides], np.float32)
+
+    def fill(b, x):
+        low = b.op("MaxPool", [x], name="low", kernel_shape=[2] * sides, strides=[2] * sides)
+        up = b.op("Resize", [low, None, b.constant("s", scales)], name="up", mode="nearest")
+        return b.op("Concat", [x, up], name="y", axis=1)
+
+    return one_node(fill, shape)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_one_range_is_for_every_side(count):
+    model = pooled(None, 3, *[None] * count)
+    (spec,) = input_specs(apply_sizes(model, batch=2, size=(SIDES,)))
+    assert spec.ranges == (None, None, *[SIDES] * count)
+    (spec,) = input_specs(apply_sizes(model, batch=2, size=(16,)))
+    assert spec.shape == (2, 3, *[16] * count)
+    with pytest.raises(ShapeError, match="the usual sizes"):
+        apply_sizes(model, batch=2, size=(ShapeProfile(16, 31, 64),))
+
+
+def test_volumes_have_three_sides():
+    deep, wide = ShapeProfile(4, 8, 16), ShapeProfile(8, 16, 32)
+    model = pooled(None, 3, None, None, None)
+    (spec,) = input_specs(apply_sizes(model, batch=1, size=(deep, wide, 24)))
+    assert (spec.shape, spec.ranges) == ((1, 3, None, None, 24), (None, None, deep, wide, None))
+    with pytest.raises(ShapeError, match="image input") as caught:
+        apply_sizes(model, batch=1, size=(16, 16))
+    assert "2 sides" in str(caught.value.wanted)
+    with pytest.raises(ShapeError, match="fixes the depth"):
+        apply_sizes(pooled(1, 3, 8, None, None), batch=None, size=(deep, wide, wide))
+
+
+@pytest.mark.parametrize("size", [(), (8, 8, 8, 8)])
+def test_other_numbers_of_sides_are_refused(size):
+    with pytest.raises(UsageError, match="number of sides"):
+        apply_sizes(free(), batch=None, size=size)
+
+
 def test_a_range_of_sizes_needs_an_image():
     model = one_node(lambda b, x: b.op("MatMul", [x, b.constant("w", weights(4, 3))], name="y"),
                      (None, 4))  # fmt: skip

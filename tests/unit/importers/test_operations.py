@@ -162,3 +162,27 @@ def test_vectors_meet_channels_wherever_they_are_stored(tmp_path):
     vector = {"class_name": "__numpy__", "config": {"value": list(range(channels))}}
     result, conv = run(import_model(write(tmp_path, operation("Add", "add", {}, "conv", vector))))
     np.testing.assert_array_equal(result, conv + np.arange(channels, dtype=np.float32))
+
+
+def test_blocks_move_into_the_batch_and_back(tmp_path):
+    """Both directions by the definition: image ``(i * 3 + j)`` holds each block's place (i, j)."""
+    block, pads = [2, 3], [[1, 1], [1, 2]]
+    there = {"block_shape": block, "paddings": pads}
+    entries = [
+        function("there", "space_to_batch_nd", ["conv", 0, 0, there]),
+        function(
+            "back",
+            "compat.v1.batch_to_space_nd",
+            ["there", 0, 0, {"block_shape": block, "crops": pads}],
+        ),
+    ]
+    moved, conv = run(import_model(write(tmp_path, entries[0], version="2.15.0")))
+    padded = np.pad(conv, [(0, 0), *pads, (0, 0)])
+    places = [padded[:, i::2, j::3] for i in range(2) for j in range(3)]
+    np.testing.assert_array_equal(moved, np.concatenate(places))
+    back, conv = run(import_model(write(tmp_path, *entries, version="2.15.0")))
+    np.testing.assert_array_equal(back, conv)
+    odd = {"block_shape": [3, 3], "paddings": [[0, 0], [0, 0]]}
+    entry = function("there", "space_to_batch_nd", ["conv", 0, 0, odd])
+    with pytest.raises(UnsupportedConfigError, match="paddings"):
+        import_model(write(tmp_path, entry, version="2.15.0"))

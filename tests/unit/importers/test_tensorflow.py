@@ -6,6 +6,7 @@ Conversions need TensorFlow and tf2onnx; the files are made by ``tests/golden/ma
 from __future__ import annotations
 
 import importlib.util
+import math
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,13 @@ import onnxruntime
 import pytest
 
 import segrt
-from segrt.errors import ModelFileError, UnavailableError, UnsafeFileError, UsageError
+from segrt.errors import (
+    ModelFileError,
+    UnavailableError,
+    UnsafeFileError,
+    UnsupportedLayerError,
+    UsageError,
+)
 from segrt.graph import metadata
 from segrt.importers import _tensorflow
 from segrt.importers.frozen_graph import FrozenGraph
@@ -79,8 +86,8 @@ def test_a_saved_model_names_its_own_outputs():
         segrt.load(FOLDER, outputs=["mask:0"])
 
 
-def agrees(model: ir.Model) -> float:
-    with np.load(DATA / "keras2_free.npz") as content:
+def agrees(model: ir.Model, recorded: str = "keras2_free") -> float:
+    with np.load(DATA / f"{recorded}.npz") as content:
         x, y = content["x"], content["y"]
     session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
     found = session.run(None, {session.get_inputs()[0].name: x})[0]
@@ -109,6 +116,61 @@ def test_a_frozen_graph_says_what_keras_said():
     assert agrees(segrt.load(FROZEN, outputs=["Identity:0"])) < 1e-5
     with pytest.raises(UsageError, match="has no such tensors"):
         segrt.load(FROZEN, outputs=["nothing:0"])
+
+
+@needs_tensorflow
+@pytest.mark.slow
+def test_a_graph_that_holds_its_training_answers_as_at_inference():
+    model = segrt.load(DATA / "tensorflow1.pb", outputs=["mask/Sigmoid:0"])
+    assert [value.name for value in model.graph.inputs] == ["image:0"]
+    assert agrees(model, "tensorflow1") < 1e-5
+    model = segrt.load(DATA / "tensorflow1_saved_model")
+    assert agrees(model, "tensorflow1") < 1e-5
+    assert [value.name for value in model.graph.outputs] == ["mask"]
+
+
+@needs_tensorflow
+@pytest.mark.slow
+def test_a_saved_model_that_writes_a_file_while_training_is_refused(tmp_path):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    shutil.copytree(DATA / "tensorflow1_saved_model", tmp_path / "net")
+    path = tmp_path / "net" / "saved_model.pb"
+    message = saved_model_pb2.SavedModel()
+    message.ParseFromString(path.read_bytes())
+    for name, kind in (("log", "WriteFile"), ("look", "MatchingFiles"), ("erf", "Erfc")):
+        node = message.meta_graphs[0].graph_def.node.add()
+        node.name, node.op = name, kind
+    path.write_bytes(message.SerializeToString())
+    with pytest.raises(UnsafeFileError, match="it was not loaded") as caught:
+        segrt.load(tmp_path / "net")
+    assert caught.value.found == "MatchingFiles, WriteFile"
+
+
+@needs_tensorflow
+@pytest.mark.slow
+def test_what_tf2onnx_does_not_know_is_taught_or_named(tmp_path):
+    from tensorflow.core.framework import graph_pb2, types_pb2
+
+    def written(kind: str) -> Path:
+        graph = graph_pb2.GraphDef()
+        image, node = graph.node.add(), graph.node.add()
+        image.name, image.op, node.name, node.op = "image", "Placeholder", "out", kind
+        image.attr["dtype"].type = node.attr["T"].type = types_pb2.DT_FLOAT
+        for size in (2, 3):
+            image.attr["shape"].shape.dim.add().size = size
+        node.input.append("image")
+        path = tmp_path / f"{kind}.pb"
+        path.write_bytes(graph.SerializeToString())
+        return path
+
+    model = segrt.load(written("Erfc"), outputs=["out:0"])
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
+    x = np.linspace(-2, 2, 6, dtype="float32").reshape(2, 3)
+    wanted = [[1 - math.erf(one) for one in row] for row in x.tolist()]
+    np.testing.assert_allclose(session.run(None, {"image:0": x})[0], wanted, atol=1e-6)
+    with pytest.raises(UnsupportedLayerError, match="out: BesselI0e"):
+        segrt.load(written("BesselI0e"), outputs=["out:0"])
 
 
 def poisoned(path: Path, kind: str, *, inside: bool) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import tracemalloc
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -35,10 +36,32 @@ def test_an_untouched_graph_holds(case):
     report = run(case)
     assert report.ok, report.verdict
     assert statuses(report) == dict.fromkeys(LAYERS, "ok")
-    assert all(row.whole.max_abs == 0 and row.own.max_abs == 0 for row in report.rows)
+    # The reference writes its sigmoid out, which rounds otherwise.
+    rows = [row for row in report.rows if row.name != "out"]
+    assert all(row.whole.max_abs == 0 and row.own.max_abs == 0 for row in rows)
+    assert report.outputs[0].metrics.relative_l2 < 1e-6
     assert report.outputs[0].masks.agreement == 1.0
     assert "imported graph" in report.reference
     assert report.first_over_budget is None
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("float16", "0.000488"), ("bfloat16", "0.00391")])
+def test_a_recording_in_half_precision_says_what_its_errors_are(case, tmp_path, dtype, size):
+    def coarse(content):
+        meta = json.loads(str(content["meta"]))
+        content["meta"] = np.array(json.dumps({**meta, "compute_dtypes": ["float32", dtype]}))
+        half = np.float16 if dtype == "float16" else ml_dtypes.bfloat16
+        for key in [key for key in content if key.startswith("layer/")]:
+            content[key] = content[key].astype(half).astype(np.float32)
+
+    report = run(case, case.record(tmp_path / "r.npz", coarse))
+    assert not report.ok
+    (told,) = [remark for remark in report.remarks if "Keras computed in" in remark]
+    assert f"in {dtype} when it was recorded" in told
+    assert f"about {size}" in told
+    assert "dtype float32" in told
+    # What it says of the size is true of plain rounding.
+    assert all(row.whole.relative_l2 <= float(size) * 1.01 for row in report.rows if row.whole)
 
 
 def test_a_recording_holds(case, tmp_path):

@@ -49,8 +49,9 @@ def concatenated(call: Call, xs: list[Tensor], axis: int) -> Tensor:
     "keras:Concatenate(xs>values, axis=0)",
 )
 def concat(call: Call, values: list[Operand], axis: Operand) -> Tensor:
-    """Join along an axis."""
-    xs = tensors(call, values)
+    """Join along an axis; empty lists among tensors add nothing."""
+    given = [x for x in values if not (isinstance(x, list) and not x)]
+    xs = tensors(call, given)
     return concatenated(call, xs, axis_of(call, xs[0], axis))
 
 

@@ -82,7 +82,8 @@ def check_sizes(model: ir.Model) -> None:
                 f"{spec.name!r} has none",
                 found=describe_shape(spec),
                 wanted=f"sizes that are multiples of {multiple}" if multiple else None,
-                hint="fix it, --size HEIGHTxWIDTH, or give a range, --size SMALLEST:USUAL:LARGEST",
+                hint="fix it, --size HEIGHTxWIDTH (of a volume, DEPTHxHEIGHTxWIDTH), or give a "
+                "range, --size SMALLEST:USUAL:LARGEST",
             )
 
 

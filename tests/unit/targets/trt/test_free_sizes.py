@@ -7,8 +7,9 @@ import pytest
 
 import segrt
 from helpers.closeness import relative_l2
-from helpers.tensorrt_graphs import run, unet
+from helpers.tensorrt_graphs import one_node, run, unet, weights
 from segrt.errors import ShapeError, UsageError
+from segrt.graph import metadata
 from segrt.targets.trt._flavour import RTX
 from segrt.targets.trt.decompile import decompile
 from segrt.targets.trt.network import write_network
@@ -55,6 +56,33 @@ def test_what_is_read_back_runs_at_every_size(route, kind):
     for shape in ((1, 16, 32, 1), (2, 64, 20, 1)):
         feeds = {"image": np.random.default_rng(1).random(shape, dtype=np.float32)}
         assert relative_l2(run(read_back, feeds)["mask"], run(model, feeds)["mask"]) <= 2e-6
+
+
+@pytest.mark.parametrize("via", ["network", "onnx-parser"])
+def test_volumes_and_sequences_of_free_sizes(via, tmp_path):
+    for count in (1, 3):
+        shape = (None, 2, *[None] * count)
+        kernel = weights(4, 2, *[3] * count)
+
+        def fill(b, x, count=count, kernel=kernel):
+            y = b.op("Conv", [x, b.constant("k", kernel)], name="conv", pads=[1] * 2 * count)
+            low = b.op("MaxPool", [y], name="low", kernel_shape=[2] * count, strides=[2] * count)
+            scales = np.array([1, 1, *[2] * count], np.float32)
+            up = b.op("Resize", [low, None, b.constant("s", scales)], name="up", mode="linear")
+            return b.op("Concat", [y, up], name="y", axis=1)
+
+        model = one_node(fill, shape)
+        for node in model.graph:
+            metadata.tag_value(node.outputs[0], str(node.name), None)
+        package = segrt.build(
+            model, target="tensorrt-rtx", output=tmp_path / f"{count}.segrt", via=via,
+            batch=BATCH, size=(ShapeProfile(4, 8, 16),) * count,
+        )  # fmt: skip
+        report = segrt.verify(package, network=True)
+        assert report.ok, report.verdict
+        sizes = [6, 8, 14][:count]
+        x = np.random.default_rng(0).standard_normal((3, 2, *sizes)).astype("f4")
+        assert segrt.verify(package, network=True, inputs={"x": x}).ok
 
 
 def test_a_free_batch_alone(tmp_path):

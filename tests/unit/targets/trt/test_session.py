@@ -319,3 +319,20 @@ def test_kernels_that_the_library_refuses_are_made_anew(make, tmp_path):
     with open_session() as session:
         check(session, image())
     assert file.stat().st_mtime_ns > before
+
+
+@FLAVOURS
+def test_a_run_is_timed_by_events(make, rtx):
+    library, open_session = make(rtx)
+    with open_session() as session:
+        with pytest.raises(EngineError, match="nothing was run"):
+            session.once_us()
+        check(session, image())
+        check(session, image(seed=1))
+        library.world.calls.clear()
+        assert session.once_us() == 7000
+        put = "execute" if rtx else "graph_launch"
+        assert [n for n in library.world.names() if n != "use"] == ["event", put, "event"]
+        assert session.device_name == "Fake RTX"
+        # The session is as it was.
+        check(session, image(seed=2))
