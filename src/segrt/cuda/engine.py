@@ -26,6 +26,7 @@ from segrt.cuda.quantisation import read_quantisation
 from segrt.cuda.recognise import recognise
 from segrt.cuda.settle import settle
 from segrt.cuda.tune import PlanCache, Tuner, event_us, replay_us
+from segrt.cuda.unsigned import drop_signs
 from segrt.cuda.views import HOST_TYPES, storage
 from segrt.errors import DeviceMemoryError
 from segrt.types import Precision
@@ -74,7 +75,7 @@ class Engine:
         self._staging: list[Any] = []
         if precision is Precision.INT8:
             model = read_quantisation(model)
-        program = settle(fuse(partition(recognise(model))))
+        program = drop_signs(settle(fuse(partition(recognise(model)))), gpu.capability)
         shapes = [value.shape for value in model.graph.outputs]
         self._shapes = [tuple(shape.numpy()) for shape in shapes if shape is not None]
         self._types = [value.dtype for value in model.graph.outputs]
