@@ -18,7 +18,7 @@ from segrt.cuda.heads import is_head
 from segrt.cuda.image_operations import GroupNormalize
 from segrt.cuda.image_specs import direct_spec, head_spec, ranges_of
 from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel, in_turn
-from segrt.cuda.kernel_specs import kernel_spec
+from segrt.cuda.kernel_specs import kernel_spec, kernel_specs
 from segrt.cuda.kernels import (
     direct_convolution,
     head,
@@ -96,7 +96,7 @@ class Chooser:
         elif isinstance(job.operation, GroupNormalize):
             found = [normalization(self._gpu, self._upload, job, job.operation)]
         else:
-            found = [self._kernel(job, *kernel_spec(job))]
+            found = [self._kernel(job, *spec) for spec in kernel_specs(job)]
             found += dense_layer(job, self._library_convolution)
         if not found:
             layer, kind = job.operation.layer, type(job.operation).__name__

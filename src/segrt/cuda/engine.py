@@ -72,6 +72,7 @@ class Engine:
         self._graph: Any = None
         self._jobs: list[Job] = []
         self._choices: list[Choice] = []
+        self._staging: list[Any] = []
         if precision is Precision.INT8:
             model = read_quantisation(model)
         program = drop_signs(settle(fuse(partition(recognise(model)))), gpu.capability)
@@ -147,6 +148,7 @@ class Engine:
             place = places[name]
             addresses[place.buffer] = self._allocate(place.view.span_bytes, "inputs and outputs")
             staging, array = self._gpu.pinned(place.view.span_bytes)
+            self._staging.append(staging)
             ends.append((self._memory[-1], staging, array, place))
         return ends
 
@@ -222,6 +224,9 @@ class Engine:
         for buffer in self._memory:
             buffer.close(self._gpu.stream)
         self._memory.clear()
+        for staging in self._staging:
+            staging.close()
+        self._staging.clear()
 
 
 def _address(place: Place, addresses: dict[str, int]) -> int:

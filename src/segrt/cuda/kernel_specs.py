@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segrt.cuda.image_specs import image_spec
+from segrt.cuda.kernels import dot
 from segrt.cuda.kernels.bilinear import BilinearSpec
 from segrt.cuda.kernels.custom import CustomSpec
 from segrt.cuda.kernels.layout import LayoutSpec
@@ -20,6 +21,19 @@ from segrt.errors import EngineError
 
 if TYPE_CHECKING:
     from segrt.cuda.jobs import Job
+
+
+def kernel_specs(job: Job) -> list[tuple[Any, ...]]:
+    """Return kernel, spec and parameters of every kernel that computes an operation alone.
+
+    Raises:
+        EngineError: None does.
+    """
+    name, spec, *parameters = kernel_spec(job)
+    found: list[tuple[Any, ...]] = [(name, spec, *parameters)]
+    if name == "product" and dot.fits(spec):
+        found.insert(0, ("dot", spec, *parameters))
+    return found
 
 
 def kernel_spec(job: Job) -> tuple[Any, ...]:  # noqa: PLR0911 - one per operation

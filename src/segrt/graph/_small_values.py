@@ -18,7 +18,9 @@ Array: TypeAlias = npt.NDArray[Any]
 # Arrays of at most so many integers are taken for sizes.
 _SMALL = 64
 _MOVES = ("Gather", "Slice", "Concat", "Split", "Unsqueeze", "Squeeze", "Reshape", "Identity")
-_ARITHMETIC = frozenset(("Shape", "Cast", "Add", "Sub", "Mul", "Div", "Max", "Min", "Neg", *_MOVES))
+_DECISIONS = ("Greater", "Less", "Equal", "Not", "And", "Or", "Where")
+_NUMBERS = ("Shape", "Cast", "Add", "Sub", "Mul", "Div", "Max", "Min", "Neg")
+_ARITHMETIC = frozenset((*_NUMBERS, *_DECISIONS, *_MOVES))
 
 
 class SmallValues:
@@ -37,7 +39,7 @@ class SmallValues:
 
     def visit(self, node: ir.Node) -> None:
         """Compute a node's outputs if it is shape arithmetic on known sizes."""
-        if node.op_type not in _ARITHMETIC or node.domain != "" or not _is_integer(node):
+        if node.op_type not in _ARITHMETIC or node.domain != "" or not _is_whole(node):
             return
         arrays = [None if value is None else self._input(node, value) for value in node.inputs]
         if any(a is None and v is not None for a, v in zip(arrays, node.inputs, strict=True)):
@@ -71,6 +73,6 @@ class SmallValues:
         return [np.asarray(array) for array in cast("list[Any]", found)]
 
 
-def _is_integer(node: ir.Node) -> bool:
+def _is_whole(node: ir.Node) -> bool:
     dtype = node.outputs[0].dtype
-    return dtype is not None and dtype.is_integer()
+    return dtype is not None and (dtype.is_integer() or dtype == ir.DataType.BOOL)

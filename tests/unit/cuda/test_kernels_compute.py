@@ -10,7 +10,7 @@ from segrt.cuda.kernels._base import REGISTRY
 from segrt.cuda.views import HOST_TYPES, View, decode, encode
 
 NAMES = (
-    "strided", "reduce", "normalise", "product", "take", "scatter", "pool_places",
+    "strided", "reduce", "normalise", "product", "dot", "take", "scatter", "pool_places",
     "nearest", "bilinear", "pixel_shuffle", "pooling", "gather_pixels", "resample", "softmax",
     "argmax", "global_pooling", "group_statistics", "group_normalization", "direct_convolution",
     "first_convolution", "head", "pointwise", "layout",

@@ -88,7 +88,7 @@ def test_attention_moves_nothing(monkeypatch):
         "gain": _numbers(12),
     }
     model = _model(nodes, dict.fromkeys("qkv", (2, 10, 12)), constants)
-    ran, found, wanted = _both(monkeypatch, model)
+    ran, found, wanted = _both(monkeypatch, model, costs={"dot": 9.0})
     assert ran.launched == ["product", "normalise", "product", "strided"]
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 
@@ -201,3 +201,12 @@ def test_chains_of_operators(monkeypatch, name, precision):
     _, found, wanted = _both(monkeypatch, model, precision=precision)
     assert found.shape == wanted.shape
     np.testing.assert_allclose(found, wanted, atol=1e-5 if precision == "fp32" else 2e-3)
+
+
+def test_few_rows_are_no_tile(monkeypatch):
+    nodes = [helper.make_node("Gemm", ["x", "w", "b"], ["y"])]
+    model = _model(nodes, {"x": (2, 96)}, {"w": _numbers(96, 24), "b": _numbers(24)})
+    for costs, launched in (({"product": 9.0}, ["dot"]), ({"dot": 9.0}, ["product"])):
+        ran, found, wanted = _both(monkeypatch, model, costs=costs)
+        assert ran.launched == launched
+        np.testing.assert_allclose(found, wanted, atol=1e-4)

@@ -156,6 +156,28 @@ class Axes:
     summed: Side
 
 
+def steps_of(
+    spec: ProductSpec, views: Sequence[View], letters: Sequence[str]
+) -> tuple[dict[str, int], dict[str, list[int]]]:
+    """Return for each letter its size, and how far it moves in operands, target and bias.
+
+    Args:
+        spec: The product.
+        views: Of the two operands.
+        letters: Of the two operands.
+    """
+    sizes: dict[str, int] = {}
+    strides: dict[str, list[int]] = {}
+    triples = zip((*views, spec.target), (*letters, spec.result), strict=True)
+    for place, (view, names) in enumerate(triples):
+        for name, size, stride in zip(names, view.sizes, view.strides, strict=True):
+            sizes[name] = max(size, sizes.get(name, 1))
+            strides.setdefault(name, [0, 0, 0, 0])[place] = stride if size > 1 else 0
+    if spec.bias > 1:
+        strides[spec.result[-1]][3] = 1
+    return sizes, strides
+
+
 def axes_of(spec: ProductSpec, *, swapped: bool = False) -> Axes:
     """Sort the letters of an equation.
 
@@ -168,16 +190,7 @@ def axes_of(spec: ProductSpec, *, swapped: bool = False) -> Axes:
     if swapped:
         views, letters = views[::-1], letters[::-1]
     left, right = letters
-    sizes: dict[str, int] = {}
-    strides: dict[str, list[int]] = {}
-    for place, (view, names) in enumerate(
-        zip((*views, spec.target), (left, right, spec.result), strict=True)
-    ):
-        for name, size, stride in zip(names, view.sizes, view.strides, strict=True):
-            sizes[name] = max(size, sizes.get(name, 1))
-            strides.setdefault(name, [0, 0, 0, 0])[place] = stride if size > 1 else 0
-    if spec.bias > 1:
-        strides[spec.result[-1]][3] = 1
+    sizes, strides = steps_of(spec, views, letters)
 
     def side(wanted: Sequence[str], leader: int) -> Side:
         names = sorted((n for n in wanted if sizes[n] > 1), key=lambda n: -strides[n][leader])
