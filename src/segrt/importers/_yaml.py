@@ -61,7 +61,9 @@ def _loader(yaml: ModuleType) -> Any:
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]
         def flatten_mapping(self, node: Any) -> None:
-            """Keras writes no merge keys; they could multiply what they merge."""
+            """Leave merge keys alone: Keras writes none, and they multiply what they merge."""
+            if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+                raise ValueError("a merge key (<<), which Keras does not write")
 
     def sequence(loader: Any, node: Any) -> list[Any]:
         return list(loader.construct_sequence(node, deep=True))
