@@ -17,7 +17,6 @@ from segrt.importers._layer_graph import JsonObject
 
 INSTALL = "pip install 'segrt[yaml]'"
 _PYTHON = "tag:yaml.org,2002:python/"
-_MERGE = "tag:yaml.org,2002:merge"
 _WRAPPERS = ("ListWrapper", "_ListWrapper", "_TupleWrapper", "_DictWrapper")
 # An alias stands for all it names: a few kilobytes can spell out more than any memory holds.
 _MOST_ITEMS = 4_000_000
@@ -62,11 +61,9 @@ def _loader(yaml: ModuleType) -> Any:
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]
         def flatten_mapping(self, node: Any) -> None:
-            """Refuse merge keys: Keras writes none, and they could multiply what they merge."""
-            if any(key.tag == _MERGE for key, _ in node.value):
-                raise yaml.constructor.ConstructorError(
-                    problem="it merges mappings", problem_mark=node.start_mark
-                )
+            """Leave merge keys alone: Keras writes none, and they multiply what they merge."""
+            if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+                raise ValueError("a merge key (<<), which Keras does not write")
 
     def sequence(loader: Any, node: Any) -> list[Any]:
         return list(loader.construct_sequence(node, deep=True))

@@ -80,6 +80,7 @@ def test_aliases_that_spell_out_to_everything_are_refused(tmp_path):
         "class_name: [",
         "- class_name: x",
         "class_name: Model\nconfig: !!python/tuple 3",
+        "class_name: Model\na: &a {x: y}\nconfig: {<<: *a}",
         "a\nclass_name: x",
     ],
 )
