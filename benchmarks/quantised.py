@@ -1,7 +1,4 @@
-"""Put explicit quantisation into a lowered graph: symmetric, int8, one scale an output channel.
-
-For timing, not for use: scales come from the largest number that one image gives.
-"""
+"""Put explicit quantisation into a lowered graph: symmetric, int8, one scale an output channel."""
 
 from __future__ import annotations
 
@@ -19,29 +16,57 @@ _MOVES = ("MaxPool", "DepthToSpace", "Resize")
 def quantise(model: ir.Model, largest: Mapping[str, float]) -> ir.Model:
     """Return a copy with Q/DQ on weights, and on activations where they are stored.
 
+    For timing, not for use: weights are rounded to the nearest.
+
     Args:
         model: Lowered; convolutions with ReLU, pools, upsamplings, concatenations.
         largest: Largest number behind each layer's ReLU, by the layer's name.
     """
-    copy = model.clone()
-    ranges = _ranges(copy.graph, largest)
-    for value, most in ranges.items():
-        _round_activation(copy.graph, value, most / 127)
-    for node in list(copy.graph):
+    relus = [node for node in model.graph if node.op_type == "Relu"]
+    ends = {node.outputs[0].name or "": largest[metadata.layer_of(node) or ""] for node in relus}
+    scales = {}
+    for node in model.graph:
         if node.op_type == "Conv" and node.inputs[1] is not None:
-            _round_weights(copy.graph, node)
+            array = np.asarray(node.inputs[1].const_value.numpy())  # type: ignore[union-attr]
+            scale = (np.abs(array).max(axis=(1, 2, 3)) / 127).astype(np.float32)
+            scales[node.name or ""] = scale
+    return write(model, ends, scales)
+
+
+def write(
+    model: ir.Model,
+    largest: Mapping[str, float],
+    scales: Mapping[str, np.ndarray],
+    *,
+    unsigned: bool = False,
+) -> ir.Model:
+    """Return a copy with Q/DQ.
+
+    Args:
+        model: As `quantise` takes it.
+        largest: Largest number behind each ReLU, by the name of the value; others stay as they are.
+        scales: Of convolutions' weights, one an output, by the node's name; likewise.
+        unsigned: Round activations as Hopper's kernels do behind a ReLU: twice as finely.
+    """
+    copy = model.clone()
+    for value, most in ranges(copy.graph, largest).items():
+        step, kind = (most / 254, np.uint8) if unsigned else (most / 127, np.int8)
+        _round_activation(copy.graph, value, step, np.zeros((), kind))
+    for node in list(copy.graph):
+        if node.op_type == "Conv" and node.name in scales:
+            _round_weights(copy.graph, node, scales[node.name])
     return copy
 
 
-def _ranges(graph: ir.Graph, largest: Mapping[str, float]) -> dict[ir.Value, float]:
+def ranges(graph: ir.Graph, largest: Mapping[str, float]) -> dict[ir.Value, float]:
     """Return the range of every value to be rounded; all parts of a concatenation have one."""
     group: dict[ir.Value, int] = {}
     most: list[float] = []
     for node in graph:
         value, known = node.outputs[0], [group[x] for x in node.inputs if x in group]
-        if node.op_type == "Relu":
+        if node.op_type == "Relu" and value.name in largest:
             group[value] = len(most)
-            most.append(largest[metadata.layer_of(node) or ""])
+            most.append(largest[value.name])
         elif node.op_type in _MOVES and known:
             group[value] = known[0]
         elif node.op_type == "Concat" and known:
@@ -59,10 +84,10 @@ def _constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
     return value
 
 
-def _round_activation(graph: ir.Graph, value: ir.Value, scale: float) -> None:
+def _round_activation(graph: ir.Graph, value: ir.Value, scale: float, point: np.ndarray) -> None:
     ends = [
         _constant(graph, f"{value.name}:scale", np.array(scale, np.float32)),
-        _constant(graph, f"{value.name}:point", np.zeros((), np.int8)),
+        _constant(graph, f"{value.name}:point", point),
     ]
     readers = list(value.uses())
     q = ir.node("QuantizeLinear", [value, *ends], name=f"{value.name}:q")
@@ -74,12 +99,11 @@ def _round_activation(graph: ir.Graph, value: ir.Value, scale: float) -> None:
         reader.replace_input_with(index, dq.outputs[0])
 
 
-def _round_weights(graph: ir.Graph, node: ir.Node) -> None:
+def _round_weights(graph: ir.Graph, node: ir.Node, scale: np.ndarray) -> None:
     kernel = node.inputs[1]
     assert kernel is not None
     assert kernel.const_value is not None
     array = kernel.const_value.numpy()
-    scale = (np.abs(array).max(axis=(1, 2, 3)) / 127).astype(np.float32)
     integers = np.rint(array / scale.reshape(-1, 1, 1, 1)).astype(np.int8)
     ends = [
         _constant(graph, f"{node.name}:integers", integers),

@@ -210,6 +210,12 @@ case("Slice forwards with steps", op("Slice", i64(1, -11), i64(1 << 40, -2), i64
 case("Slice with steps", op("Slice", i64(0, 15), i64(16, -17), i64(2, 3), i64(2, -3)))
 case("Slice of free size", op("Slice", i64(1, 2), i64(-2, 1 << 40), i64(2, 3)),
      (None, 4, None, None))  # fmt: skip
+case("Slice backwards from within", op("Slice", i64(-2, 9), i64(-10, 1), i64(2, 3), i64(-1, -2)))
+case("Slice backwards to half the size", lambda b, x: b.op("Slice", [x, b.op("Gather",
+     [SIZES(b, x), b.constant("p", i64(2, 3))], name="hw"), b.op("Div", [b.op("Gather",
+     [SIZES(b, x), b.constant("q", i64(2, 3))], name="wh"), b.constant("two", i64(2, -4))],
+     name="half"), b.constant("a", i64(2, 3)), b.constant("t", i64(-1, -2))],
+     name="y"))  # fmt: skip
 SIZES = lambda b, x: b.op("Shape", [x], name="s")  # noqa: E731
 case("Slice to half the size", lambda b, x: b.op("Slice", [x, b.constant("f", i64(1, -7)),
      b.op("Div", [b.op("Slice", [SIZES(b, x), b.constant("p", i64(2)), b.constant("q", i64(4))],
@@ -433,7 +439,7 @@ def test_the_written_network_says_the_same(name: str):
 FIXED = {
     "resize linear down", "layer norm, last axis", "layer norm without bias", "PRelu by pixel",
     "Mean of three", "Concat", "Concat of the last axis", "Expand", "Expand of free batch",
-    "MatMul of maps", "Squeeze", "Slice with steps", "Einsum", "GridSample",
+    "MatMul of maps", "Squeeze", "Einsum", "GridSample",
     "GridSample aligned at the border", "ScatterElements", "ScatterND",
     *(f"{kind} a tensor" for kind in ("Add", "Sub", "Mul", "Div", "Max", "Min", "Mean", "Sum")),
 }  # fmt: skip
@@ -498,7 +504,8 @@ def test_the_parsed_network_says_the_same(name: str):
 FREE = (
     "conv same, stride 2, odd", "deconv 2x2", "resize nearest 2", "resize linear half_pixel",
     "resize to another's size", "AveragePool same", "Slice", "Slice forwards with steps",
-    "Slice with steps", "Pad a constant", "Pad edge", "Pad reflect", "DepthToSpace CRD", "Flatten",
+    "Slice with steps", "Slice backwards to half the size",
+    "Pad a constant", "Pad edge", "Pad reflect", "DepthToSpace CRD", "Flatten",
     "Reshape", "Tile", "Split", "GatherND", "CumSum", "Unsqueeze", "instance norm",
     "Mod by channel", "broadcast to another's size", "Slice to half the size", "Range",
     "ConstantOfShape",
@@ -573,7 +580,6 @@ def test_gelu(approximate: str):
             conv((8, 4, 2, 2), strides=[3, 3], auto_pad="SAME_UPPER"), (1, 4, None, None),
             "free size",
         ),
-        (op("Slice", i64(9), i64(2), i64(2), i64(-1)), (1, 4, None, None), "free size"),
         (op("Squeeze", i64(0)), (None, 4, 8, 8), "free size"),
         (op("Resize", None, f32(1, 1, 2, 2), antialias=1, mode="linear"), IMAGE, "antialias"),
     ],

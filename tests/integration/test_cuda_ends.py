@@ -11,6 +11,7 @@ import pytest
 
 import segrt
 from helpers.emulated_engine import Ran, run
+from helpers.emulated_target import emulate
 from helpers.tensorrt_graphs import one_node, weights
 from segrt.graph.builder import GraphBuilder
 from segrt.graph.deploy_ends import deploy_ends
@@ -111,3 +112,22 @@ def test_the_first_two_layers_at_once_prepare_only_what_weights_can(monkeypatch,
     pixels = np.random.default_rng(4).integers(0, 256, (1, 16, 32, 1), np.uint8)
     launched = _agrees(monkeypatch, model, pixels, "fp16").launched
     assert launched[0] == ("first_convolution" if mean else "opening")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_package_with_both_ends(monkeypatch, tmp_path, precision: str):
+    """Built, opened with its self-test and run as any other."""
+    emulate(monkeypatch, tmp_path / "cache")
+    ends = {"input": "uint8", "head": "mask", "precision": precision, "size": (32, 32), "batch": 1}
+    package = segrt.build(CELLS, target="cuda", output=tmp_path / "p.segrt", threads=1, **ends)
+    (values,) = Recording(RECORDED).inputs().values()
+    pixels = np.rint(values * 255).astype(np.uint8)[:1, :32, :32]
+    with segrt.open_session(package, selftest=True) as session:
+        assert session.inputs[0].dtype == session.outputs[0].dtype == "uint8"
+        (mask,) = session.run({session.inputs[0].name: pixels}).values()
+    plain = segrt.build(CELLS, target="onnxruntime", output=tmp_path / "q.segrt", threads=1)
+    with segrt.open_session(plain) as session:
+        (values,) = session.run({session.inputs[0].name: (pixels / 255).astype("f4")}).values()
+    sure = np.abs(values - 0.5) > (1e-5 if precision == "fp32" else 2e-3)
+    assert sure.mean() > 0.99
+    np.testing.assert_array_equal(mask[sure], (values > 0.5)[sure])

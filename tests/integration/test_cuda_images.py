@@ -13,7 +13,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from helpers.emulated_engine import Ran, run
+from helpers.tensorrt_graphs import one_node
 from segrt.errors import UnsupportedLayerError
+from segrt.graph.builder import GraphBuilder
 
 pytest.importorskip("cuda.core", reason="cuda-core is not installed")
 BOUND = 2e-6
@@ -105,6 +107,7 @@ CASES = [
     Case("strides", _IMAGE, [("Slice", [[0, 6], [9, -20], [2, 3], [3, -2]], {})]),
     Case("channels", _IMAGE, [("Slice", [[1], [5], [1], [2]], {})]),
     Case("choice", _IMAGE, [("Gather", [np.array([2, 1, 0, -1])], {"axis": 1})]),
+    Case("joined to a constant", _IMAGE, [("Concat", [_kernel(2, 3, 9, 7)], {"axis": 1})]),
     Case("split", _IMAGE, [("Split", [np.array([1, 3, 2])], {"axis": 1})], outputs=3),
     Case("softmax", (2, 21, 4, 5), [("Softmax", [], {"axis": 1})], "softmax"),
     Case("softmax of many", (1, 1000, 2, 3), [("Softmax", [], {"axis": -3})], "softmax"),
@@ -278,6 +281,22 @@ def test_rows_and_columns_are_resized_in_one_pass(monkeypatch):
     ran = run(monkeypatch, ir.serde.deserialize_model(model), {"x": image})
     np.testing.assert_allclose(ran.outputs["y"], rows @ (image @ columns), atol=1e-6)
     assert ran.launched.count("resample") == 1
+
+
+def test_four_images_in_one_pass(monkeypatch):
+    def fill(b: GraphBuilder, x: ir.Value) -> ir.Value:
+        parts = [b.op(op, [x], name=op) for op in ("Sigmoid", "Tanh", "Abs")]
+        value = b.op("Mul", [x, b.constant("two", np.float32(2))], name="doubled")
+        for index, part in enumerate(parts):
+            value = b.op("Add", [value, part], name=f"sum{index}")
+        return b.op("Relu", [value], name="y")
+
+    model = one_node(fill, (2, 8, 3, 5))
+    image = np.random.default_rng(2).normal(size=(2, 8, 3, 5)).astype(np.float32)
+    ran = run(monkeypatch, model, {"x": image}, memory=1 << 24)
+    wanted = np.maximum(2 * image + 1 / (1 + np.exp(-image)) + np.tanh(image) + np.abs(image), 0)
+    np.testing.assert_allclose(next(iter(ran.outputs.values())), wanted, atol=1e-6)
+    assert ran.launched.count("pointwise") == 4
 
 
 def test_what_has_no_rule_is_refused(monkeypatch):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from helpers.cuda_emulator import EmulatedGpu
+from helpers.cudnn_emulator import EmulatedLibrary
 from helpers.emulated_engine import run
 from helpers.tensorrt_graphs import unet
+from segrt.cuda.engine import Engine
 from segrt.cuda.need import Need
 from segrt.errors import DeviceMemoryError, EngineError
 from segrt.targets._base import REGISTRY
-from segrt.types import BuildOptions
+from segrt.types import BuildOptions, Precision
 
 pytest.importorskip("cuda.core", reason="cuda-core is not installed")
 
@@ -89,3 +93,16 @@ def test_what_lacks_is_the_sum_of_all_purposes():
     assert error.found == "3.0 MiB free of 16.0 MiB; refused"
     assert error.wanted == "at least 3.5 MiB: weights 1.0 MiB, activations 2.5 MiB"
     assert error.hint == "close something"
+
+
+@pytest.mark.parametrize("size", [1 << 24, 1 << 20, 1 << 16])
+def test_an_engine_gives_all_memory_back(monkeypatch, size: int):
+    """Closed, or failed for want of memory at any point of being made."""
+    monkeypatch.setenv("SEGRT_CACHE", f"{os.devnull}/none")
+    gpu = EmulatedGpu(monkeypatch, size=size)
+    try:
+        Engine(unet((8, 16), side=16), Precision.FP16, gpu, EmulatedLibrary(gpu)).close()  # type: ignore[arg-type]
+        assert size == 1 << 24
+    except DeviceMemoryError:
+        assert size < 1 << 24
+    assert not gpu.live

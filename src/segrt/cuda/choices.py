@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda import hopper_choices
+from segrt.cuda import hopper_choices, hopper_integers
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.dense_layers import dense_layer
 from segrt.cuda.driver import Gpu
@@ -23,9 +23,7 @@ from segrt.cuda.kernels import (
     direct_convolution,
     head,
     narrow_convolution,
-    phase_int8,
     resident_convolution,
-    resident_int8,
 )
 from segrt.cuda.kernels._base import Spec
 from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
@@ -43,17 +41,17 @@ from segrt.cuda.parameters import bias_for, factors_for, numbers_for, weights_fo
 from segrt.cuda.plan import (
     first_spec,
     narrow_spec,
-    phase_int8_spec,
-    resident_int8_spec,
     resident_spec,
 )
-from segrt.cuda.views import View, encode
+from segrt.cuda.views import INTEGERS, View, encode
 from segrt.errors import UnsupportedLayerError
 from segrt.types import Precision
 
 # The heuristics' order is good: the best of 40 plans was among the first 8 on every layer.
 _MOST_PLANS = 8
 _ALL_PLANS = 64
+# On integers every plan is compiled at run time, 0.6 s each: the best was among the first six.
+_INTEGER_PLANS = 6
 _HOPPER = (9, 0)
 
 
@@ -149,7 +147,7 @@ class Chooser:
         if first is not None:
             parameters = (taps, operation.bias, ranges_of(operation))
             yield self._kernel(job, "first_convolution", first, *parameters)
-            mixed = source.dtype != target.dtype or source.dtype == "int8"
+            mixed = source.dtype != target.dtype or source.dtype in INTEGERS
             if mixed or operation.ranges is not None:
                 return
         weights = weights_for(operation, source.dtype)
@@ -160,8 +158,8 @@ class Chooser:
             yield self._kernel(job, "narrow_convolution", narrow, arranged, numbers)
         wide: list[Proposal] = []
         if self._gpu.capability == _HOPPER:
-            asked = hopper_choices.wide(operation, (source, target), weights)
-            wide = [self._kernel(job, *each) for each in asked]
+            found = hopper_choices.wide(operation, (source, target), weights)
+            wide = [self._kernel(job, *each) for each in found]
         yield from wide
         resident = resident_spec(operation, source, target)
         if resident is not None and self._gpu.capability == _HOPPER:
@@ -169,12 +167,11 @@ class Chooser:
             bias = np.zeros(resident.outputs, np.float32)
             bias[: target.c] = operation.bias
             yield self._kernel(job, "resident_convolution", resident, arranged, bias)
-        integers = resident_int8_spec(operation, source, target)
-        if integers is not None and self._gpu.capability == _HOPPER:
-            arranged = resident_int8.arrange(taps, integers)
-            padded = resident_int8.pad_numbers(numbers, integers)
-            yield self._kernel(job, "resident_int8", integers, arranged, padded)
-        own = bool(wide) or any(s is not None for s in (first, narrow, resident, integers))
+        if self._gpu.capability == _HOPPER:
+            for asked in hopper_integers.resident(operation, source, target, weights):
+                yield self._kernel(job, *asked)
+                return
+        own = bool(wide) or any(s is not None for s in (first, narrow, resident))
         yield from self._library_convolution(job, operation, weights, last_resort=not own)
         yield self._direct(job, operation)
 
@@ -192,20 +189,17 @@ class Chooser:
         weights = weights_for(inner, source.dtype)
         wide: list[Proposal] = []
         if self._gpu.capability == _HOPPER:
-            asked = hopper_choices.phases(operation, source, target, weights)
-            wide = [self._kernel(job, *each) for each in asked]
-        yield from wide
-        integers = phase_int8_spec(operation, source, target)
-        if integers is not None and self._gpu.capability == _HOPPER:
-            arranged = phase_int8.arrange(weights, integers.uses)
-            factors, bias = numbers_for(inner, source, target)
-            numbers = np.concatenate([factors, bias[: target.c]]).reshape(-1, target.c)
-            yield self._kernel(job, "phase_int8", integers, arranged, numbers)
+            found = hopper_choices.phases(operation, source, target, weights)
+            wide = [self._kernel(job, *each) for each in found]
+            yield from wide
+            for asked in hopper_integers.phases(operation, source, target, weights):
+                yield self._kernel(job, *asked)
+                return
         n, h, w = source.n, target.h // 2, target.w // 2
         phases = View(n, h, w, len(inner.bias), target.dtype, scale=target.scale)
         reserved = -(-phases.span_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
         part = Job(inner, job.views, job.pointers, phases, 0, reserved)
-        own = bool(wide) or integers is not None
+        own = bool(wide)
         for proposal in self._library_convolution(part, inner, weights, last_resort=not own):
             yield self._with_shuffle(job, phases, proposal)
 
@@ -250,6 +244,8 @@ class Chooser:
         last_resort: bool = True,
     ) -> Iterator[Proposal]:
         views = (job.views[0], job.target)
+        if "uint8" in (view.dtype for view in views):
+            return
         # With all of them refused for FP32 but a few, those few may come late.
         exact = self._precision is Precision.FP32
         found = False
@@ -273,7 +269,8 @@ class Chooser:
             if graph is None:
                 continue
             found = True
-            for index, plan in graph.plans(_ALL_PLANS if exact else _MOST_PLANS):
+            few = _INTEGER_PLANS if views[0].dtype == "int8" else _MOST_PLANS
+            for index, plan in graph.plans(_ALL_PLANS if exact else few):
                 yield self._plan(job, operation, (graph, index, plan), (ordered, kernel, users))
 
     def _plan(

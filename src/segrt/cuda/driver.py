@@ -17,7 +17,7 @@ import numpy.typing as npt
 from segrt._optional import is_installed, require
 from segrt.cuda import compiled_code
 from segrt.cuda.kernels._base import Launch, Map
-from segrt.cuda.views import View
+from segrt.cuda.views import INTEGERS, View
 from segrt.errors import DeviceMemoryError, EngineError, UnavailableError
 
 INSTALL = "pip install 'segrt[cuda]'"
@@ -232,7 +232,7 @@ class Gpu:
         kind = kinds.CU_TENSOR_MAP_DATA_TYPE_FLOAT16
         if view.dtype == "bf16":
             kind = kinds.CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
-        elif view.dtype == "int8":
+        elif view.dtype in INTEGERS:
             kind = kinds.CU_TENSOR_MAP_DATA_TYPE_UINT8
         pixel = view.pitch * view.item_bytes
         sizes = (view.c, view.w, view.h, view.n)

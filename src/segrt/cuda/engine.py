@@ -26,6 +26,7 @@ from segrt.cuda.quantisation import read_quantisation
 from segrt.cuda.recognise import recognise
 from segrt.cuda.settle import settle
 from segrt.cuda.tune import PlanCache, Tuner, event_us, replay_us
+from segrt.cuda.unsigned import drop_signs
 from segrt.cuda.views import HOST_TYPES, storage
 from segrt.errors import DeviceMemoryError
 from segrt.types import Precision
@@ -71,9 +72,10 @@ class Engine:
         self._graph: Any = None
         self._jobs: list[Job] = []
         self._choices: list[Choice] = []
+        self._staging: list[Any] = []
         if precision is Precision.INT8:
             model = read_quantisation(model)
-        program = settle(fuse(partition(recognise(model))))
+        program = drop_signs(settle(fuse(partition(recognise(model)))), gpu.capability)
         shapes = [value.shape for value in model.graph.outputs]
         self._shapes = [tuple(shape.numpy()) for shape in shapes if shape is not None]
         self._types = [value.dtype for value in model.graph.outputs]
@@ -146,6 +148,7 @@ class Engine:
             place = places[name]
             addresses[place.buffer] = self._allocate(place.view.span_bytes, "inputs and outputs")
             staging, array = self._gpu.pinned(place.view.span_bytes)
+            self._staging.append(staging)
             ends.append((self._memory[-1], staging, array, place))
         return ends
 
@@ -221,6 +224,9 @@ class Engine:
         for buffer in self._memory:
             buffer.close(self._gpu.stream)
         self._memory.clear()
+        for staging in self._staging:
+            staging.close()
+        self._staging.clear()
 
 
 def _address(place: Place, addresses: dict[str, int]) -> int:

@@ -201,6 +201,7 @@ class Program:
         scales: Of the values that are kept as integers of eight bits.
         dense: Values that are no images.
         types: Element types of values that are kept in one of their own whatever the precision.
+        unsigned: Those of the integers that are never negative, kept without a sign.
     """
 
     operations: tuple[Operation, ...]
@@ -210,6 +211,7 @@ class Program:
     scales: dict[str, float] = field(default_factory=dict)
     dense: frozenset[str] = frozenset()
     types: dict[str, str] = field(default_factory=dict)
+    unsigned: frozenset[str] = frozenset()
 
     def uses(self, value: str) -> int:
         """Return how often a value is read."""

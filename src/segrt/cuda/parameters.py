@@ -9,15 +9,16 @@ import numpy.typing as npt
 
 from segrt.cuda.operations import Convolution, TransposedConvolution
 from segrt.cuda.rounding import round_taps
-from segrt.cuda.views import View
+from segrt.cuda.views import INTEGERS, View
 
 
 def weights_for(
     operation: Convolution | TransposedConvolution, dtype: str
 ) -> npt.NDArray[np.float32]:
-    """Return the kernel, axes as they are: exact in ``dtype``; for int8 the integers."""
-    if dtype == "int8" and isinstance(operation, Convolution) and operation.scales is not None:
-        scales = operation.scales.reshape(-1, 1, 1, 1)
+    """Return the kernel, axes as they are: exact in ``dtype``; for integers these."""
+    quantised = operation.scales if isinstance(operation, Convolution) else None
+    if dtype in INTEGERS and quantised is not None:
+        scales = quantised.reshape(-1, 1, 1, 1)
         return np.asarray(np.rint(operation.kernel / scales), np.float32)
     return round_taps(operation.kernel, dtype)
 
@@ -38,6 +39,6 @@ def bias_for(
 
 def numbers_for(operation: Convolution, source: View, target: View) -> npt.NDArray[Any]:
     """Return what follows the sums: the bias (out); for integers factors and bias (2, out)."""
-    if source.dtype != "int8":
+    if source.dtype not in INTEGERS:
         return operation.bias
     return np.stack([factors_for(operation, source, target), bias_for(operation, target)])

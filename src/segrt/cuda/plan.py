@@ -128,7 +128,10 @@ class _Planner:
         if own is not None:
             return self._view(value, own)
         view, scale = self._view(value, self._dtype), self._program.scales.get(value)
-        return view if scale is None else replace(view, dtype="int8", scale=scale)
+        if scale is None:
+            return view
+        kind = "uint8" if value in self._program.unsigned else "int8"
+        return replace(view, dtype=kind, scale=scale)
 
     def _import(self, operation: Import) -> None:
         """Give a graph input its buffer; let its readers have it as it is, where they can."""

@@ -6,6 +6,7 @@ import json
 import logging
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,10 +96,17 @@ class Tuner:
         for proposal in sorted(proposals, key=lambda proposal: proposal.last_resort):
             if proposal.last_resort and timed:
                 break
+            began = time.perf_counter()
             try:
                 choice = proposal.make()
+                built = time.perf_counter()
                 timed.append((self.time_us(choice), choice))
+                _LOG.debug(
+                    "%8.1f us, built in %.2f s, timed in %.2f s: %s for %s", timed[-1][0],
+                    built - began, time.perf_counter() - built, proposal.name, signature,
+                )  # fmt: skip
             except EngineError as error:
+                _LOG.debug("refused: %s for %s: %s", proposal.name, signature, error)
                 problem = error
         if not timed:
             raise problem or EngineError(f"nothing computes {signature}")

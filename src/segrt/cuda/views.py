@@ -19,6 +19,8 @@ from segrt.types import Precision
 # Names of element types -> bytes. bf16 has no NumPy type: host arrays of it are uint16 bit
 # patterns.
 ITEM_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "uint8": 1, "int8": 1}
+# What is multiplied with a view's scale; the unsigned ones hold what is never negative.
+INTEGERS = ("int8", "uint8")
 HOST_TYPES = {
     "fp32": np.float32, "fp16": np.float16, "bf16": np.uint16, "uint8": np.uint8, "int8": np.int8,
 }  # fmt: skip
@@ -36,7 +38,7 @@ class View:
         dtype: ``fp32``, ``fp16``, ``bf16``, ``uint8`` or ``int8``.
         pitch: Elements from one pixel to the next; more than ``c`` in a slice of a wider image.
         offset: Channels that lie before this slice in each pixel.
-        scale: What a stored int8 is multiplied with; 1 for the other types.
+        scale: What a stored int8 or uint8 is multiplied with; 1 for the other types.
         shape: Sizes of a dense value, whose elements are then ``c``; None: an image.
     """
 
@@ -123,10 +125,12 @@ def storage(precision: Precision) -> str:
 def encode(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     """Return ``array`` as the host holds element type ``dtype``.
 
-    bf16 and int8 round to nearest even, int8 saturates.
+    bf16 and integers round to nearest even, integers saturate.
     """
     if dtype == "int8":
         return np.asarray(np.clip(np.rint(array), -128, 127), np.int8)
+    if dtype == "uint8":
+        return np.asarray(np.clip(np.rint(array), 0, 255), np.uint8)
     if dtype != "bf16":
         return np.ascontiguousarray(array, dtype=HOST_TYPES[dtype])
     bits = np.ascontiguousarray(array, np.float32).view(np.uint32).astype(np.uint64)

@@ -66,6 +66,8 @@ def settle(graph: Any) -> None:
         _rewrite(nodes[name], dead, taken)
     kept = [node for node in graph.node if node.name not in dead]
     copies = [type(node).FromString(node.SerializeToString()) for node in kept]
+    for node in copies:  # noted for the graph as it was
+        node.attr.pop("_output_shapes", None)
     del graph.node[:]
     graph.node.extend(copies)
 

@@ -12,7 +12,10 @@ of the *whole* run, in which the errors of all layers before it have added up.
 Where the numbers come from: fp32 sums of some thousand products round to about 1e-6 relative,
 and 1e-5 is what this project promises. bf16 has 8 significant bits, so rounding input, weights
 and output costs up to 2 ** -8 each (3.9e-3); errors of that size add up over the twenty layers of
-a U-Net like a random walk. fp16 and tf32 have 11 bits (4.9e-4).
+a U-Net like a random walk. fp16 and tf32 have 11 bits (4.9e-4). In int8 a step is 1/127 of the
+largest number in a layer, whose root mean square is often a tenth of it: up to 3 % for a layer by
+itself. A trained U-Net as a whole showed 0.5 to 1.7 %, and 0.992 to 0.998 of the pixels the same
+class (docs/lab/LOG.md).
 """
 
 from __future__ import annotations
@@ -87,6 +90,11 @@ TOLERANCES: dict[Precision, Tolerance] = {
         own={MOVEMENT: Limit(4e-3, 4e-3), ARITHMETIC: Limit(1.5e-2, 8e-2)},
         whole=Limit(5e-2, 3e-1),
         mask_agreement=0.999,
+    ),
+    Precision.INT8: Tolerance(
+        own={MOVEMENT: Limit(3e-2, 3e-2), ARITHMETIC: Limit(5e-2, 2e-1)},
+        whole=Limit(1e-1, 5e-1),
+        mask_agreement=0.99,
     ),
 }
 

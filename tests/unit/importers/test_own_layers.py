@@ -288,3 +288,48 @@ def test_a_known_layer_with_foreign_arrays_is_refused(tmp_path):
     )
     with pytest.raises(segrt.SegrtError, match="weights cannot be converted"):
         segrt.load(path)
+
+
+def stacked(tmp_path, class_name, weights):
+    """TimeDistributed around a class, as Keras 2 writes it."""
+    inner = {"class_name": class_name, "config": {"name": "inner"}}
+    layers = [
+        kf.input_layer(shape=(None, 2, 4, 5, 3)),
+        kf.layer("TimeDistributed", "steps", {"layer": inner}, ("image",)),
+    ]
+    return kf.write_h5(
+        tmp_path / "m.h5",
+        config=kf.model_config(layers, outputs=("steps",)),
+        weights={"steps": weights},
+    )
+
+
+def steps_of(loaded):
+    stack = np.random.default_rng(3).normal(size=(2, 2, 4, 5, 3)).astype(np.float32)
+    return stack, run_onnxruntime(rename_input(ir.to_proto(loaded)), [stack])
+
+
+@pytest.mark.parametrize("bound", ["Mine>Gate", "Gate"])
+def test_a_packaged_class_inside_a_wrapper_is_bound_by_either_name(tmp_path, own, bound):
+    path = stacked(tmp_path, "Mine>Gate", {"steps/factor:0": GATE})
+    stack, result = steps_of(segrt.load(path, layers={bound: own}))
+    np.testing.assert_allclose(result, stack * GATE, rtol=1e-6)
+    with pytest.raises(UnsupportedLayerError) as caught:
+        segrt.load(path)
+    assert caught.value.layers == [("steps", "Mine>Gate")]
+    assert '@segrt.keras_layer("Mine>Gate")' in caught.value.stub
+
+
+def test_a_known_class_inside_a_wrapper_needs_no_binding(tmp_path):
+    loaded = segrt.load(stacked(tmp_path, "Addons>Mish", {}))
+    stack, result = steps_of(loaded)
+    np.testing.assert_allclose(
+        result, stack * np.tanh(np.log1p(np.exp(stack))), rtol=1e-5, atol=1e-6
+    )
+    assert any("class Mish" in text for text in metadata.remarks(loaded)), metadata.remarks(loaded)
+
+
+def test_what_fails_inside_a_wrapper_is_told_as_the_users(tmp_path, own):
+    own.write_text(CONVERTER.replace('["factor"]', '["gamma"]'))
+    with pytest.raises(ConverterError, match=r"own.py, line 7"):
+        segrt.load(stacked(tmp_path, "Gate", {"steps/factor:0": GATE}), layers={"Gate": own})

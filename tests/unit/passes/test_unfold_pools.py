@@ -53,7 +53,7 @@ AXES = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3))
 
 @settings(max_examples=25, deadline=None)
 @given(
-    size=st.tuples(st.integers(9, 14), st.integers(9, 14)),
+    size=st.tuples(st.integers(10, 14), st.integers(10, 14)),
     axes=st.tuples(AXES, AXES),
     pads=st.sampled_from(["none", "pads", "SAME_UPPER", "SAME_LOWER", "ceil"]),
     places=st.booleans(),

@@ -400,7 +400,7 @@ def test_another_source_is_remarked(case, tmp_path):
 
 
 def test_a_precision_without_tolerance_is_refused(case):
-    case.precision = Precision.INT8
+    case.precision = Precision.FP8
     with pytest.raises(UnavailableError, match="tolerance"):
         run(case)
 

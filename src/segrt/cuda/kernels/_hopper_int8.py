@@ -1,9 +1,10 @@
 """What the Hopper kernels on integers of eight bits share beyond `_hopper`: products, the way out.
 
-A row of a tile is 128 bytes as in half precision, so 128 channels; the copy engine fills a row of
-64 channels up with zeros, and only its first half is multiplied. Two taps share a row of weights
-then. Results leave as they are rounded, four channels of one pixel in a register: weights are
-ordered so that a thread's sums are neighbours.
+A row of a tile is 128 bytes as in half precision, so 128 channels; the copy engine fills what an
+image does not have of them up with zeros. Of 64 channels or fewer only the first half of a row is
+multiplied, and two taps share a row of weights. Images may be signed or not, weights are signed.
+Results leave as they are rounded, four channels of one pixel in a register: weights are ordered so
+that a thread's sums are neighbours.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.views import View
+from segrt.cuda.views import INTEGERS, View
 
 CHANNELS = 128
 STEP_BYTES = 32
@@ -25,8 +26,11 @@ template <int SIZE> __device__ __forceinline__ void settle(int (&sums)[SIZE]) {
 #pragma unroll
     for (int i = 0; i < SIZE; ++i) asm volatile("" : "+r"(sums[i]) :: "memory");
 }
+// Unsigned ones are packed 128 lower, where saturation is the ReLU, and turned back all at once:
+// what the compiler makes of a ReLU before packing to unsigned integers is an illegal instruction.
 __device__ __forceinline__ int finished(int sum, float factor, float bias) {
     float v = fmaf((float)sum, factor, bias);
+    if (UNSIGNED) return __float2int_rn(v - 128.0f);
     return __float2int_rn(RELU ? fmaxf(v, 0.0f) : v);
 }
 // `sums` + 32 * SLOT holds rows lane / 4 (+ 8); of columns 8 j + 2 (lane % 4) + {0, 1}, those of
@@ -46,6 +50,7 @@ template <int SLOT, int SIZE> __device__ __forceinline__ void to_staging_int8(
             asm("{ .reg .u32 high;\ncvt.pack.sat.s8.s32.b32 high, %4, %3, 0;\n"
                 "cvt.pack.sat.s8.s32.b32 %0, %2, %1, high; }"
                 : "=r"(packed[k]) : "r"(v0), "r"(v1), "r"(v2), "r"(v3));
+            if (UNSIGNED) packed[k] ^= 0x80808080u;
         }
         u32 row = lane % 16, block = m + lane / 16;
         asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};"
@@ -77,19 +82,21 @@ def words(target: View, steps: int, row: int) -> str:
         "#define SUM int\n"
         f"#define FINISH(sum, k) (fmaf((float)(sum), bias[k], bias[{row} + k]) * {scale}f)\n"
         f"constexpr int CHANNELS = {CHANNELS}, STEPS = {steps}, STAGING = {STAGING_BYTES};\n"
+        f"constexpr bool UNSIGNED = {int(target.dtype == 'uint8')};\n"
     )
 
 
-def product(slot: int, width: int) -> str:
+def product(slot: int, width: int, source: View) -> str:
     """Return the function ``product_<slot>``: 64 pixels x ``width`` outputs x 32 channels."""
     each = width // 2
+    kind = "u8" if source.dtype == "uint8" else "s8"
     registers = ", ".join(f"%{i}" for i in range(each))
     sums = ", ".join(f'"+r"(sums[{each * slot + i}])' for i in range(each))
     return (
         f"template <int SIZE> __device__ __forceinline__ void product_{slot}"
         "(int (&sums)[SIZE], u64 image, u64 weights) {\n"
         '    asm volatile("{ .reg .pred p; setp.ne.b32 p, 1, 0; wgmma.mma_async.sync.aligned'
-        f'.m64n{width}k32.s32.s8.s8 "\n'
+        f'.m64n{width}k32.s32.{kind}.s8 "\n'
         f'        "{{{registers}}}, %{each}, %{each + 1}, p; }}"\n'
         f'        : {sums} : "l"(image), "l"(weights));\n}}\n'
     )
@@ -114,13 +121,19 @@ def swizzled(blocks: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def fits_copy_engine(source: View) -> bool:
-    """Say whether an image is int8, 64 channels or whole 128s, aligned for bulk copies."""
+    """Say whether an image is of integers, in whole 16s of channels, aligned for bulk copies."""
     aligned = source.pitch % 16 == 0 and source.offset % 16 == 0
-    channels = source.c == 64 or source.c % CHANNELS == 0
-    return source.dtype == "int8" and aligned and channels
+    return source.dtype in INTEGERS and aligned and source.c % 16 == 0
 
 
 def fits_way_out(target: View) -> bool:
-    """Say whether whole pixels of 64 channels can be stored as int8."""
+    """Say whether 16 channels at a time can be stored as integers."""
     aligned = target.pitch % 16 == 0 and target.offset % 16 == 0
-    return target.dtype == "int8" and aligned and target.c % 64 == 0
+    return target.dtype in INTEGERS and aligned and target.c % 16 == 0
+
+
+def padded(array: npt.NDArray[Any], axis: int, unit: int) -> npt.NDArray[Any]:
+    """Return an array with zeros behind, so that an axis is a multiple of ``unit`` long."""
+    widths = [(0, 0)] * array.ndim
+    widths[axis] = (0, -array.shape[axis] % unit)
+    return np.pad(array, widths)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.views import View
+from segrt.cuda.views import INTEGERS, View
 
 
 def random_weights(shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.int8]:
@@ -30,7 +30,7 @@ def random_numbers(
         target: Written.
         rng: Where to draw from.
     """
-    usual = 40.0 if target.dtype == "int8" else 1.0
+    usual = 40.0 if target.dtype in INTEGERS else 1.0
     # Standard deviation of a sum: both numbers spread evenly over -127 ... 127.
     factors = usual / (73.0**2 * np.sqrt(terms)) * rng.uniform(0.5, 2.0, (rows - 1, target.c))
     bias = rng.normal(0, usual / 2, (1, target.c))

@@ -69,20 +69,22 @@ def constants(prefix: str, view: View) -> str:
         )
     ]
     kind = ELEMENTS.get(view.dtype, f"{prefix}_I8")
-    if view.dtype == "int8":
-        lines.append(_int8(kind, view.scale))
+    if view.dtype == "int8" or (view.dtype == "uint8" and view.scale != 1):
+        kind = f"{prefix}_I8"
+        lines.append(_integer(kind, view))
     return "\n".join([*lines, f"typedef {kind} {prefix}_T; typedef {kind}::S {prefix}_S;", ""])
 
 
-def _int8(name: str, scale: float) -> str:
+def _integer(name: str, view: View) -> str:
     """Return the type of eight bits with a scale; stores round to nearest even and saturate."""
-    factor = np.float32(scale)
+    factor = np.float32(view.scale)
+    sign, short = ("signed", "s8") if view.dtype == "int8" else ("unsigned", "u8")
     there, back = float(factor).hex(), float(np.float32(1) / factor).hex()
     return (
-        f"struct {name} {{ typedef signed char S;\n"
+        f"struct {name} {{ typedef {sign} char S;\n"
         f"static __device__ __forceinline__ float load(S v) {{ return (float)v * {there}f; }}\n"
         "static __device__ __forceinline__ S store(float v) { int r;\n"
-        f'asm("cvt.rni.sat.s8.f32 %0, %1;" : "=r"(r) : "f"(v * {back}f)); return (S)r; }} }};'
+        f'asm("cvt.rni.sat.{short}.f32 %0, %1;" : "=r"(r) : "f"(v * {back}f)); return (S)r; }} }};'
     )
 
 

@@ -1,4 +1,8 @@
-"""`resident_convolution` on integers of eight bits: weights in shared memory, Hopper."""
+"""`resident_convolution` on integers of eight bits: weights in shared memory, Hopper.
+
+With more than 64 outputs each block has the weights of 64 of them and walks over the image for
+these alone.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +23,30 @@ from segrt.cuda.kernels.resident_convolution import SOURCE, STORE_FEW
 from segrt.cuda.views import View
 
 _MOST_STAGES = 8
+# Of 64 outputs; fewer than the smallest part of a GPU has multiprocessors.
+_MOST_GROUPS = 8
 
 _STORE_64 = r"""
-            to_staging_int8<@SLOT@>(sums, bias, bias + 64, staging, lane);
+            to_staging_int8<@SLOT@>(sums, bias + PART * 64, bias + (GROUPS + PART) * 64, staging,
+                                    lane);
 #pragma unroll
             for (int i = 0; i < 2; ++i) {
                 int row = i * 8 + lane / 4, m = warp * 16 + row;
                 int ty0 = ty * 8 + m / 8, tx0 = tx * WIDE + @SLOT@ * 8 + m % 8;
                 uint4 v = from_staging_int8(staging, row, lane % 4);
-                if (ty0 < DST_H && tx0 < DST_W)
+                if (ty0 < DST_H && tx0 < DST_W && PART * 64 + lane % 4 * 16 < DST_C)
                     *(uint4*)(y + (((u64)n * DST_H + ty0) * DST_W + tx0) * DST_PITCH
-                              + lane % 4 * 16) = v;
+                              + PART * 64 + lane % 4 * 16) = v;
             }
             __syncwarp();
+"""
+
+# The 64 outputs that a block computes, and its place among the blocks that compute the same. Where
+# their number does not divide the blocks', the last few do again what others do.
+_PARTS = """
+#define PART (blockIdx.x % GROUPS)
+#define BLOCK (blockIdx.x / GROUPS)
+#define BLOCKS (gridDim.x / GROUPS)
 """
 
 
@@ -40,14 +55,19 @@ class ResidentInt8Spec(WindowSpec):
     """A convolution with stride 1.
 
     Attributes:
-        source: 64 channels or a multiple of 128, int8, aligned to 16 bytes.
-        target: 64 channels, int8, aligned likewise; or 1 to 8 of any type.
+        source: A multiple of 16 channels, int8 or uint8, aligned to 16 bytes.
+        target: The same; or 1 to 8 channels of any type.
     """
 
     @property
     def outputs(self) -> int:
         """Columns of a product: 64, or 8 where fewer are wanted."""
         return 64 if self.target.c > 8 else 8
+
+    @property
+    def groups(self) -> int:
+        """How many times `outputs` channels the target has."""
+        return -(-self.target.c // self.outputs)
 
     @property
     def chunks(self) -> int:
@@ -57,12 +77,23 @@ class ResidentInt8Spec(WindowSpec):
     @property
     def taps_a_row(self) -> int:
         """Taps whose weights share rows of 128 bytes."""
-        return 2 if self.source.c == 64 else 1
+        return 2 if self.source.c <= 64 else 1
+
+    @property
+    def row(self) -> int:
+        """Channels that one tap has in a row of weights."""
+        return _hopper_int8.CHANNELS // self.taps_a_row
 
     @property
     def weight_blocks(self) -> int:
         """Blocks of rows that a chunk's weights take."""
         return -(-self.window[0] * self.window[1] // self.taps_a_row)
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Block, tap in it, chunk, channel in it, group, output in it: how weights divide."""
+        taps, chunks = (self.weight_blocks, self.taps_a_row), (self.chunks, self.row)
+        return (*taps, *chunks, self.groups, self.outputs)
 
 
 def _layout(spec: ResidentInt8Spec) -> tuple[int, int, int, int, int] | None:
@@ -85,46 +116,43 @@ def _layout(spec: ResidentInt8Spec) -> tuple[int, int, int, int, int] | None:
 def fits(spec: ResidentInt8Spec) -> bool:
     """Say whether the kernel takes these sizes."""
     target = spec.target
-    wide = target.c == 64 and _hopper_int8.fits_way_out(target)
+    wide = _hopper_int8.fits_way_out(target) and spec.groups <= _MOST_GROUPS
     ends = _hopper_int8.fits_copy_engine(spec.source) and (wide or target.c <= 8)
     return ends and max(spec.window) <= 5 and _layout(spec) is not None
 
 
 def arrange(weights: npt.NDArray[Any], spec: ResidentInt8Spec) -> npt.NDArray[np.int8]:
-    """Order integers (y, x, in, out) as (chunk, block, outputs, 128), swizzled.
+    """Order integers (y, x, in, out) as (64 outputs, chunk, block, outputs, 128), swizzled.
 
-    A row holds one tap of 128 inputs, or two taps of 64. Fewer than 64 outputs are filled up to 8
-    with zeros; 64 stand in the `_hopper_int8.order` of a product's columns.
+    A row holds one tap of 128 inputs, or two taps of 64; what is missing to whole rows, and to 64
+    outputs or 8, is zero. 64 stand in the `_hopper_int8.order` of a product's columns.
     """
-    channels, outputs = weights.shape[2:]
-    taps = spec.weight_blocks * spec.taps_a_row
-    padded = np.zeros((taps, channels, spec.outputs), np.int8)
-    padded[: spec.window[0] * spec.window[1], :, :outputs] = weights.reshape(-1, channels, outputs)
+    taps = weights.astype(np.int8).reshape(-1, *weights.shape[2:])
+    for axis, unit in enumerate((spec.taps_a_row, spec.row, spec.outputs)):
+        taps = _hopper_int8.padded(taps, axis, unit)
+    parts = taps.reshape(*taps.shape[:2], spec.groups, spec.outputs)
     if spec.outputs == 64:
-        padded = padded[..., _hopper_int8.order()]
-    row = channels // spec.chunks
-    split = padded.reshape(spec.weight_blocks, spec.taps_a_row, spec.chunks, row, spec.outputs)
-    blocks = split.transpose(2, 0, 4, 1, 3).reshape(spec.chunks, -1, _hopper_int8.CHANNELS)
-    return _hopper_int8.swizzled(blocks)
+        parts = parts[..., _hopper_int8.order()]
+    blocks = parts.reshape(spec.blocks).transpose(4, 2, 0, 5, 1, 3)
+    rows = blocks.reshape(spec.groups * spec.chunks, -1, _hopper_int8.CHANNELS)
+    return _hopper_int8.swizzled(rows)
 
 
 def restore(arranged: npt.NDArray[Any], spec: ResidentInt8Spec) -> npt.NDArray[np.float64]:
     """Return what `arrange` was given."""
     blocks = _hopper_int8.swizzled(arranged).astype(np.float64)
-    row = spec.source.c // spec.chunks
-    shape = (spec.chunks, spec.weight_blocks, spec.outputs, spec.taps_a_row, row)
-    plain = blocks.reshape(shape).transpose(1, 3, 0, 4, 2)
-    plain = plain.reshape(-1, spec.source.c, spec.outputs)[: spec.window[0] * spec.window[1]]
+    shape = tuple(spec.blocks[axis] for axis in (4, 2, 0, 5, 1, 3))
+    plain = blocks.reshape(shape).transpose(2, 4, 1, 5, 0, 3)
     if spec.outputs == 64:
         plain = plain[..., np.argsort(_hopper_int8.order())]
-    return plain.reshape(*spec.window, spec.source.c, spec.outputs)[..., : spec.target.c]
+    plain = plain.reshape(-1, spec.chunks * spec.row, spec.groups * spec.outputs)
+    plain = plain[: spec.window[0] * spec.window[1], : spec.source.c, : spec.target.c]
+    return plain.reshape(*spec.window, spec.source.c, spec.target.c)
 
 
 def pad_numbers(numbers: npt.NDArray[Any], spec: ResidentInt8Spec) -> npt.NDArray[np.float32]:
-    """Return rows of factors and bias with as many columns as a product has."""
-    padded = np.zeros((2, spec.outputs), np.float32)
-    padded[:, : spec.target.c] = numbers
-    return padded
+    """Return rows of factors and bias with as many columns as products have."""
+    return _hopper_int8.padded(numbers.astype(np.float32), 1, spec.outputs)
 
 
 class ResidentInt8:
@@ -149,6 +177,26 @@ class ResidentInt8:
             View(2, 9, 12, 256, "int8", scale=0.1), View(2, 9, 12, 5, "fp16"), (2, 2), (0, 0),
             False,
         ),
+        ResidentInt8Spec(
+            View(40, 24, 40, 64, "int8", scale=0.1), View(40, 24, 40, 192, "int8", 256, 64, 0.3),
+            (3, 3), (1, 1), True,
+        ),
+        ResidentInt8Spec(
+            View(40, 24, 40, 256, "uint8", scale=0.1), View(40, 24, 40, 128, "uint8", scale=0.3),
+            (3, 3), (1, 1), True,
+        ),
+        ResidentInt8Spec(
+            View(9, 17, 33, 16, "uint8", 32, 16, 0.1), View(9, 17, 33, 32, "int8", 48, 16, 0.3),
+            (3, 3), (1, 1), True,
+        ),
+        ResidentInt8Spec(
+            View(9, 17, 33, 96, "int8", scale=0.1), View(9, 17, 33, 80, "uint8", scale=0.3),
+            (2, 3), (0, 1), True,
+        ),
+        ResidentInt8Spec(
+            View(9, 17, 33, 48, "uint8", scale=0.1), View(9, 17, 33, 3, "fp32"), (3, 3), (1, 1),
+            True,
+        ),
     )  # fmt: skip
 
     def launch(self, spec: ResidentInt8Spec, /) -> Launch:
@@ -158,18 +206,20 @@ class ResidentInt8:
         sub, stages, tile, weights, total = layout
         target = spec.target
         rows, cols = 8 + spec.window[0] - 1, 8 * sub + spec.window[1] - 1
-        steps = 4 // spec.taps_a_row
+        steps = min(4, -(-spec.source.c // _hopper_int8.STEP_BYTES))
         head = constants("SRC", spec.source) + constants("DST", target)
         head += setting(top=spec.before[0], left=spec.before[1], relu=int(spec.relu))
         head += setting(rows=rows, cols=cols, sub=sub, stages=stages, tile=tile, weights=weights)
-        head += setting(outputs=spec.outputs, chunks=spec.chunks)
+        head += setting(outputs=spec.outputs, chunks=spec.chunks, groups=spec.groups) + _PARTS
         head += _hopper_int8.words(target, steps, spec.outputs) + _hopper_int8.HELPERS
-        products = [_hopper_int8.product(slot, spec.outputs) for slot in range(sub)]
+        products = [_hopper_int8.product(slot, spec.outputs, spec.source) for slot in range(sub)]
         store = STORE_FEW
         if spec.outputs == 64:
             store = "".join(_STORE_64.replace("@SLOT@", str(slot)) for slot in range(sub))
         body = SOURCE.replace("@PRODUCTS@", _products(spec, sub, cols)).replace("@STORE@", store)
-        tiles = target.n * -(-target.h // 8) * -(-target.w // (8 * sub))
+        body = body.replace("blockIdx.x", "BLOCK").replace("gridDim.x", "BLOCKS")
+        body = body.replace("weights + chunk", "weights + (PART * CHUNKS + chunk)")
+        tiles = target.n * -(-target.h // 8) * -(-target.w // (8 * sub)) * spec.groups
         text = _hopper.HELPERS + head + "".join(products) + body
         return Launch(
             text.replace("resident_convolution", self.name), self.name, tiles, _hopper.THREADS,

@@ -89,7 +89,8 @@ def convert_wrapped(call: Call, x: Tensor | Sequence[Tensor]) -> Tensor:
         )
     share = _share(call, layer, converter)
     kwargs: dict[str, Any] = {key: call.kwargs[key] for key in ("training",) if key in call.kwargs}
-    part = call.part(layer.key, layer.config, role=PART, weights=share, kwargs=kwargs)
+    class_name = layer.key.rpartition(">")[2]
+    part = call.part(class_name, layer.config, role=PART, weights=share, kwargs=kwargs)
     result = run_part(converter, part, x)
     if not isinstance(result, Tensor):
         raise call.unsupported("layer", layer.key, "a layer with one output")

@@ -19,7 +19,7 @@ _ENDS = ("from", "to")
 
 @converts("Slice")
 def slice_(writer: Writer, node: ir.Node) -> Tensor:
-    """Write a cut with constant steps; what is not known now is not cut backwards."""
+    """Write a cut with constant steps, by bounds that may be computed."""
     x = writer.tensor(node.inputs[0])
     known = list(x.shape)
     rank = len(known)
@@ -39,10 +39,8 @@ def slice_(writer: Writer, node: ir.Node) -> Tensor:
         if known[axis] != _FREE and isinstance(start, int) and isinstance(end, int):
             taken = range(*slice(start, end, stride).indices(known[axis]))
             cuts[axis] = Cut(len(taken), taken.start, taken.step)
-        elif stride > 0:
-            cuts[axis] = _free_cut(writer, full[axis], start, end, stride)
         else:
-            raise writer.unsupported("steps backwards on an axis of free size", "a fixed size")
+            cuts[axis] = _free_cut(writer, full[axis], start, end, stride)
     return _cut(writer, x, cuts)
 
 
@@ -70,27 +68,39 @@ class Cut:
 
 
 def _free_cut(writer: Writer, full: Size, start: Size, end: Size, stride: int) -> Cut:
-    """Return a forward cut of a size that is known when the engine runs, by NumPy's rules."""
+    """Return a cut of a size that is known when the engine runs, by NumPy's rules.
 
-    def bound(place: Size) -> Size:
-        if not isinstance(place, int):
-            # -1 where it counts from the end, else 0.
-            behind = writer.combine(writer.combine(place, 0, "MIN"), -1, "MAX")
-            place = writer.combine(place, writer.combine(behind, full, "PROD"), "SUB")
-            return writer.combine(writer.combine(place, 0, "MAX"), full, "MIN")
-        if place >= _FAR:
-            return full
-        if place >= 0:
-            return writer.combine(place, full, "MIN")
-        return writer.combine(writer.combine(full, -place, "SUB"), 0, "MAX")
-
-    # A start behind the end would leave nothing, which no engine takes.
-    first = start if isinstance(start, int) and start >= 0 else bound(start)
-    length = writer.combine(bound(end), first, "SUB")
-    if stride > 1:
-        grown = writer.combine(length, stride - 1, "SUM")
-        length = writer.combine(grown, stride, "FLOOR_DIV")
+    What would leave nothing is not minded: no engine takes that.
+    """
+    # Backwards the bounds are one lower: the end lies in front of the last one taken.
+    lowest = 0 if stride > 0 else -1
+    highest = full if stride > 0 else writer.combine(full, 1, "SUB")
+    first = _bound(writer, start, full, lowest, highest)
+    if stride > 0 and isinstance(start, int) and start >= 0:
+        first = start
+    last = _bound(writer, end, full, lowest, highest)
+    ends = (last, first) if stride > 0 else (first, last)
+    length, step = writer.combine(*ends, "SUB"), abs(stride)
+    if step > 1:
+        grown = writer.combine(length, step - 1, "SUM")
+        length = writer.combine(grown, step, "FLOOR_DIV")
     return Cut(length, first, stride)
+
+
+def _bound(writer: Writer, place: Size, full: Size, lowest: int, highest: Size) -> Size:
+    """Return where a bound lies that may count from the end, or beyond it."""
+    if not isinstance(place, int):
+        # -1 where it counts from the end, else 0.
+        behind = writer.combine(writer.combine(place, 0, "MIN"), -1, "MAX")
+        place = writer.combine(place, writer.combine(behind, full, "PROD"), "SUB")
+        return writer.combine(writer.combine(place, lowest, "MAX"), highest, "MIN")
+    if place >= _FAR:
+        return highest
+    if place <= -_FAR:
+        return lowest
+    if place >= 0:
+        return writer.combine(place, highest, "MIN")
+    return writer.combine(writer.combine(full, -place, "SUB"), lowest, "MAX")
 
 
 def _cut(writer: Writer, x: Tensor, cuts: list[Cut]) -> Tensor:
