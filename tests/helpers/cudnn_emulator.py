@@ -18,12 +18,18 @@ class Unsupported(Exception):  # noqa: N818 - stands for cuDNN's
 
 
 class EmulatedLibrary(Library):
-    """Stands for cuDNN: two plans a graph, which want workspace and spoil it."""
+    """Stands for cuDNN: two plans a graph, which want workspace and spoil it.
+
+    Attributes:
+        adds_images: Whether it has plans that add an image to a convolution's result.
+    """
+
+    adds_images = True
 
     def __init__(self, gpu: EmulatedGpu) -> None:
         kinds = {"FLOAT": "fp32", "HALF": "fp16", "BFLOAT16": "bf16", "INT8": "int8"}
         self.module = SimpleNamespace(  # type: ignore[assignment]
-            pygraph=lambda **settings: _Operations(gpu, **settings),
+            pygraph=lambda **settings: _Operations(gpu, self.adds_images, **settings),
             data_type=SimpleNamespace(**kinds, INT32="int32"),
             heur_mode=SimpleNamespace(A=0, FALLBACK=1),
             numerical_note=SimpleNamespace(TENSOR_CORE=0, DOWN_CONVERT_INPUTS=1),
@@ -45,7 +51,9 @@ class _Tensor:
             raise AttributeError(name)
 
         def put(value: Any) -> _Tensor:
-            self.settings[name.removeprefix("set_")] = value
+            # A convolution has strides of another kind already.
+            key = "strides" if name == "set_stride" else name.removeprefix("set_")
+            self.settings[key] = value
             return self
 
         return put
@@ -56,8 +64,8 @@ class _Operations:
 
     workspace = 4096
 
-    def __init__(self, gpu: EmulatedGpu, **settings: Any) -> None:
-        self._gpu, self._settings = gpu, settings
+    def __init__(self, gpu: EmulatedGpu, adds_images: bool, **settings: Any) -> None:
+        self._gpu, self._adds_images, self._settings = gpu, adds_images, settings
         self._tensors: list[_Tensor] = []
 
     def _add(self, tensor: _Tensor) -> _Tensor:
@@ -87,6 +95,11 @@ class _Operations:
 
     def validate(self) -> None:
         for tensor in self._tensors:
+            added = [part.settings for part in tensor.parts if tensor.op == "add"][1:]
+            if added and added[0]["dim"][0::2] != [1, 1]:
+                assert added[0]["dim"] == self._tensors[-1].settings["dim"]
+                if not self._adds_images:
+                    raise Unsupported
             if tensor.op != "fprop":
                 continue
             image, weight = (part.settings for part in tensor.parts)
@@ -136,7 +149,8 @@ class _Operations:
 
     def _window(self, tensor: _Tensor, pack: dict[int, int]) -> np.ndarray:
         s = tensor.settings
-        return self._gpu.elements(pack[s["uid"]], s["data_type"], s["dim"], s["stride"])
+        strides = s["strides"] if "strides" in s else s["stride"]
+        return self._gpu.elements(pack[s["uid"]], s["data_type"], s["dim"], strides)
 
     def _value(self, tensor: _Tensor, pack: dict[int, int]) -> np.ndarray:
         if tensor.op == "tensor":

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda import hopper_choices, hopper_integers
+from segrt.cuda import hopper_choices, hopper_integers, residuals
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.dense_layers import dense_layer
 from segrt.cuda.driver import Gpu
@@ -27,7 +27,6 @@ from segrt.cuda.kernels import (
 )
 from segrt.cuda.kernels._base import Spec
 from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
-from segrt.cuda.kernels.pointwise import PointwiseSpec, Step
 from segrt.cuda.memory import ALIGNMENT_BYTES
 from segrt.cuda.normalizing import normalization
 from segrt.cuda.operations import (
@@ -81,7 +80,9 @@ class Chooser:
         Raises:
             UnsupportedLayerError: There is none.
         """
-        if isinstance(job.operation, Convolution):
+        if isinstance(job.operation, Convolution) and job.operation.residual:
+            found = list(self._residual(job, job.operation))
+        elif isinstance(job.operation, Convolution):
             found = list(self._convolution(job, job.operation))
         elif isinstance(job.operation, MergedUpsampling):
             found = list(self._merged(job, job.operation))
@@ -175,6 +176,15 @@ class Chooser:
         yield from self._library_convolution(job, operation, weights, last_resort=not own)
         yield self._direct(job, operation)
 
+    def _residual(self, job: Job, operation: Convolution) -> Iterator[Proposal]:
+        """Propose cuDNN's convolutions that add, and all that do not with a pass behind."""
+        weights = weights_for(operation, job.views[0].dtype)
+        yield from self._library_convolution(job, operation, weights, last_resort=False)
+        first, bare, behind = residuals.in_two(job, operation)
+        adding = self._kernel(behind, *kernel_spec(behind))
+        for proposal in self._convolution(first, bare):
+            yield in_turn(proposal, adding)
+
     def _direct(self, job: Job, operation: Convolution | TransposedConvolution) -> Proposal:
         """Propose the kernel that can do everything: beside cuDNN for groups, else if it fails."""
         transposed = isinstance(operation, TransposedConvolution)
@@ -243,7 +253,7 @@ class Chooser:
         *,
         last_resort: bool = True,
     ) -> Iterator[Proposal]:
-        views = (job.views[0], job.target)
+        views = (*job.views, job.target)
         if "uint8" in (view.dtype for view in views):
             return
         # With all of them refused for FP32 but a few, those few may come late.
@@ -289,9 +299,9 @@ class Chooser:
             workspace = graph.build(index)
             if not shared:
                 shared.append(self._upload(encode(ordered, job.views[0].dtype)))
-            values = bias_for(operation, job.target)
+            values = bias_for(operation, job.target).reshape(1, -1)
             bias = self._upload(encode(values, graph.bias_type or "fp32"))
-            factors = 0
+            factors, residual = 0, (*job.pointers, 0)[1]
             if graph.factors and isinstance(operation, Convolution):
                 factors = self._upload(factors_for(operation, job.views[0], job.target))
             after = None if graph.bias_type else self._finish(job, operation, bias)
@@ -299,7 +309,7 @@ class Chooser:
 
             def run(scratch: int) -> None:
                 output = job.output or scratch
-                pointers = (job.pointers[0], shared[0], bias, output, factors)
+                pointers = (job.pointers[0], shared[0], bias, output, factors, residual)
                 graph.run(index, pointers, scratch + job.reserved_bytes)
                 if after is not None:
                     after(output)
@@ -317,11 +327,8 @@ class Chooser:
     def _finish(
         self, job: Job, operation: Convolution | TransposedConvolution, bias: int
     ) -> Callable[[int], None]:
-        """Return what adds bias and ReLU at an address, in place, where cuDNN could not."""
-        steps = [Step("add", "channel")]
-        if isinstance(operation, Convolution) and operation.activation == "relu":
-            steps.append(Step("relu"))
-        spec = PointwiseSpec((job.target,), job.target, tuple(steps))
-        launch = find_kernel("pointwise").launch(spec)
+        """Return what does at an address, in place, all that cuDNN could not."""
+        launch = find_kernel("pointwise").launch(residuals.finish_spec(job, operation))
         compiled, config = self._gpu.kernel(launch), self._gpu.configuration(launch)
-        return lambda output: self._gpu.put(config, compiled, [output, bias, output])
+        others = [*job.pointers[1:], bias]
+        return lambda output: self._gpu.put(config, compiled, [output, *others, output])

@@ -61,6 +61,7 @@ class ConvolutionGraph:
         image: Tensor of the input; likewise the others.
         bias_type: Element type of the bias in the graph, "" where it and the ReLU are not.
         factors: What sums of integers are multiplied with; 0 where there are none.
+        residual: What is added to the result; 0 where nothing is.
     """
 
     graph: Any
@@ -70,6 +71,7 @@ class ConvolutionGraph:
     bias: int
     result: int
     factors: int
+    residual: int
     bias_type: str
 
     def plans(self, most: int) -> Iterator[tuple[int, str]]:
@@ -89,15 +91,16 @@ class ConvolutionGraph:
         except Exception as error:
             raise EngineError("cuDNN refuses a plan", found=str(error)) from error
 
-    def run(self, index: int, pointers: tuple[int, int, int, int, int], workspace: int) -> None:
+    def run(self, index: int, pointers: tuple[int, ...], workspace: int) -> None:
         """Put a plan on the stream.
 
         Args:
             index: Of the plan.
-            pointers: Of image, kernel, bias (0 if not fused), result, factors (0 if none).
+            pointers: Of image, kernel, bias, result, factors, residual; what is not in the graph
+                is not looked at.
             workspace: Pointer.
         """
-        names = (self.image, self.kernel, self.bias, self.result, self.factors)
+        names = (self.image, self.kernel, self.bias, self.result, self.factors, self.residual)
         pack = {name: at for name, at in zip(names, pointers, strict=True) if name}
         self.graph._execute_plan_at_index(pack, workspace, index, self.handle)
 
@@ -105,7 +108,7 @@ class ConvolutionGraph:
 def convolution_graph(
     library: Library,
     operation: Convolution | TransposedConvolution,
-    views: tuple[View, View],
+    views: tuple[View, ...],
     precision: Precision,
     *,
     bias: str,
@@ -116,10 +119,11 @@ def convolution_graph(
     Args:
         library: The handle to make it with.
         operation: What to compute.
-        views: The image read and the one written.
+        views: The image read, the residual if there is one, the image written.
         precision: FP32 refuses plans on the tensor cores, which round their inputs to TF32.
-        bias: Element type of a bias (and ReLU) inside the graph, "" leaves both out. The type
-            decides which of cuDNN's engines can be had, and neither kind is always faster.
+        bias: Element type of a bias inside the graph, "" leaves out all that follows the
+            convolution. The type decides which of cuDNN's engines can be had, and neither kind is
+            always faster.
         fallback: Ask for the plans of last resort too; some take minutes to build.
 
     Returns:
@@ -152,14 +156,14 @@ def _describe(
     library: Library,
     graph: Any,
     operation: Convolution | TransposedConvolution,
-    views: tuple[View, View],
+    views: tuple[View, ...],
     bias_type: str,
-) -> tuple[int, int, int, int, int]:
-    source, target = views
+) -> tuple[int, int, int, int, int, int]:
+    source, *others, target = views
     integers = source.dtype == "int8"
     element = library.element(source.dtype)
     outputs, inputs, height, width = operation.kernel.shape
-    image = graph.tensor(uid=1, dim=_dims(source), stride=_strides(source), data_type=element)
+    image = _image(library, graph, 1, source)
     kernel = graph.tensor(
         uid=2,
         dim=[outputs, inputs, height, width],
@@ -180,11 +184,15 @@ def _describe(
     else:
         result = graph.conv_dgrad(loss=image, filter=kernel, **geometry)
         result.set_dim(_dims(target))
-    bias = factors = 0
+    bias = factors = residual = 0
     if integers:
         factors = 5
         result.set_data_type(library.element("fp32"))
         result = graph.mul(a=result, b=_vector(library, graph, factors, target, "fp32"))
+    if bias_type and others:
+        # Before the bias, as in cuDNN's own fused convolution: act(conv(x) + z + bias).
+        residual = 6
+        result = graph.add(a=result, b=_image(library, graph, residual, others[0]))
     if bias_type:
         bias = 3
         values = _vector(library, graph, bias, target, bias_type)
@@ -196,7 +204,13 @@ def _describe(
             result = graph.relu(input=result)
     result.set_output(True).set_uid(4).set_dim(_dims(target)).set_stride(_strides(target))
     result.set_data_type(library.element(target.dtype))
-    return 1, 2, bias, 4, factors
+    return 1, 2, bias, 4, factors, residual
+
+
+def _image(library: Library, graph: Any, uid: int, view: View) -> Any:
+    """Return the tensor of an image, perhaps a slice of a wider one."""
+    kind = library.element(view.dtype)
+    return graph.tensor(uid=uid, dim=_dims(view), stride=_strides(view), data_type=kind)
 
 
 def _vector(library: Library, graph: Any, uid: int, target: View, dtype: str) -> Any:

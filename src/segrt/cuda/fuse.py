@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from segrt.cuda.fuse_images import IMAGE_RULES
+from segrt.cuda.fuse_residuals import fuse_residuals
 from segrt.cuda.fuse_tensors import fuse_tensors
 from segrt.cuda.heads import decisions, is_head
 from segrt.cuda.image_operations import Softmax
@@ -28,7 +29,11 @@ from segrt.cuda.pixels import prepare_pixels
 def fuse(program: Program) -> Program:
     """Return a program that computes the same with fewer passes over memory."""
     program = fuse_tensors(program)
-    for rule in (_identities, *IMAGE_RULES, _activations, decisions, _chains, _phases, _merged):
+    for rule in (_identities, *IMAGE_RULES):
+        program = _merge(program, rule)
+    # Before additions are joined to what follows them, and before ReLUs to convolutions.
+    program = fuse_residuals(program)
+    for rule in (_activations, decisions, _chains, _phases, _merged):
         program = _merge(program, rule)
     return prepare_pixels(program)
 
@@ -106,7 +111,8 @@ def _phases(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None
     """Order a convolution's channels by phase, so that the shuffle moves whole vectors."""
     if not isinstance(maker, Convolution) or not isinstance(reader, Shuffle):
         return None
-    if reader.phase_first or maker.groups != 1:
+    # What is added would have to be in the same order.
+    if reader.phase_first or maker.groups != 1 or maker.residual:
         return None
     order = np.arange(len(maker.bias)).reshape(-1, reader.block**2).T.reshape(-1)
     scales = None if maker.scales is None else maker.scales[order]
@@ -121,6 +127,7 @@ def _merged(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None
     if not isinstance(maker, Convolution) or not isinstance(reader, Shuffle):
         return None
     plain = maker.stride == maker.dilation == (1, 1) and maker.groups == 1
+    plain = plain and not maker.residual
     if not plain or not reader.phase_first or reader.block != 2:
         return None
     return (MergedUpsampling(reader.layer, maker.inputs, reader.output, maker),)

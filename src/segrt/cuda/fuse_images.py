@@ -26,7 +26,7 @@ def _padded_convolution(maker: Operation, reader: Operation) -> Merged:
     return (
         replace(
             reader,
-            inputs=maker.inputs,
+            inputs=(*maker.inputs, *reader.inputs[1:]),
             before=_sum(reader.before, before),
             after=_sum(reader.after, after),
         ),

@@ -90,7 +90,7 @@ def in_turn(first: Proposal, second: Proposal) -> Proposal:
 
         return Choice(name, max(part.workspace for part in parts), run, free)
 
-    return Proposal(name, make, launches=first.launches + second.launches)
+    return Proposal(name, make, first.last_resort, first.launches + second.launches)
 
 
 # What a choice does not depend on.

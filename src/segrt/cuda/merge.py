@@ -59,6 +59,7 @@ def opening_spec(
 def _plain(operation: Convolution) -> bool:
     plain = operation.stride == operation.dilation == (1, 1) and operation.groups == 1
     bare = operation.scales is None and operation.ranges is None and operation.decision == "none"
+    bare = bare and not operation.residual
     return plain and bare and operation.activation in ("none", "relu")
 
 

@@ -53,6 +53,8 @@ class Export(Operation):
 class Convolution(Operation):
     """A convolution with bias and perhaps a ReLU or what ends a network.
 
+    A second image that it reads, the residual, is added in front of the ReLU.
+
     Attributes:
         kernel: O I/groups H W, float32.
         bias: O, float32.
@@ -82,6 +84,11 @@ class Convolution(Operation):
     ranges: Weights | None = None
     decision: Literal["none", "threshold", "argmax"] = "none"
     limit: float = 0.0
+
+    @property
+    def residual(self) -> bool:
+        """Whether it adds a second image, of the size of its output."""
+        return len(self.inputs) > 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,6 +34,7 @@ def _can_prepare(program: Program, operation: Convolution) -> bool:
     readers = [op for op in program.operations if operation.output in op.inputs]
     return (
         plain
+        and not operation.residual
         and small
         and outputs % _VECTOR == 0
         and bytes_of_weights <= 48 * 1024

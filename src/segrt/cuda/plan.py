@@ -336,6 +336,7 @@ def _window_spec(
 ) -> Kind | None:
     """Return a spec of one kind for a plain convolution with stride 1, None for another."""
     plain = operation.stride == operation.dilation == (1, 1) and operation.groups == 1
+    plain = plain and not operation.residual
     if not plain or operation.activation not in ("none", "relu"):
         return None
     window = (operation.kernel.shape[2], operation.kernel.shape[3])

@@ -46,7 +46,8 @@ def settle(program: Program) -> Program:
 def takes_integers(operation: Convolution) -> bool:
     """Say whether a convolution can be computed on integers of eight bits."""
     outputs, inputs, *window = operation.kernel.shape
-    if operation.scales is None or operation.groups != 1 or is_head(operation):
+    plain = operation.groups == 1 and not operation.residual
+    if operation.scales is None or not plain or is_head(operation):
         return False
     plain = operation.stride == operation.dilation == (1, 1) and max(window) <= 5
     few = bool(outputs <= _FEW and inputs % _FEW_INPUTS == 0)
