@@ -59,6 +59,29 @@ class TensorSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class TileGrid:
+    """Where the tiles of one image lie, and how their results are put together.
+
+    Attributes:
+        size: The image's (height, width).
+        tile: A tile's; what reaches over the image is the image mirrored.
+        rows: First row of each row of tiles, ascending.
+        columns: First column of each column of tiles, ascending.
+        weights: Float32 numbers, along a tile's height and along its width; a position weighs their
+            product.
+        joined: Each pixel is taken from the tile that weighs most there, the first of equals; else
+            it is the weighted mean of all.
+    """
+
+    size: tuple[int, int]
+    tile: tuple[int, int]
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    weights: tuple[tuple[float, ...], tuple[float, ...]]
+    joined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Certificate:
     """Why a rewrite says the same as what it replaced.
 

@@ -63,6 +63,10 @@ template <class T> static T __shfl_xor_sync(unsigned, T v, int k) {
     __syncthreads();
     return r;
 }
+static float __fadd_rn(float v, float w) { return v + w; }
+static float __fsub_rn(float v, float w) { return v - w; }
+static float __fmul_rn(float v, float w) { return v * w; }
+static float __fdiv_rn(float v, float w) { return v / w; }
 static float __saturatef(float v) { return fminf(fmaxf(v, 0.0f), 1.0f); }
 """
 # Instructions that the host has other words for.

@@ -203,13 +203,24 @@ class EmulatedGpu:
         kernel, spec = self._made[launch]
         count = len(spec.sources)
         images = [self.read(v, p) for v, p in zip(spec.sources, pointers, strict=False)]
-        uploads = [self._uploads[p] for p in pointers[count + len(launch.maps) : -1]]
+        uploads = [self._uploaded(p) for p in pointers[count + len(launch.maps) : -1]]
         self.write(spec.target, pointers[-1], kernel.reference(spec, images, uploads))
         pooled = getattr(spec, "pooled", None)
         if pooled is not None:
             whole = self.read(spec.target, pointers[-1])
             windows = whole.reshape(pooled.n, pooled.h, 2, pooled.w, 2, pooled.c)
             self.write(pooled, pointers[1], windows.max(axis=(2, 4)))
+
+    def _uploaded(self, address: int) -> np.ndarray:
+        """Return what was uploaded to an address; flat from a place within."""
+        if address in self._uploads:
+            return self._uploads[address]
+        start = max(handle for handle in self._uploads if handle < address)
+        rest = self._uploads[start].reshape(-1)[
+            (address - start) // self._uploads[start].itemsize :
+        ]
+        assert rest.size, f"{address:#x} is behind what was uploaded"
+        return rest
 
     def elements(self, address: int, dtype: str, shape: Any, strides: Any) -> np.ndarray:
         """Return a strided window on memory, all of it within one live allocation."""

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from helpers.cuda_emulator import EmulatedGpu
 from helpers.cudnn_emulator import EmulatedLibrary
-from segrt.cuda import cudnn_graph, driver
+from segrt.cuda import cudnn_graph, driver, tiles
 from segrt.cuda.engine import Engine
 from segrt.targets import _measure
 
 _MEMORY = 1 << 24
 _RUN = Engine.run
+_RUN_TILES = tiles.run_tiles
 
 
 def emulate(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[EmulatedGpu]:
@@ -31,6 +34,7 @@ def emulate(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[EmulatedGpu]:
     monkeypatch.setattr(driver, "Gpu", gpu)
     monkeypatch.setattr(cudnn_graph, "Library", EmulatedLibrary)
     monkeypatch.setattr(Engine, "run", _run)
+    monkeypatch.setattr(tiles, "run_tiles", _run_tiles)
     # A choice by time says nothing here: the fewest rounds will do.
     monkeypatch.setattr(_measure, "_BUDGET_S", 0.0)
     return opened
@@ -41,6 +45,14 @@ class _Gpu(EmulatedGpu):
 
     closed = False
 
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        self.tuning = False
+        try:
+            yield
+        finally:
+            self.tuning = True
+
     def close(self) -> None:
         assert not self.closed
         self.closed = True
@@ -50,8 +62,10 @@ def _run(engine: Engine, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Compute in a run only: what planning and tuning launch works on whatever memory holds."""
     gpu = engine._gpu
     assert isinstance(gpu, _Gpu)
-    gpu.tuning = False
-    try:
+    with gpu.computing():
         return _RUN(engine, arrays)
-    finally:
-        gpu.tuning = True
+
+
+def _run_tiles(gpu: _Gpu, *arguments: Any, **ends: Any) -> np.ndarray | None:
+    with gpu.computing():
+        return _RUN_TILES(gpu, *arguments, **ends)  # type: ignore[arg-type]

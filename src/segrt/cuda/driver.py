@@ -163,8 +163,20 @@ class Gpu:
         return int(free), int(whole)
 
     def pinned(self, size: int) -> tuple[Any, npt.NDArray[np.uint8]]:
-        """Return host memory that the GPU copies from at full speed, as buffer and as array."""
-        buffer = self._core.LegacyPinnedMemoryResource().allocate(size)
+        """Return host memory that the GPU copies from at full speed, as buffer and as array.
+
+        Raises:
+            DeviceMemoryError: There is not enough of it; says how much was asked for.
+        """
+        try:
+            buffer = self._core.LegacyPinnedMemoryResource().allocate(size)
+        except Exception as error:
+            raise DeviceMemoryError(
+                "the host has too little memory that the GPU can copy from",
+                found=str(error),
+                wanted=f"{size / 2**20:.0f} MiB",
+                hint="use a smaller batch or image, or close other sessions",
+            ) from error
         memory = (ctypes.c_uint8 * size).from_address(int(buffer.handle))
         return buffer, np.ctypeslib.as_array(memory)
 

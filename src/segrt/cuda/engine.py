@@ -35,6 +35,21 @@ _NOISE_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """A graph input or output on the GPU.
+
+    Attributes:
+        address: Where it begins.
+        dtype: Element type, as in a `View`.
+        shape: In the source's axis order.
+    """
+
+    address: int
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StepTime:
     """How long one step takes alone.
 
@@ -76,8 +91,8 @@ class Engine:
         if precision is Precision.INT8:
             model = read_quantisation(model)
         program = drop_signs(settle(fuse(partition(recognise(model)))), gpu.capability)
-        shapes = [value.shape for value in model.graph.outputs]
-        self._shapes = [tuple(shape.numpy()) for shape in shapes if shape is not None]
+        self._shapes = _sizes(model.graph.outputs)
+        self._input_shapes = _sizes(model.graph.inputs)
         self._types = [value.dtype for value in model.graph.outputs]
         self._chooser = Chooser(gpu, library, precision)
         cache = PlanCache(f"{gpu.name}-{gpu.driver}-cudnn{library.version}-{precision}")
@@ -179,6 +194,20 @@ class Engine:
             for array, shape, kind in zip(found, self._shapes, self._types, strict=True)
         ]
 
+    def source(self, index: int) -> End:
+        """Return where an input lies on the GPU."""
+        device, _, _, place = self._sources[index]
+        return End(int(device.handle), place.view.dtype, self._input_shapes[index])
+
+    def result(self, index: int) -> End:
+        """Return where an output lies on the GPU."""
+        device, _, _, place = self._targets[index]
+        return End(int(device.handle), place.view.dtype, self._shapes[index])
+
+    def launch(self) -> None:
+        """Put the network on the stream: from what lies in its inputs to its outputs."""
+        self._graph.launch(self._gpu.stream)
+
     def time_us(self, replays: int = 30) -> float:
         """Return the median time of the network on the GPU alone, in microseconds."""
         self._gpu.use()
@@ -227,6 +256,10 @@ class Engine:
         for staging in self._staging:
             staging.close()
         self._staging.clear()
+
+
+def _sizes(values: Sequence[ir.Value]) -> list[tuple[int, ...]]:
+    return [tuple(value.shape.numpy()) for value in values if value.shape is not None]
 
 
 def _address(place: Place, addresses: dict[str, int]) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from segrt._report_json import plain, to_text
 from segrt.measurement.ceiling import Ceiling
 from segrt.measurement.gauges._base import LayerTime
 from segrt.measurement.statistics import Times
@@ -140,19 +139,9 @@ class BenchReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values; infinities and NaN as the strings ``inf`` and ``nan``."""
-        plain: dict[str, Any] = _plain({"format": FORMAT, "ok": self.ok, **asdict(self)})
-        return plain
+        found: dict[str, Any] = plain({"format": FORMAT, "ok": self.ok, **asdict(self)})
+        return found
 
     def to_json(self) -> str:
         """Return `to_dict` as text."""
-        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
+        return to_text(self.to_dict())

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segrt.prediction.tiling import TilePlan
+from segrt.types import TileGrid
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -45,6 +46,13 @@ def ramp(tile: int, overlap: int) -> FloatArray:
     weights[:width] = rise
     weights[tile - width :] = rise[::-1]
     return weights.astype(np.float32)
+
+
+def grid_of(plan: TilePlan, *, joined: bool = False) -> TileGrid:
+    """Return a plan with the weights that `Blender` (or, ``joined``, `Mosaic`) gives its tiles."""
+    ramps = [ramp(tile, overlap) for tile, overlap in zip(plan.tile, plan.overlap, strict=True)]
+    weights = (tuple(ramps[0].tolist()), tuple(ramps[1].tolist()))
+    return TileGrid(plan.size, plan.tile, plan.rows, plan.columns, weights, joined)
 
 
 class Blender:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segrt.errors import SegrtError
-from segrt.prediction.blend import Blender, Mosaic
+from segrt.prediction.blend import Band, Blender, Mosaic
 from segrt.prediction.image_io import read_image
 from segrt.prediction.jobs import Job
 from segrt.prediction.network import Network
@@ -52,13 +52,16 @@ class ImageWork:
 
     def add(self, tile: FloatArray, options: PredictOptions) -> bool:
         """Add the probabilities, or the mask, of the next tile; say whether it was the last."""
-        ready = options.kind in MASKS
         if self._blender is None:
-            self._blender = (Mosaic if ready else Blender)(self.plan, tile.shape[-1])
-            self._binary = options.kind == "binary" or (not ready and tile.shape[-1] == 1)
+            kind = Mosaic if options.kind in MASKS else Blender
+            self._blender = kind(self.plan, tile.shape[-1])
         band = self._blender.add(tile)
-        if band is None:
-            return False
+        return band is not None and self.take(band, options)
+
+    def take(self, band: Band, options: PredictOptions) -> bool:
+        """Take finished rows; say whether they were the last."""
+        ready = options.kind in MASKS
+        self._binary = options.kind == "binary" or (not ready and band.values.shape[-1] == 1)
         mask: MaskArray = classes(band.values, options.threshold)
         if ready:
             mask = band.values[..., 0].astype(np.uint8)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,8 +11,12 @@ from segrt.errors import ShapeError, UsageError
 from segrt.graph.size_ranges import nearest_in_range, range_of
 from segrt.prediction.picture import Pixels
 from segrt.prediction.postprocess import FloatArray, arrange
-from segrt.targets._base import Session
-from segrt.types import ShapeProfile, TensorSpec
+from segrt.targets._base import Session, TileRunner
+from segrt.types import ShapeProfile, TensorSpec, TileGrid
+
+# Of an image and what becomes of it, if they are held whole: 1 GiB in float32. Larger images are
+# put together row by row of tiles.
+_WHOLE_NUMBERS = 1 << 28
 
 
 class Network:
@@ -85,6 +90,32 @@ class Network:
         outputs = self._session.run({self._input.name: feed})
         raw = outputs[self._output.name]
         return arrange(raw, self._output.channel_axis, (height, width))[: len(tiles)]
+
+    def run_image(
+        self, image: Callable[[], Pixels], grid: TileGrid, batch: int
+    ) -> FloatArray | None:
+        """Run all tiles of an image and put them together, where the session can by itself.
+
+        Args:
+            image: Returns the whole image in the network's axis order; called if it is wanted.
+            grid: The tiles.
+            batch: How many to run at once where that is free.
+
+        Returns:
+            float32 ``(height, width, classes)``; None if the tiles have to be run one by one.
+
+        Raises:
+            EngineError: The engine failed.
+        """
+        count = len(grid.rows) * len(grid.columns)
+        classes = self._output.shape[self._output.channel_axis or -1]
+        # A single tile shares its batch with other images instead.
+        if count == 1 or not isinstance(self._session, TileRunner) or classes is None:
+            return None
+        if math.prod(grid.size) * (self.channels + classes) > _WHOLE_NUMBERS:
+            return None
+        tiles = self.most_tiles(min(batch, count))
+        return self._session.run_tiles(image(), grid, tiles, self._output.name)
 
     def _side(self, axis: int) -> int | ShapeProfile | None:
         fixed = self._input.shape[axis]

@@ -13,11 +13,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from segrt.errors import EngineError, ImageError, ShapeError
+from segrt.prediction.blend import Band, grid_of
 from segrt.prediction.image_work import ImageWork, load
 from segrt.prediction.jobs import Job, plan_jobs
 from segrt.prediction.network import Network
 from segrt.prediction.options import PredictOptions
-from segrt.prediction.postprocess import probabilities
+from segrt.prediction.postprocess import MASKS, probabilities
 from segrt.prediction.preprocess import Normaliser
 from segrt.prediction.report import ImageResult, PredictReport
 from segrt.prediction.write import prepare_folder
@@ -119,6 +120,8 @@ class _Run:
         except (ImageError, ShapeError) as error:
             self._done(ImageResult(job.source, job.page, None, 0, {}, {}, (), error))
             return
+        if self._run_whole(work, pool):
+            return
         if self._tiles and self._tiles[0][0].plan.tile != work.plan.tile:
             self._flush(pool)
         for index in range(work.plan.count):
@@ -127,6 +130,27 @@ class _Run:
                 self._flush(pool)
             if work.error is not None:
                 break
+
+    def _run_whole(self, work: ImageWork, pool: ThreadPoolExecutor) -> bool:
+        """Run an image's tiles at once, where the session can; say whether it could."""
+        kind = self._options.kind
+        if kind == "logits":
+            return False  # they become probabilities before they are blended
+        grid = grid_of(work.plan, joined=kind in MASKS)
+        try:
+            maps = self._network.run_image(
+                lambda: self._normalise(work.pixels), grid, self._options.batch
+            )
+            if maps is None:
+                return False
+            maps = probabilities(maps, kind)
+        except EngineError as error:
+            work.error = error
+            self._done(work.result())
+            return True
+        work.take(Band(0, maps), self._options)
+        self._write(work, pool)
+        return True
 
     def finish(self, pool: ThreadPoolExecutor) -> None:
         """Run what is left and wait for all results."""
@@ -139,6 +163,9 @@ class _Run:
         self._tiles.clear()
         if tiles:
             self._run(tiles, pool)
+
+    def _write(self, work: ImageWork, pool: ThreadPoolExecutor) -> None:
+        self._writing.append(pool.submit(work.write))
         while len(self._writing) > _AHEAD:
             self._done(self._writing.popleft().result())
 
@@ -160,7 +187,7 @@ class _Run:
             return
         for (work, _), tile in zip(tiles, maps, strict=True):
             if work.add(tile, self._options):
-                self._writing.append(pool.submit(work.write))
+                self._write(work, pool)
 
     def _done(self, result: ImageResult) -> None:
         if result.error is not None and self._options.stop_on_error:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from segrt._registry import Registry
-from segrt.types import BuildOptions, TensorSpec
+from segrt.types import BuildOptions, TensorSpec, TileGrid
 
 Array: TypeAlias = npt.NDArray[Any]
 Feeds: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
@@ -63,6 +63,30 @@ class Session(Protocol):
         trace: TracebackType | None,
         /,
     ) -> None: ...
+
+
+@runtime_checkable
+class TileRunner(Protocol):
+    """A session that can also cut an image into tiles and put their results together by itself."""
+
+    def run_tiles(self, image: Array, grid: TileGrid, batch: int, output: str) -> Array | None:
+        """Run all tiles of an image.
+
+        Args:
+            image: As the only input wants it, but as large as the grid says and without its batch.
+            grid: The tiles.
+            batch: How many are run at once; the last batch is filled up.
+            output: Name of the output to put together.
+
+        Returns:
+            float32 ``(height, width, channels)``; None where it cannot be done this way: memory is
+            short, or the output is no map of the input's size.
+
+        Raises:
+            ShapeError: The network does not take these sizes.
+            EngineError: The library failed.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ from segrt.graph.size_ranges import nearest_in_range, range_of
 from segrt.graph.specs import input_specs, output_specs
 from segrt.targets._base import Array, Feeds
 from segrt.types import ShapeProfile, TensorSpec
+
+R = TypeVar("R")
 
 _REMEMBERED_SHAPES = 256
 
@@ -54,18 +56,22 @@ class CheckedSession(ABC):
     def run(self, feeds: Feeds) -> dict[str, Array]:
         """Run once; see `segrt.targets._base.Session.run`."""
         arrays = check_feeds(self._inputs, feeds)
+        results = self._alone([array.shape for array in arrays], lambda: self._infer(arrays))
+        return {spec.name: array for spec, array in zip(self._outputs, results, strict=True)}
+
+    def _alone(self, shapes: Sequence[tuple[int, ...]], work: Callable[[], R]) -> R:
+        """Let the engine work on inputs of these shapes while nothing else runs on it."""
         with self._lock:
             if self._closed:
                 raise UsageError("the session is closed", hint="open a new one")
-            self._check_sizes(arrays)
+            self._check_sizes(shapes)
             try:
-                results = self._infer(arrays)
+                return work()
             except SegrtError:
                 raise
             except Exception as error:
-                shapes = ", ".join(str(array.shape) for array in arrays)
-                raise EngineError(f"the engine failed on {shapes}", found=str(error)) from error
-        return {spec.name: array for spec, array in zip(self._outputs, results, strict=True)}
+                sizes = ", ".join(map(str, shapes))
+                raise EngineError(f"the engine failed on {sizes}", found=str(error)) from error
 
     def close(self) -> None:
         """Free the engine; closing twice is allowed."""
@@ -94,18 +100,18 @@ class CheckedSession(ABC):
     def _free(self) -> None:
         """Drop the engine."""
 
-    def _check_sizes(self, arrays: Sequence[Array]) -> None:
+    def _check_sizes(self, shapes: Sequence[tuple[int, ...]]) -> None:
         """Refuse free sizes that meet badly inside the network, before the engine does.
 
         A runtime's own message speaks of nodes and buffers; shape inference names the layer and
         finds the sizes that would do. It costs milliseconds, so good shapes are remembered.
         """
-        key = tuple(array.shape for array in arrays)
+        key = tuple(shapes)
         if key in self._good_shapes or all(None not in spec.shape for spec in self._inputs):
             return
         fix_shapes(
             self._skeleton,
-            {spec.name: array.shape for spec, array in zip(self._inputs, arrays, strict=True)},
+            {spec.name: shape for spec, shape in zip(self._inputs, shapes, strict=True)},
         )
         if len(self._good_shapes) < _REMEMBERED_SHAPES:
             self._good_shapes.add(key)

@@ -11,13 +11,13 @@ import onnx_ir as ir
 
 from segrt.cuda import driver, partition
 from segrt.cuda.quantisation import check_quantisation
-from segrt.errors import UnavailableError, UnsupportedLayerError
+from segrt.errors import DeviceMemoryError, UnavailableError, UnsupportedLayerError
 from segrt.graph.fix_shapes import fix_shapes
 from segrt.targets._base import REGISTRY, Array, Availability, Built, Lowering, Session, Target
 from segrt.targets._engine import library_version, precision_error, save_model
 from segrt.targets._measure import measure, sample_feeds
 from segrt.targets._session import CheckedSession
-from segrt.types import BuildOptions, Precision
+from segrt.types import BuildOptions, Precision, TileGrid
 
 if TYPE_CHECKING:
     from segrt.cuda.engine import Engine, StepTime
@@ -85,6 +85,29 @@ class CudaSession(CheckedSession):
     def profile(self, shapes: Sequence[tuple[int, ...]]) -> list[StepTime]:
         """Time every step at these input shapes."""
         return self.engine(shapes).profile()
+
+    def run_tiles(self, image: Array, grid: TileGrid, batch: int, output: str) -> Array | None:
+        """Tile on the GPU; see `segrt.targets._base.TileRunner`."""
+        from segrt.cuda import tiles
+
+        (source,), names = self.inputs, [spec.name for spec in self.outputs]
+        first = source.channel_axis == 1
+        target = self.outputs[names.index(output)]
+        shape = (
+            (batch, image.shape[0], *grid.tile) if first else (batch, *grid.tile, image.shape[2])
+        )
+
+        def work() -> Array | None:
+            try:
+                engine = self.engine([shape])
+                axes = (first, target.channel_axis == 1)
+                return tiles.run_tiles(
+                    self._gpu, engine, image, grid, output=names.index(output), channels_first=axes
+                )
+            except DeviceMemoryError:
+                return None
+
+        return self._alone([shape], work)
 
     def _infer(self, arrays: Sequence[Array]) -> Sequence[Array]:
         engine = self.engine([array.shape for array in arrays])

@@ -10,6 +10,7 @@ from segrt.verification.report import Row
 from segrt.verification.tolerance import Tolerance, complaint
 
 _LOOSE = "no batch of images but a number or a vector: what is computed from it is compared"
+_CUT_UP = "its first axis is not that of the images: what is computed from it is compared"
 _UPSAMPLING = frozenset({"UpSampling2D", "Conv2DTranspose", "Resizing"})
 
 
@@ -20,12 +21,14 @@ class Names:
     Attributes:
         imported: Where they lie in the graph before any pass.
         lowered: Where they lie in the graph the engine runs.
-        reference: Those the reference knows.
+        reference: Those the reference can give.
+        loose: Those the reference knows but cannot give image by image.
     """
 
     imported: Locations
     lowered: Locations
     reference: tuple[str, ...]
+    loose: frozenset[str]
 
     def shared(self) -> dict[str, Located]:
         """Return the values that can be compared."""
@@ -60,6 +63,8 @@ def layer_row(name: str, names: Names, figures: LayerFigures, tolerance: Toleran
     if name in names.imported.loose:
         return Row(name, names.imported.loose[name], "left out", note=_LOOSE)
     layer_class = names.layer_class(name)
+    if name in names.loose:
+        return Row(name, layer_class, "left out", note=_CUT_UP)
     if name not in figures.whole:
         return _uncompared(name, layer_class, names)
     pairing = figures.whole[name]

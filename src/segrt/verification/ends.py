@@ -43,6 +43,11 @@ class WithEnds:
         """What is known about where it came from."""
         return self._inner.meta
 
+    @property
+    def loose(self) -> tuple[str, ...]:
+        """Names of layers whose values it cannot give image by image."""
+        return self._inner.loose
+
     def names(self) -> tuple[str, ...]:
         """Return the names of the Keras values; inputs that are prepared inside are among them."""
         return tuple(dict.fromkeys((*self._ends.pixels, *self._inner.names())))

@@ -188,11 +188,14 @@ class Recording:
         return _Member(info.filename, tuple(shape), dtype, fortran, header_bytes)
 
     def _drop_loose(self) -> None:
-        """Leave out layers whose values are no batches: numbers, and vectors such as sizes.
+        """Leave out layers whose values are no batches of the inputs' images.
 
-        They have no images to compare one by one; what is computed from them is compared.
+        Numbers, vectors such as sizes, and images cut up into a larger batch cannot be compared
+        image by image; what is computed from them is.
         """
-        for key in [key for key, member in self._members.items() if _is_loose(key, member)]:
+        inputs = [member for key, member in self._members.items() if _is_input(key)]
+        images = inputs[0].shape[0] if inputs and inputs[0].shape else 0
+        for key in [key for key, m in self._members.items() if _is_loose(key, m, images)]:
             del self._members[key]
             self.loose += (key.removeprefix("layer/"),)
 
@@ -270,5 +273,15 @@ def _fill(stream: IO[bytes], buffer: bytearray) -> None:
         view = view[len(piece) :]
 
 
-def _is_loose(key: str, member: _Member) -> bool:
-    return key.startswith("layer/") and len(member.shape) <= 1
+def _is_input(key: str) -> bool:
+    return key.startswith("input/")
+
+
+def _is_loose(key: str, member: _Member, images: int) -> bool:
+    if not key.startswith("layer/"):
+        return False
+    if len(member.shape) <= 1:
+        return True
+    # Cut up, images make a whole multiple; any other batch is damage.
+    count = member.shape[0]
+    return images > 0 and count > images and count % images == 0

@@ -34,6 +34,7 @@ class Reference(Protocol):
     Attributes:
         kind: What it is, for people; part of every report.
         meta: What is known about where it came from.
+        loose: Names of layers whose values it knows but cannot give image by image.
     """
 
     @property
@@ -41,6 +42,9 @@ class Reference(Protocol):
 
     @property
     def meta(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+    @property
+    def loose(self) -> tuple[str, ...]: ...  # noqa: D102
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the Keras values it knows, in the order they are computed."""
@@ -89,6 +93,7 @@ class ImportedGraph:
         budget_bytes: int = DEFAULT_BUDGET_BYTES,
         opener: Opener = open_plain,
     ) -> None:
+        self.loose: tuple[str, ...] = ()
         self._inputs = dict(inputs)
         self._inner = InnerValues(model, opener, budget_bytes)
         self._locations: Locations = locate(model)

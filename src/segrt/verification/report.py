@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from segrt._report_json import plain, to_text
 from segrt.verification.metrics import Metrics
 from segrt.verification.segmentation import MaskAgreement
 from segrt.verification.shift import Shift
@@ -145,19 +144,9 @@ class Report:
             "compared": self.compared,
             "first_over_budget": None if first is None else first.name,
         }
-        plain: dict[str, Any] = _plain({**summary, **asdict(self)})
-        return plain
+        found: dict[str, Any] = plain({**summary, **asdict(self)})
+        return found
 
     def to_json(self) -> str:
         """Return `to_dict` as text."""
-        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
+        return to_text(self.to_dict())

@@ -137,7 +137,12 @@ def _compare(
     remarks: list[str],
 ) -> Report:
     inputs = _matched_inputs(reference.inputs(), subject.lowered)
-    names = Names(locate(subject.imported), locate(subject.lowered), reference.names())
+    names = Names(
+        locate(subject.imported),
+        locate(subject.lowered),
+        reference.names(),
+        frozenset(reference.loose),
+    )
     places = names.shared()
     # A quarter: candidate and reference are held together, with copies for the layout.
     budget_bytes = max(1, options.budget_bytes // 4)

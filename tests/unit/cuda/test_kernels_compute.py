@@ -13,7 +13,7 @@ NAMES = (
     "strided", "reduce", "normalise", "product", "dot", "take", "scatter", "pool_places",
     "nearest", "bilinear", "pixel_shuffle", "pooling", "gather_pixels", "resample", "softmax",
     "argmax", "global_pooling", "group_statistics", "group_normalization", "direct_convolution",
-    "first_convolution", "head", "pointwise", "layout",
+    "first_convolution", "head", "pointwise", "layout", "gather_tiles", "blend_tiles",
 )  # fmt: skip
 CASES = [
     pytest.param(REGISTRY.find(name), index, id=f"{name}-{index}")

@@ -13,7 +13,7 @@ from segrt.errors import EngineError, ImageError, ShapeError, UsageError
 from segrt.prediction.find_images import find_images
 from segrt.prediction.options import PredictOptions
 from segrt.prediction.predictor import predict_files
-from segrt.types import Preprocess
+from segrt.types import Preprocess, TensorSpec
 
 RNG = np.random.default_rng(21)
 ALL = ("mask", "overlay", "prob")
@@ -230,6 +230,58 @@ def test_floating_point_pixels_up_to_one_are_remarked(folder, fake_session):
     session = fake_session(identity, (None, None, None, 1))
     assert "scale" in predict(session, folder).results[0].remarks[0]
     assert predict(session, folder, Preprocess(scale=1.0)).results[0].remarks == ()
+
+
+@pytest.fixture
+def tiling_session(fake_session):
+    """A network that passes its tiles on, in a session that can tile by itself."""
+
+    def make(whole):
+        class Tiling(fake_session):
+            outputs = (TensorSpec("out0", (None, 16, 16, 1), "float32", -1),)
+
+            def run_tiles(self, image, grid, batch, output):
+                self.asked.append((image.shape, grid.tile, batch, output))
+                return whole(image)
+
+        session = Tiling(identity, (None, 16, 16, 1))
+        session.asked = []
+        return session
+
+    return make
+
+
+def test_a_session_that_tiles_by_itself(folder, tiling_session):
+    """It is given whole images, if they have several tiles."""
+    pixels = save(folder / "in" / "large.png", (40, 50))
+    save(folder / "in" / "small.png", (16, 16))
+    session = tiling_session(lambda image: 1 - image)
+    assert not predict(session, folder, batch=3).failed
+    assert session.asked == [((40, 50, 1), (16, 16), 3, "out0")]
+    assert session.batches == [(1, 16, 16, 1)]
+    found = read(folder / "out" / "large.png") > 0
+    np.testing.assert_array_equal(found, 1 - pixels.astype(np.float32) / 255 > 0.5)
+
+
+@pytest.mark.parametrize("kind", ["logits", "probabilities"])
+def test_what_it_cannot_do_is_tiled_here(folder, tiling_session, kind):
+    """Logits become probabilities before they are blended."""
+    pixels = save(folder / "in" / "a.png", (40, 50))
+    session = tiling_session(lambda image: None)
+    assert not predict(session, folder, kind=kind, threshold=0.6).failed
+    assert len(session.asked) == (kind == "probabilities")
+    assert len(session.batches) == 3 * 4
+    limit = 0.6 if kind == "probabilities" else np.log(0.6 / 0.4)
+    found = read(folder / "out" / "a.png") > 0
+    np.testing.assert_array_equal(found, pixels.astype(np.float32) / 255 > limit)
+
+
+def test_what_it_returns_is_checked(folder, tiling_session):
+    save(folder / "in" / "a.png", (40, 50))
+    report = predict(tiling_session(lambda image: image * np.nan), folder)
+    assert "NaN" in str(report.results[0].error)
+    with pytest.raises(UsageError, match="does not hold probabilities"):
+        predict(tiling_session(lambda image: image + 2), folder)
 
 
 def test_class_pixels_are_counted(folder, fake_session):

@@ -109,6 +109,15 @@ def test_numbers_and_vectors_are_no_batches(save):
     assert not {"shape", "size"} & set(recording.names())
 
 
+def test_images_cut_up_into_a_larger_batch_are_no_batch_of_images(save):
+    content = arrays()
+    images = next(array for key, array in content.items() if key.startswith("input/")).shape[0]
+    content["layer/cut"] = np.zeros((4 * images, 2, 2, 1), np.float32)
+    recording = Recording(save(content))
+    assert recording.loose == ("cut",)
+    assert "cut" not in recording.names()
+
+
 class Evil:
     def __reduce__(self):
         raise AssertionError("a pickle of a recording was touched")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from segrt._optional import require
 from segrt.errors import EngineError, UnavailableError
-from segrt.measurement.peers._base import Task
+from segrt.measurement.peers._base import Contender, Peer, Task
 from segrt.measurement.torch_ops._base import torch_module
 from segrt.targets._base import Array
 from segrt.types import Precision
@@ -132,3 +133,20 @@ class TorchRun:
         self.inputs.clear()
         if self.on_gpu:
             self.torch.cuda.empty_cache()
+
+
+class TorchPeer(Peer):
+    """A peer that runs a `TorchRun` in its own way."""
+
+    install = INSTALL
+
+    def open(self, task: Task) -> Contender:
+        """Translate the graph."""
+        try:
+            return self.start(task)
+        except RuntimeError as error:
+            raise EngineError("PyTorch fails", found=str(error).splitlines()[0]) from error
+
+    @abstractmethod
+    def start(self, task: Task) -> Contender:
+        """Make the module ready; errors of PyTorch's own are told as the peer's."""

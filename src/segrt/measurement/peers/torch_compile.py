@@ -5,9 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from segrt.errors import EngineError
-from segrt.measurement.peers._base import REGISTRY, Contender, Peer, Task
-from segrt.measurement.peers._torch import INSTALL, TorchRun
+from segrt.measurement.peers._base import REGISTRY, Contender, Task
+from segrt.measurement.peers._torch import TorchPeer, TorchRun
 from segrt.measurement.timing import host_sample
 from segrt.targets._base import Array
 
@@ -56,18 +55,14 @@ class CompiledRun:
         self._run.close()
 
 
-class TorchCompile(Peer):
+class TorchCompile(TorchPeer):
     """See the module's docstring."""
 
     name = "torch.compile"
-    install = INSTALL
 
-    def open(self, task: Task) -> Contender:
+    def start(self, task: Task) -> Contender:
         """Translate and compile the graph."""
-        try:
-            return CompiledRun(task)
-        except RuntimeError as error:
-            raise EngineError("PyTorch fails", found=str(error).splitlines()[0]) from error
+        return CompiledRun(task)
 
 
 REGISTRY.register(TorchCompile.name)(TorchCompile())

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from segrt.errors import EngineError
-from segrt.measurement.peers._base import REGISTRY, Contender, Peer, Task
-from segrt.measurement.peers._torch import INSTALL, TorchRun
+from segrt.measurement.peers._base import REGISTRY, Contender, Task
+from segrt.measurement.peers._torch import TorchPeer, TorchRun
 from segrt.measurement.timing import host_sample
 from segrt.targets._base import Array
 
@@ -69,18 +68,14 @@ class EagerRun:
         self._run.close()
 
 
-class Torch(Peer):
+class Torch(TorchPeer):
     """See the module's docstring."""
 
     name = "torch"
-    install = INSTALL
 
-    def open(self, task: Task) -> Contender:
+    def start(self, task: Task) -> Contender:
         """Translate the graph."""
-        try:
-            return EagerRun(task)
-        except RuntimeError as error:
-            raise EngineError("PyTorch fails", found=str(error).splitlines()[0]) from error
+        return EagerRun(task)
 
 
 REGISTRY.register(Torch.name)(Torch())

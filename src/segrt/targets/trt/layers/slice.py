@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from segrt.targets.trt._writer import Size, Tensor, Writer
 from segrt.targets.trt.layers._base import converts
+from segrt.targets.trt.layers._entries import entries
 
 _FREE = -1
 # ONNX writes "to the end" as a number beyond any size.
@@ -24,7 +25,7 @@ def slice_(writer: Writer, node: ir.Node) -> Tensor:
     known = list(x.shape)
     rank = len(known)
     starts, ends = (
-        _numbers(writer, value, name) for value, name in zip(node.inputs[1:3], _ENDS, strict=True)
+        entries(writer, value, name) for value, name in zip(node.inputs[1:3], _ENDS, strict=True)
     )
     given = [*node.inputs[3:], None, None][:2]
     axes, steps = list(range(len(starts))), [1] * len(starts)
@@ -42,20 +43,6 @@ def slice_(writer: Writer, node: ir.Node) -> Tensor:
         else:
             cuts[axis] = _free_cut(writer, full[axis], start, end, stride)
     return _cut(writer, x, cuts)
-
-
-def _numbers(writer: Writer, value: ir.Value | None, role: str) -> list[Size]:
-    """Return the entries of a vector of sizes, as numbers where they are constants."""
-    known = writer.ints(value)
-    if known is not None:
-        return list(known)
-    tensor = writer.cast(writer.tensor(value), writer.dtype(np.int64), f"{role}s")
-    if tensor.shape[0] < 0:
-        raise writer.unsupported(f"a vector of unknown length ({role})", "one of known length")
-    return [
-        writer.layer(writer.network.add_slice(tensor, (place,), (1,), (1,)), f"{role}{place}")
-        for place in range(tensor.shape[0])
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +140,7 @@ def pad(writer: Writer, node: ir.Node) -> Tensor:
 @converts("Expand")
 def expand(writer: Writer, node: ir.Node) -> Tensor:
     """Write a broadcast: a slice that stands still where the size is 1."""
-    target_sizes = _numbers(writer, node.inputs[1], "target")
+    target_sizes = entries(writer, node.inputs[1], "target")
     value = node.inputs[0]
     array = writer.array(value)
     own = len(target_sizes) if array is None else max(len(target_sizes), array.ndim)
@@ -171,7 +158,7 @@ def expand(writer: Writer, node: ir.Node) -> Tensor:
 @converts("ConstantOfShape")
 def constant_of_shape(writer: Writer, node: ir.Node) -> Tensor:
     """Write one number broadcast to a shape."""
-    sizes = _numbers(writer, node.inputs[0], "target")
+    sizes = entries(writer, node.inputs[0], "target")
     given = node.attributes.get("value")
     array = np.zeros(1, np.float32) if given is None else given.as_tensor().numpy()
     ones = writer.constant(array.reshape([1] * len(sizes)), f"{writer.name}:value")
@@ -206,7 +193,7 @@ def _amounts(
 ) -> tuple[list[Size], list[Size]]:
     """Return how much is put before and behind each axis."""
     rank = len(x.shape)
-    given = _numbers(writer, node.inputs[1], "pad")
+    given = entries(writer, node.inputs[1], "pad")
     order = [axis % rank for axis in axes] if axes is not None else list(range(rank))
     before: list[Size] = [0] * rank
     after: list[Size] = [0] * rank
