@@ -29,10 +29,16 @@ GPU_BOUNDS = {"fp32": 1e-5, "fp16": 2e-3}
 _FIRST_PLANS = 4
 
 
-def _job(gpu: Any, dtype: str, relu: bool) -> tuple[Job, list[Any], np.ndarray]:
+# Pitch and offset of what is added: like what is written, or not.
+ALIKE, UNLIKE = (80, 16), (96, 32)
+
+
+def _job(
+    gpu: Any, dtype: str, relu: bool, residual: tuple[int, int]
+) -> tuple[Job, list[Any], np.ndarray]:
     """Return a job on slices, the memory it writes, and what is to be there."""
     random = np.random.default_rng(3)
-    views = (View(2, 14, 10, 32, dtype, 48, 16), View(2, 14, 10, 64, dtype, 96, 32))
+    views = (View(2, 14, 10, 32, dtype, 48, 16), View(2, 14, 10, 64, dtype, *residual))
     target = View(2, 14, 10, 64, dtype, 80, 8)
     images = [encode(random.normal(size=(*v.sizes[::2], v.w, v.pitch)), dtype) for v in views]
     kernel = random.normal(0, 0.1, (64, 32, 3, 3)).astype(np.float32)
@@ -58,13 +64,15 @@ def _job(gpu: Any, dtype: str, relu: bool) -> tuple[Job, list[Any], np.ndarray]:
     return job, memory, np.maximum(wanted, 0) if relu else wanted
 
 
-def _every_way(gpu: Any, library: Any, precision: str, relu: bool) -> Iterator[tuple[str, float]]:
+def _every_way(
+    gpu: Any, library: Any, precision: str, relu: bool, residual: tuple[int, int] = ALIKE
+) -> Iterator[tuple[str, float]]:
     """Compute a job in many of the ways that are proposed; yield their names and errors.
 
     Of cuDNN's plans of one kind the first few are taken: some of the others take long to build.
     """
     kind = storage(Precision(precision))
-    job, memory, wanted = _job(gpu, kind, relu)
+    job, memory, wanted = _job(gpu, kind, relu, residual)
     chooser, target = Chooser(gpu, library, Precision(precision)), job.target
     refusals = (EngineError, RuntimeError, library.module.cudnnGraphNotSupportedError)
     kinds: Counter[tuple[Any, ...]] = Counter()
@@ -114,6 +122,15 @@ def test_every_way_on_slices(monkeypatch, precision, relu):
     assert "direct_convolution + pointwise" in errors
 
 
+def test_only_what_lies_as_the_result_does_is_added_by_the_library(monkeypatch):
+    # An engine was seen to read what it adds by the strides of what it writes.
+    gpu = EmulatedGpu(monkeypatch, size=1 << 25)
+    gpu.tuning = False
+    errors = dict(_every_way(gpu, EmulatedLibrary(gpu), "fp32", True, UNLIKE))
+    assert max(errors.values()) <= BOUNDS["fp32"], errors
+    assert all("+" in name or "bare" in name for name in errors), errors
+
+
 @pytest.fixture(scope="module")
 def real() -> Iterator[tuple[Any, Any]]:
     from segrt.cuda.cudnn_graph import Library
@@ -126,10 +143,11 @@ def real() -> Iterator[tuple[Any, Any]]:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("residual", [ALIKE, UNLIKE], ids=["alike", "unlike"])
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_every_way_on_a_gpu(real, precision, relu):
-    errors = dict(_every_way(*real, precision, relu))
+def test_every_way_on_a_gpu(real, precision, relu, residual):
+    errors = dict(_every_way(*real, precision, relu, residual))
     fused = [name for name in errors if "+" not in name and "bare" not in name]
     print(f"{precision}: {len(errors)} ways, {len(fused)} fused, {errors}")  # noqa: T201
     assert max(errors.values()) <= GPU_BOUNDS[precision], errors

@@ -49,6 +49,8 @@ from segrt.types import Precision
 # The heuristics' order is good: the best of 40 plans was among the first 8 on every layer.
 _MOST_PLANS = 8
 _ALL_PLANS = 64
+# Of those that add an image the first ones were compared on a GPU.
+_ADDING_PLANS = 4
 # On integers every plan is compiled at run time, 0.6 s each: the best was among the first six.
 _INTEGER_PLANS = 6
 _HOPPER = (9, 0)
@@ -280,7 +282,8 @@ class Chooser:
                 continue
             found = True
             few = _INTEGER_PLANS if views[0].dtype == "int8" else _MOST_PLANS
-            for index, plan in graph.plans(_ALL_PLANS if exact else few):
+            most = _ALL_PLANS if exact else few
+            for index, plan in graph.plans(_ADDING_PLANS if graph.residual else most):
                 yield self._plan(job, operation, (graph, index, plan), (ordered, kernel, users))
 
     def _plan(
