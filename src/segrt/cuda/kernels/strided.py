@@ -132,7 +132,7 @@ class Strided:
         StridedSpec(
             (View.dense((6, 9), "uint8"),), View.dense((6, 4), "fp32"),
             (Access((6, 4), (Move(0, -1), Move(1, 2)), (5, 1)),),
-            (Instruction("not", (0,)),),
+            (Instruction("not", (0,)), Instruction("add", (0, 1))),
         ),
         StridedSpec(
             (View.dense((), "fp32"), View.dense((70,), "int8")), View.dense((70,), "fp32"),
@@ -142,9 +142,12 @@ class Strided:
             StridedSpec(
                 (View.dense((3, 8), "fp32"), View.dense((3, 8), "fp32")),
                 View.dense((3, 8), "fp32"), (whole((3, 8)), whole((3, 8))),
-                (Instruction("abs", (1,)), Instruction(op, (0, 2))),
+                (Instruction("abs", (1,)), Instruction(op, (0, 2)), Instruction(last, (1, 3))),
             )
-            for op in ("floor_mod", "c_mod", "whole_div", "greater", "less_equal", "xor", "rdiv")
+            for op, last in (
+                ("floor_mod", "add"), ("c_mod", "add"), ("whole_div", "sub"), ("greater", "add"),
+                ("less_equal", "mul"), ("rdiv", "add"), ("less", "xor"),
+            )
         ),
     )  # fmt: skip
 
