@@ -75,7 +75,7 @@ def test_the_network_answers(package):
 
 
 def test_what_is_told_of_a_package(package):
-    report = segrt.bench(package, batches=(1, 3), size=(SIDE, SIDE), **QUICK)
+    report = segrt.bench(package, batches=(1, 3), size=(SIDE,), **QUICK)
     assert report.ok
     assert [(entry.name, entry.batch) for entry in report.entries] == [("segrt", 1), ("segrt", 3)]
     fixed = fix_shapes(package.imported(), {"image": (1, SIDE, SIDE, 1)})

@@ -17,12 +17,12 @@ def batches(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 
-def size(text: str) -> tuple[int, int]:
-    """Parse a height and width: ``256x320``, or ``256`` for a square."""
-    height, width = _sizes.size(text)
-    if not isinstance(height, int) or not isinstance(width, int):
+def size(text: str) -> tuple[int, ...]:
+    """Parse an image's sides: ``256x320``, or ``256`` for each of them."""
+    sides = [side for side in _sizes.size(text) if isinstance(side, int)]
+    if not sides:
         raise click.BadParameter(f"{text!r} is a range; one size is measured")
-    return height, width
+    return tuple(sides)
 
 
 @click.command(
@@ -87,7 +87,7 @@ def command(
     package: Path,
     against: tuple[str, ...],
     batches: tuple[int, ...] | None,
-    size: tuple[int, int] | None,
+    size: tuple[int, ...] | None,
     seconds: float,
     rounds: int | None,
     threads: int | None,

@@ -36,7 +36,7 @@ def bench(
     *,
     against: Iterable[str] = (),
     batches: Iterable[int] | None = None,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
     seconds: float = 2.0,
     rounds: int | None = None,
     threads: int | None = None,
@@ -52,7 +52,8 @@ def bench(
             numbers. One that is not installed, or has no word for an operator, is left out and
             named in the report; one whose output is another network's is not timed.
         batches: Batch sizes; None: 1, 8 and 32, or those of them that the package takes.
-        size: Height and width where the network leaves them free; None: about 256.
+        size: Height and width, or one number for each side, where the network leaves them free;
+            None: about 256.
         seconds: How long to time each contender at each batch size.
         rounds: So many runs instead.
         threads: Threads of CPU engines, peers too; None takes what the package was built with.
@@ -232,7 +233,7 @@ def _peers(names: Iterable[str]) -> dict[str, Peer]:
 
 def _check_numbers(
     batches: tuple[int, ...] | None,
-    size: tuple[int, int] | None,
+    size: tuple[int, ...] | None,
     seconds: float,
     rounds: int | None,
 ) -> None:

@@ -90,7 +90,7 @@ class Subject:
         fitting = [size for size in _BATCHES if nearest_in_range(size, allowed) == size]
         return tuple(fitting) or (nearest_in_range(1, allowed),)
 
-    def fixed(self, batch: int, size: tuple[int, int] | None) -> ir.Model:
+    def fixed(self, batch: int, size: tuple[int, ...] | None) -> ir.Model:
         """Return the network before any pass with all its sizes known.
 
         Raises:

@@ -55,6 +55,16 @@ def test_all_options_are_handed_on(segrt, made, tmp_path):
     }  # fmt: skip
 
 
+def test_one_number_is_every_side_and_a_range_is_none(segrt, made, tmp_path):
+    calls = made(report_of())
+    assert segrt("bench", tmp_path, "--size", "96")[0] == 0
+    assert calls[0][1]["size"] == (96,)
+    code, _, err = segrt("bench", tmp_path, "--size", "64:96:128")
+    assert code == 2
+    assert "one size is measured" in err
+    assert len(calls) == 1
+
+
 def test_the_table_says_it_all(segrt, made, tmp_path):
     rows = (LayerTime(("conv1", "relu1"), "Conv", "fast", 1.5), LayerTime((), "Reorder", "", 0.5),
             LayerTime(("tiny",), "Conv", "", 0.001))  # fmt: skip
