@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from segrt.checks._base import CheckReport, LayerCheck, Ruling, Support, worst
+from segrt.checks._by_layer import BY_LAYER, check_by_layer
 from segrt.errors import SegrtError
 from segrt.graph import metadata
 from segrt.targets._base import REGISTRY, Target
@@ -24,9 +25,12 @@ def engine_names() -> list[str]:
 def check_engine(model: ir.Model, name: str) -> CheckReport:
     """Open the imported graph, as it is, in each engine that ``name`` stands for.
 
-    The best answer counts: target ``cpu`` takes whichever engine can.
+    The best answer counts: target ``cpu`` takes whichever engine can. An engine that says which
+    nodes it takes without being opened is asked that instead.
     """
     found = REGISTRY.find(name)
+    if found is not None and name in BY_LAYER:
+        return check_by_layer(model, found)
     if found is None:
         ruling = Ruling(
             "ENGINE-ABSENT",

@@ -12,6 +12,8 @@ from segrt.checks._release import Release
 from segrt.errors import EngineError, ShapeError, UsageError
 from segrt.targets._base import Availability, Lowering
 
+GOLDENS = Path(__file__).parents[2] / "golden" / "data"
+
 
 class Scripted:
     """Stands in for a target; fails as told."""
@@ -80,6 +82,22 @@ def test_a_target_that_is_not_there_yet_says_so(net, monkeypatch):
     assert report.support is Support.BLOCKED
     assert report.network[0].rule == "ENGINE-ABSENT"
     assert "no target 'cuda' yet" in report.network[0].text
+
+
+def test_the_cuda_engine_answers_by_layer_without_a_gpu(net):
+    report = api.check(net().upsample().convolve().done(), target="cuda")
+    assert report.support is Support.SUPPORTED
+    assert {check.layer for check in report.layers} == {"up", "conv"}
+    assert report.network == ()
+    assert "run here" in report.remarks[0]
+
+
+def test_what_the_cuda_engine_refuses_is_said_of_its_layers():
+    report = api.check(GOLDENS / "keras-3.15" / "volume_unet.keras", target="cuda")
+    assert report.support is Support.BLOCKED
+    blocked = {c.layer: c for c in report.layers if c.support is Support.BLOCKED}
+    assert {c.class_name for c in blocked.values()} >= {"Conv3D", "MaxPooling3D"}
+    assert all(c.rulings[0].text for c in blocked.values())
 
 
 def test_a_gpu_says_nothing_about_cpus(net):
