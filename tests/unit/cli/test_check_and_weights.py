@@ -8,6 +8,7 @@ import pytest
 import segrt as package
 
 MODEL = Path(package.__file__).parent / "demo" / "data" / "cells_unet.h5"
+GOLDENS = Path(__file__).parents[2] / "golden" / "data"
 
 
 def test_tensorrt_5_1(segrt):
@@ -38,11 +39,18 @@ def test_json_holds_every_layer(segrt):
         ("tensorrt:5.1", "rewritten", 1),
         ("tensorrt:5.1", "plugin", 0),
         ("tensorrt:8.6", "rewritten", 0),
-        ("cuda", "blocked", 1),
+        ("cuda", "blocked", 0),
     ],
 )
 def test_fail_on(segrt, target, level, expected):
     assert segrt("check", MODEL, "--target", target, "--fail-on", level)[0] == expected
+
+
+def test_fail_on_what_the_cuda_engine_refuses(segrt):
+    volume = GOLDENS / "keras-3.15" / "volume_unet.keras"
+    code, out, _ = segrt("check", volume, "--target", "cuda", "--fail-on", "blocked")
+    assert code == 1
+    assert "MaxPooling3D" in out
 
 
 def test_all_layers(segrt):
