@@ -5,12 +5,13 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from segrt.checks._base import CheckReport, LayerCheck, Ruling, Support, worst
+from segrt.cuda.quantisation import is_quantised
 from segrt.errors import SegrtError
 from segrt.graph import metadata
 from segrt.passes._base import PassContext
 from segrt.passes._pipeline import lower
 from segrt.targets._base import Target
-from segrt.types import BuildOptions
+from segrt.types import BuildOptions, Precision
 
 BY_LAYER = ("cuda",)
 _SOURCE = "the engine's own partition"
@@ -31,11 +32,13 @@ def check_by_layer(model: ir.Model, target: Target) -> CheckReport:
         text = f"{target.name} refuses the graph: {reason}"
         network = (Ruling(rule, Support.BLOCKED, text, _SOURCE),)
     layers = []
-    for layer, class_name in _layers(model).items():
+    # What a rewrite added may stand under a name that the imported graph lacks.
+    names = _layers(model)
+    for layer in [*names, *(name for name in refused if name not in names)]:
         ruling = Ruling(rule, Support.SUPPORTED, f"{target.name} computes it", _SOURCE)
         if layer in refused:
             ruling = Ruling(rule, Support.BLOCKED, "; ".join(refused[layer]), _SOURCE)
-        layers.append(LayerCheck(layer, class_name, ruling.support, (ruling,)))
+        layers.append(LayerCheck(layer, names.get(layer, ""), ruling.support, (ruling,)))
     source = metadata.source(model)
     available = target.availability()
     remark = f"{target.name} can run here: {available.detail}"
@@ -64,11 +67,13 @@ def _layers(model: ir.Model) -> dict[str, str]:
 def _refused(model: ir.Model, target: Target) -> dict[str, list[str]]:
     """Return why nodes are refused, by layer, in the lowering of which least is."""
     tables = []
-    for wanted in target.lowerings(model, BuildOptions()):
+    precision = Precision.INT8 if is_quantised(model) else Precision.FP32
+    options = BuildOptions(precision=precision)
+    for wanted in target.lowerings(model, options):
         context = PassContext(wanted.upsampling_forms, extra_passes=wanted.extra_passes)
         lowered, _ = lower(model, context)
         reasons: dict[str, list[str]] = {}
-        for node, reason in target.takes(lowered, BuildOptions()).items():
+        for node, reason in target.takes(lowered, options).items():
             if reason is not None:
                 name = metadata.layer_of(node) or node.name or node.op_type
                 reasons.setdefault(name, []).append(f"{node.op_type}: {reason}")

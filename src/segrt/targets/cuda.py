@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from segrt.cuda import driver, partition
-from segrt.cuda.quantisation import check_quantisation
+from segrt.cuda.quantisation import check_quantisation, read_quantisation
 from segrt.errors import DeviceMemoryError, UnavailableError, UnsupportedLayerError
 from segrt.graph.fix_shapes import fix_shapes
 from segrt.targets._base import REGISTRY, Array, Availability, Built, Lowering, Session, Target
@@ -144,10 +144,15 @@ class Cuda(Target):
         feeds = sample_feeds(model)
         names = [str(value.name) for value in model.graph.inputs]
         fixed = fix_shapes(model, {name: feeds[name].shape for name in names})
-        refused = partition.refusals(fixed.graph)
-        return {
-            node: refused.get(copy) for node, copy in zip(model.graph, fixed.graph, strict=True)
-        }
+        if options.precision is not Precision.INT8:
+            refused = partition.refusals(fixed.graph)
+            return {
+                node: refused.get(copy) for node, copy in zip(model.graph, fixed.graph, strict=True)
+            }
+        # The quantisation itself is no work of its own; what is left keeps its name.
+        plain = read_quantisation(fixed)
+        reasons = {node.name: why for node, why in partition.refusals(plain.graph).items()}
+        return {node: reasons.get(node.name) for node in model.graph}
 
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
         """Time both lowerings; write the faster one's graph."""

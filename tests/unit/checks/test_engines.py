@@ -2,14 +2,19 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import segrt
+from helpers.quantised import quantise
+from helpers.tensorrt_graphs import unet
 from segrt import api
 from segrt.checks import _confirm, _engines
 from segrt.checks._base import Support
 from segrt.checks._release import Release
 from segrt.errors import EngineError, ShapeError, UsageError
+from segrt.passes._base import PassContext
+from segrt.passes._pipeline import lower
 from segrt.targets._base import Availability, Lowering
 
 GOLDENS = Path(__file__).parents[2] / "golden" / "data"
@@ -98,6 +103,15 @@ def test_what_the_cuda_engine_refuses_is_said_of_its_layers():
     blocked = {c.layer: c for c in report.layers if c.support is Support.BLOCKED}
     assert {c.class_name for c in blocked.values()} >= {"Conv3D", "MaxPooling3D"}
     assert all(c.rulings[0].text for c in blocked.values())
+
+
+def test_a_quantised_graph_is_asked_in_eight_bits(tmp_path):
+    pytest.importorskip("onnxruntime.quantization", reason="onnxruntime is not installed")
+    plain, _ = lower(unet((8, 16), side=16), PassContext(("resize",)))
+    feeds = {"image": np.random.default_rng(0).random((1, 16, 16, 1), dtype=np.float32)}
+    report = _engines.check_engine(quantise(plain, [feeds], tmp_path), "cuda")
+    assert report.support is Support.SUPPORTED, report
+    assert len(report.layers) > 10
 
 
 def test_a_gpu_says_nothing_about_cpus(net):
