@@ -13,13 +13,11 @@ from segrt.types import BuildOptions
 
 # Names that stand for several targets.
 _GROUPS = {"cpu": ("onnxruntime", "openvino")}
-# Promised by name, so that asking for them gets an answer instead of "unknown".
-PLANNED = ("cuda",)
 
 
 def engine_names() -> list[str]:
     """Return the targets that may be asked for by name."""
-    return sorted({*REGISTRY.names(), *PLANNED})
+    return sorted(REGISTRY.names())
 
 
 def check_engine(model: ir.Model, name: str) -> CheckReport:
@@ -31,14 +29,6 @@ def check_engine(model: ir.Model, name: str) -> CheckReport:
     found = REGISTRY.find(name)
     if found is not None and name in BY_LAYER:
         return check_by_layer(model, found)
-    if found is None:
-        ruling = Ruling(
-            "ENGINE-ABSENT",
-            Support.BLOCKED,
-            f"this version of SegRT has no target {name!r} yet",
-            "the targets of this program",
-        )
-        return _report(model, name, [ruling])
     return _report(model, name, [_ask(model, name) for name in _GROUPS.get(name, (name,))])
 
 

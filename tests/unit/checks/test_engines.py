@@ -81,14 +81,6 @@ def test_an_engine_that_is_not_installed_blocks(net, monkeypatch):
     assert "cannot run here" in report.network[0].text
 
 
-def test_a_target_that_is_not_there_yet_says_so(net, monkeypatch):
-    monkeypatch.setattr(_engines, "REGISTRY", Targets())
-    report = _engines.check_engine(net().upsample().done(), "cuda")
-    assert report.support is Support.BLOCKED
-    assert report.network[0].rule == "ENGINE-ABSENT"
-    assert "no target 'cuda' yet" in report.network[0].text
-
-
 def test_the_cuda_engine_answers_by_layer_without_a_gpu(net):
     report = api.check(net().upsample().convolve().done(), target="cuda")
     assert report.support is Support.SUPPORTED
