@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 import numpy as np
 import pytest
 
@@ -53,10 +55,13 @@ def test_the_rows_name_the_network(target, tmp_path):
         session.run(feeds)
         segrt.convert(model, tmp_path / "model.onnx")
         deployed = Deployed(tmp_path / "model.onnx", model, BuildOptions(threads=1))
+        began = perf_counter()
         rows = gauge.layers(deployed, session, feeds)
+        wall_ms = (perf_counter() - began) * 1e3
     named = {layer for row in rows for layer in row.layers}
     convolutions = {n.metadata_props["segrt.layer"] for n in model.graph if n.op_type == "Conv"}
     assert convolutions <= named
-    assert sum(row.time_ms for row in rows) > 0
-    # What costs most is a convolution.
-    assert "Conv" in max(rows, key=lambda row: row.time_ms).operation
+    assert any(row.time_ms > 0 for row in rows if "Conv" in row.operation)
+    # One run's layers fit into the call that ran them: a unit misread by 1000 would not. Which
+    # layer cost most is not asked, since any one may have waited for a processor.
+    assert sum(row.time_ms for row in rows) <= wall_ms
