@@ -14,7 +14,6 @@ from math import prod
 from segrt.cuda.kernels._access import counters, place
 
 _THREADS = 256
-_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)

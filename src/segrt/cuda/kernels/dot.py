@@ -8,6 +8,7 @@ from __future__ import annotations
 from segrt.cuda.kernels._base import REGISTRY, Launch
 from segrt.cuda.kernels._elements import literal
 from segrt.cuda.kernels._groups import Groups, spread, tree
+from segrt.cuda.kernels._limits import require_elements
 from segrt.cuda.kernels._operands import operand_views
 from segrt.cuda.kernels._prelude import PRELUDE, constants, filled
 from segrt.cuda.kernels.product import Product, ProductSpec, arguments, axes_of, steps_of
@@ -76,6 +77,7 @@ class Dot(Product):
     def launch(self, spec: ProductSpec, /) -> Launch:
         """Return source and geometry."""
         groups, views = _groups(spec), operand_views(spec.sources, spec.fixed)
+        require_elements(*views, spec.target)
         head = constants("A", views[0]) + constants("B", views[1]) + constants("DST", spec.target)
         head += f"#define ALONG {int(groups.along)}\n#define BIASED {int(spec.bias > 0)}\n"
         read = "sum = fmaf(A_T::load(a[base1 + at1]), B_T::load(b[base2 + at2]), sum);"

@@ -17,6 +17,7 @@ from segrt.cuda.kernels._access import logical, physical
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
 from segrt.cuda.kernels._elements import literal
 from segrt.cuda.kernels._groups import Groups, spread, tree
+from segrt.cuda.kernels._limits import require_elements
 from segrt.cuda.kernels._prelude import PRELUDE, constants, filled
 from segrt.cuda.views import View
 
@@ -162,6 +163,7 @@ class Normalise:
 
     def launch(self, spec: NormaliseSpec, /) -> Launch:
         """Return source and geometry."""
+        require_elements(spec.source, spec.target)
         groups, rule = spec.groups, _RULES[spec.kind]
         scaled, shifted = spec.scale is not None, spec.shift is not None
         head = constants("SRC", spec.source) + constants("DST", spec.target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from segrt.cuda.kernels._access import counters, logical, physical
 from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch, blocks_for
+from segrt.cuda.kernels._limits import require_elements, require_places
 from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
 from segrt.cuda.kernels._window import sliding
 from segrt.cuda.views import View
@@ -84,6 +86,8 @@ class PoolPlaces:
 
     def launch(self, spec: PoolPlacesSpec, /) -> Launch:
         """Return source and geometry: one thread an element, as an image's lie."""
+        require_elements(spec.source, spec.target)
+        require_places(prod(spec.source.sizes))
         n, channels, h, w = spec.target.sizes
         _, _, height, width = spec.source.sizes
         total = n * channels * h * w

@@ -19,6 +19,7 @@ from segrt.cuda.kernels._access import physical
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
 from segrt.cuda.kernels._elements import literal
 from segrt.cuda.kernels._groups import Side
+from segrt.cuda.kernels._limits import require_elements
 from segrt.cuda.kernels._operands import (
     Fixed,
     operand_arrays,
@@ -248,6 +249,7 @@ class Product:
 
     def launch(self, spec: ProductSpec, /) -> Launch:
         """Return source and geometry."""
+        require_elements(*operand_views(spec.sources, spec.fixed), spec.target)
         plain = axes_of(spec)
         # Neighbouring threads write neighbouring columns.
         swapped = _last(plain.rows, 2) == 1 and _last(plain.columns, 2) != 1

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from segrt.cuda.kernels._access import counters, physical, place
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
+from segrt.cuda.kernels._limits import require_elements, require_places
 from segrt.cuda.kernels._operands import (
     Fixed,
     operand_arrays,
@@ -93,6 +94,8 @@ class Scatter:
     def launch(self, spec: ScatterSpec, /) -> Launch:
         """Return source and geometry."""
         data, places, updates = operand_views(spec.sources, spec.fixed)
+        require_elements(data, places, updates, spec.target)
+        require_places(data.sizes[spec.axis])
         sizes, axis = data.sizes, spec.axis
         head = constants("A", data) + constants("B", places) + constants("C", updates)
         head += constants("DST", spec.target)

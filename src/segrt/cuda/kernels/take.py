@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from segrt.cuda.kernels._access import counters, physical, place
 from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch, blocks_for
+from segrt.cuda.kernels._limits import require_elements, require_places
 from segrt.cuda.kernels._operands import (
     Fixed,
     operand_arrays,
@@ -71,6 +72,8 @@ class Take:
     def launch(self, spec: TakeSpec, /) -> Launch:
         """Return source and geometry: one thread an element."""
         table, numbers = operand_views(spec.sources, spec.fixed)
+        require_elements(table, numbers, spec.target)
+        require_places(table.sizes[spec.axis])
         sizes, axis, rank = spec.target.sizes, spec.axis, len(numbers.sizes)
         total = prod(sizes)
         head = constants("A", table) + constants("B", numbers) + constants("DST", spec.target)
