@@ -1,4 +1,7 @@
-"""Every kernel against its NumPy reference, on a GPU."""
+"""Every kernel against its NumPy reference, on a GPU.
+
+`tools/sanitize_kernels.py` puts the same cases through compute-sanitizer.
+"""
 
 from __future__ import annotations
 
