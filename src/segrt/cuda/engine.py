@@ -24,6 +24,7 @@ from segrt.cuda.partition import partition
 from segrt.cuda.plan import Place, Plan, make_plan
 from segrt.cuda.quantisation import read_quantisation
 from segrt.cuda.recognise import recognise
+from segrt.cuda.referee import Referee
 from segrt.cuda.settle import settle
 from segrt.cuda.tune import PlanCache, Tuner, event_us, replay_us
 from segrt.cuda.unsigned import drop_signs
@@ -96,7 +97,8 @@ class Engine:
         self._types = [value.dtype for value in model.graph.outputs]
         self._chooser = Chooser(gpu, library, precision)
         cache = PlanCache(f"{gpu.name}-{gpu.driver}-cudnn{library.version}-{precision}")
-        self._tuner = Tuner(gpu, cache)
+        self._referee = Referee(gpu, precision)
+        self._tuner = Tuner(gpu, cache, self._referee)
         self._need = Need(*gpu.memory())
         self._need.parts["weights"] = weights_bytes(program, storage(precision))
         try:
@@ -135,7 +137,10 @@ class Engine:
         self._gpu.compile(
             launch for each in asked for one in self._tuner.wanted(*each) for launch in one.launches
         )
-        self._choices = [self._tuner.choose(*each) for each in asked]
+        self._choices = [
+            self._tuner.choose(*each, job) for each, job in zip(asked, self._jobs, strict=True)
+        ]
+        self._referee.close()
         self._tuner.close()
         self.scratch_bytes = max((choice.workspace for choice in self._choices), default=0)
         self._need.parts["scratch memory"] = self.scratch_bytes
