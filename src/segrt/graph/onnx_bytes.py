@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -19,6 +19,7 @@ import onnx_ir as ir
 
 # A piece of the file. Views keep their arrays alive.
 Piece: TypeAlias = bytes | memoryview
+_Tensor: TypeAlias = "ir.Tensor[Any]"
 
 LARGEST = 2**31 - 1
 _GRAPH = onnx.ModelProto.GRAPH_FIELD_NUMBER
@@ -63,25 +64,26 @@ def write_onnx(model: ir.Model, path: Path) -> None:
         stream.writelines(pieces)
 
 
-def _without_weights(model: ir.Model) -> tuple[onnx.ModelProto, list[ir.Tensor | None]]:
+def _without_weights(model: ir.Model) -> tuple[onnx.ModelProto, list[_Tensor | None]]:
     """Return the message without the content of its weights, and the weights in their order.
 
     Weights that are no plain arrays (those of files, texts) stay in the message: None in the list.
     """
     copy = model.clone()
-    tensors: list[ir.Tensor | None] = []
+    tensors: list[_Tensor | None] = []
     for value in copy.graph.initializers.values():
         tensor = value.const_value
         if tensor is None:
             continue  # not serialised
-        plain = type(tensor) is ir.Tensor
-        tensors.append(tensor if plain else None)
-        if plain:
-            value.const_value = _hollow(tensor)
+        # Exactly this class: those derived from it may write themselves otherwise.
+        plain = tensor if isinstance(tensor, ir.Tensor) and type(tensor) is ir.Tensor else None
+        tensors.append(plain)
+        if plain is not None:
+            value.const_value = _hollow(plain)
     return ir.to_proto(copy), tensors
 
 
-def _hollow(tensor: ir.Tensor) -> ir.LazyTensor:
+def _hollow(tensor: _Tensor) -> ir.LazyTensor:
     """Return what is serialised like ``tensor``, but without its content."""
     return ir.LazyTensor(
         lambda: _NOTHING,
@@ -92,7 +94,7 @@ def _hollow(tensor: ir.Tensor) -> ir.LazyTensor:
     )
 
 
-def _initializer(header: onnx.TensorProto, tensor: ir.Tensor | None) -> list[Piece]:
+def _initializer(header: onnx.TensorProto, tensor: _Tensor | None) -> list[Piece]:
     if tensor is None:
         return _field(_INITIALIZER, [header.SerializeToString()])
     header.ClearField("raw_data")
@@ -100,13 +102,13 @@ def _initializer(header: onnx.TensorProto, tensor: ir.Tensor | None) -> list[Pie
     return _field(_INITIALIZER, [header.SerializeToString(), *raw])
 
 
-def _raw(tensor: ir.Tensor) -> Piece:
+def _raw(tensor: _Tensor) -> Piece:
     """Return the content as ONNX wants it: C order, little-endian, four bits packed."""
     array = tensor.numpy()
     whole_bytes = array.dtype.itemsize * 8 == tensor.dtype.bitwidth
     as_it_lies = array.flags.c_contiguous and array.dtype.isnative and sys.byteorder == "little"
     if whole_bytes and as_it_lies and array.size:
-        return memoryview(array.reshape(-1).view(np.uint8))
+        return array.reshape(-1).view(np.uint8).data
     return tensor.tobytes()
 
 
