@@ -12,9 +12,7 @@ EVERY = tuple(WAYS)
 CASES: dict[str, tuple[str, dict[str, tuple[int, ...]], tuple[str, ...]]] = {}
 
 
-def case(
-    name: str, text: str, *, ways: tuple[str, ...] = EVERY, **shapes: tuple[int, ...]
-) -> None:
+def case(name: str, text: str, *, ways: tuple[str, ...] = EVERY, **shapes: tuple[int, ...]) -> None:
     assert name not in CASES
     CASES[name] = (text, shapes, ways)
 
