@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from segrt.cuda.heads import is_head
-from segrt.cuda.image_operations import Decide, GatherPixels, Resample, Softmax
+from segrt.cuda.image_operations import Decide, GatherPixels, Resample, Slices, Softmax
 from segrt.cuda.kernels._access import Access, stays, whole
 from segrt.cuda.kernels._window import WindowSpec
 from segrt.cuda.kernels.first_convolution import FirstConvolutionSpec
@@ -38,7 +38,7 @@ from segrt.cuda.views import View
 Kind = TypeVar("Kind", bound=WindowSpec)
 
 # Their kernels read and write every type of element.
-_TYPELESS = (Chain, TensorOperation, Decide, GatherPixels, Resample, Softmax)
+_TYPELESS = (Chain, TensorOperation, Decide, GatherPixels, Resample, Slices, Softmax)
 
 # Slices begin at multiples of 16 bytes: what the tensor cores' loads want.
 _ALIGNMENT_BYTES = 16
@@ -119,8 +119,7 @@ class _Planner:
     def _view(self, value: str, dtype: str) -> View:
         if value in self._program.dense:
             return View.dense(self._program.shapes[value], dtype)
-        n, c, h, w = self._program.shapes[value]
-        return View(n, h, w, c, dtype)
+        return View.of(self._program.shapes[value], dtype)
 
     def _inner_view(self, value: str) -> View:
         """Return how a value is kept where nothing else is wanted: in eight bits if scaled."""

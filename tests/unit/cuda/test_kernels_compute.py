@@ -14,6 +14,7 @@ NAMES = (
     "nearest", "bilinear", "pixel_shuffle", "pooling", "gather_pixels", "resample", "softmax",
     "argmax", "global_pooling", "group_statistics", "group_normalization", "direct_convolution",
     "first_convolution", "head", "pointwise", "layout", "gather_tiles", "blend_tiles",
+    "slices", "volume_pooling",
 )  # fmt: skip
 CASES = [
     pytest.param(REGISTRY.find(name), index, id=f"{name}-{index}")

@@ -7,16 +7,15 @@ import onnx_ir as ir
 from segrt.cuda.operations import Export, Import, Operation
 from segrt.cuda.readers._base import IMAGES, integers, names_of
 
-_TO_FIRST, _TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
-
 
 @IMAGES.register("Transpose")
 def read_transpose(node: ir.Node, layer: str) -> Operation | None:
     """Read what is done on the way in or out."""
     names, output = names_of(node)
     perm, value = integers(node, "perm", ()), node.inputs[0]
-    if perm == _TO_FIRST and value is not None and value.is_graph_input():
+    space = tuple(range(1, len(perm) - 1))
+    if perm == (0, len(perm) - 1, *space) and value is not None and value.is_graph_input():
         return Import(layer, names, output, channels_first=False)
-    if perm == _TO_LAST and node.outputs[0].is_graph_output():
+    if perm == (0, *(axis + 1 for axis in space), 1) and node.outputs[0].is_graph_output():
         return Export(layer, names, output, channels_first=False)
     return None
