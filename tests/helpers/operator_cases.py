@@ -58,7 +58,12 @@ def model_of(case: Case) -> onnx.ModelProto:
     return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
 
 
-def compare(monkeypatch: pytest.MonkeyPatch, case: Case, precision: str = "fp32") -> Ran:
+def compare(
+    monkeypatch: pytest.MonkeyPatch,
+    case: Case,
+    precision: str = "fp32",
+    capability: tuple[int, int] = (9, 0),
+) -> Ran:
     """Run a case and compare each output with ONNX Runtime's in fp32."""
     model = model_of(case)
     feeds = {"x": np.random.default_rng(5).normal(size=case.shape).astype(np.float32)}
@@ -66,7 +71,7 @@ def compare(monkeypatch: pytest.MonkeyPatch, case: Case, precision: str = "fp32"
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     read = ir.serde.deserialize_model(model)
-    ran = run(monkeypatch, read, feeds, precision, memory=1 << 24)
+    ran = run(monkeypatch, read, feeds, precision, capability=capability, memory=1 << 24)
     for output, wanted in zip(session.get_outputs(), session.run(None, feeds), strict=True):
         found = ran.outputs[output.name]
         assert found.shape == wanted.shape

@@ -7,12 +7,20 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+from onnx import ModelProto
 
+import segrt
 from helpers.emulated_engine import run
-from helpers.operator_cases import Case, compare, model_of
+from helpers.emulated_target import emulate
+from helpers.goldens import DATA, GOLDENS
+from helpers.operator_cases import BOUNDS, Case, compare, model_of
+from helpers.residual_nets import check, ort_outputs
+from helpers.volume_nets import volume_unet
 from segrt.cuda.partition import refusals
 from segrt.errors import UnsupportedLayerError
 from segrt.graph.fix_shapes import fix_shapes
+from segrt.targets._base import REGISTRY
+from segrt.types import BuildOptions, Precision
 
 pytest.importorskip("cuda.core", reason="cuda-core is not installed")
 _VOLUME = (2, 6, 5, 7, 4)
@@ -168,6 +176,95 @@ def test_without_a_library_that_convolves(monkeypatch, case):
     """The engine's own kernels do what cuDNN is asked first for."""
     monkeypatch.setattr("segrt.cuda.choices.convolution_graph", lambda *_, **__: None)
     assert not {"cudnn"} & set(compare(monkeypatch, case).launched)
+
+
+PARTS = [
+    Case("plain", (1, 6, 9, 4, 4), [_conv(4, 6, 3, 3, 3, **_SAME)]),
+    Case("batch", (3, 6, 5, 4, 4), [_conv(8, 6, 3, 3, 3, **_SAME), ("Relu", [], {})]),
+    Case("strides", (2, 4, 9, 8, 4), [_conv(4, 4, 3, 3, 3, strides=[2, 2, 1], **_SAME)]),
+    Case("up", (2, 6, 5, 2, 4), [_up(6, 4, 2, 2, 2, strides=[2, 2, 2])]),
+]
+
+
+@pytest.mark.parametrize("case", PARTS, ids=lambda case: case.name)
+@pytest.mark.parametrize("capability", [(8, 0), (9, 0)])
+def test_large_volumes_are_computed_in_parts(monkeypatch, case, capability):
+    whole = compare(monkeypatch, case, capability=capability)
+    monkeypatch.setattr("segrt.cuda.volume_parts._PART_BYTES", 1)
+    ran = compare(monkeypatch, case, capability=capability)
+    convolutions = whole.launched.count("slices")
+    assert 3 * convolutions <= ran.launched.count("slices") <= 8 * convolutions
+
+
+NETS = [
+    ({"channels": (8, 16)}, "fp32"),
+    ({"channels": (8, 16), "up": "nearest", "shortcuts": True}, "fp32"),
+    ({"channels": (4, 8, 8), "up": "linear"}, "fp32"),
+    ({"channels": (16, 32), "shortcuts": True}, "fp16"),
+]
+
+
+@pytest.mark.parametrize("parts", [False, True])
+@pytest.mark.parametrize(("settings", "precision"), NETS)
+def test_a_whole_network(monkeypatch, settings, precision, parts):
+    if parts:
+        monkeypatch.setattr("segrt.cuda.volume_parts._PART_BYTES", 1)
+    model = volume_unet(**settings)
+    feeds = {"x": np.random.default_rng(1).normal(size=(1, 2, 8, 12, 8)).astype(np.float32)}
+    wanted = next(iter(ort_outputs(model, feeds).values()))
+    ran = run(monkeypatch, ir.serde.deserialize_model(model), feeds, precision, memory=1 << 25)
+    found = next(iter(ran.outputs.values()))
+    assert np.linalg.norm(found - wanted) <= BOUNDS[precision] * np.linalg.norm(wanted)
+    # What is joined is written where it belongs, and ReLUs are the convolutions' own.
+    if settings == NETS[0][0]:
+        assert not {"strided", "pointwise"} & set(ran.launched)
+
+
+def test_a_package_is_built_and_opened(monkeypatch, tmp_path):
+    """From a file of Keras' to a session, beside what Keras computed."""
+    emulate(monkeypatch, tmp_path / "cache")
+    folder = DATA / "keras-3.15"
+    package = segrt.build(
+        folder / "volume_unet.keras", target="cuda", output=tmp_path / "net.segrt"
+    )
+    golden = next(golden for golden in GOLDENS if str(golden) == "keras-3.15/volume_unet.keras")
+    with segrt.open_session(package) as session:
+        found = session.run(golden.arrays("input"))
+    for name, array in golden.arrays("output").items():
+        assert np.linalg.norm(found[name] - array) <= 1e-5 * np.linalg.norm(array)
+
+
+ON_GPU = [("fp32", case) for case in CONVOLUTIONS + OTHERS]
+ON_GPU += [("fp16", case) for case in CONVOLUTIONS + OTHERS if case.name in HALVES]
+
+
+def _on_gpu(model: ModelProto, feeds: dict[str, np.ndarray], precision: str) -> None:
+    """Run a network on a GPU, and compare with ONNX Runtime."""
+    target = REGISTRY.find("cuda")
+    assert target is not None
+    options = BuildOptions(precision=Precision(precision))
+    with target.open_model(ir.serde.deserialize_model(model), options) as session:
+        found = session.run(feeds)
+    check(found, ort_outputs(model, feeds), 5 * BOUNDS[precision])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("precision", "case"), ON_GPU, ids=lambda it: getattr(it, "name", it))
+def test_operators_on_a_gpu(precision, case):
+    feeds = {"x": np.random.default_rng(5).normal(size=case.shape).astype(np.float32)}
+    _on_gpu(model_of(case), feeds, precision)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("parts", [False, True])
+@pytest.mark.parametrize(("settings", "precision"), [*NETS, ({"channels": (64, 128)}, "fp16")])
+def test_networks_on_a_gpu(monkeypatch, tmp_path, settings, precision, parts):
+    # What was chosen in whole is not to be taken for the parts, nor the other way round.
+    monkeypatch.setenv("SEGRT_CACHE", str(tmp_path))
+    if parts:
+        monkeypatch.setattr("segrt.cuda.volume_parts._PART_BYTES", 1)
+    feeds = {"x": np.random.default_rng(1).normal(size=(2, 2, 8, 16, 16)).astype(np.float32)}
+    _on_gpu(volume_unet(shape=feeds["x"].shape, **settings), feeds, precision)
 
 
 def test_what_has_no_rule_is_refused_by_layer(monkeypatch):

@@ -13,6 +13,7 @@ from segrt.cuda.kernels.wide_convolution import fits as wide_fits
 from segrt.cuda.operations import Convolution, Opening, Operation, Pool, PooledConvolution
 from segrt.cuda.plan import Place, Plan, measure_lives
 from segrt.cuda.views import View
+from segrt.cuda.volume_parts import split_volumes
 
 PlanStep = tuple[Operation, tuple[Place, ...], Place]
 _HOPPER = (9, 0)
@@ -20,6 +21,7 @@ _HOPPER = (9, 0)
 
 def merge_steps(plan: Plan, capability: tuple[int, int]) -> Plan:
     """Return a plan that computes the same in fewer steps on a GPU of this capability."""
+    plan = split_volumes(plan)
     if capability != _HOPPER:
         return plan
     for rule in (_pools, _openings):

@@ -260,8 +260,8 @@ def measure_lives(plan: Plan) -> None:
         for place in (*sources, target):
             if place.buffer in outside:
                 continue
-            size = place.view.span_bytes
-            plan.buffers.setdefault(place.buffer, Buffer(size, index, index)).last = index
+            buffer = plan.buffers.setdefault(place.buffer, Buffer(0, index, index))
+            buffer.size, buffer.last = max(buffer.size, place.view.reach_bytes), index
 
 
 def _moves(operation: Operation, program: Program) -> Access | None:
