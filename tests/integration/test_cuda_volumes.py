@@ -14,6 +14,7 @@ from helpers.emulated_engine import run
 from helpers.emulated_target import emulate
 from helpers.goldens import DATA, GOLDENS
 from helpers.operator_cases import BOUNDS, Case, compare, model_of
+from helpers.quantised import ort_run, quantise
 from helpers.residual_nets import check, ort_outputs
 from helpers.volume_nets import volume_unet
 from segrt.cuda.partition import refusals
@@ -265,6 +266,19 @@ def test_networks_on_a_gpu(monkeypatch, tmp_path, settings, precision, parts):
         monkeypatch.setattr("segrt.cuda.volume_parts._PART_BYTES", 1)
     feeds = {"x": np.random.default_rng(1).normal(size=(2, 2, 8, 16, 16)).astype(np.float32)}
     _on_gpu(volume_unet(shape=feeds["x"].shape, **settings), feeds, precision)
+
+
+def test_in_eight_bits(monkeypatch, tmp_path):
+    """Slices side by side keep their scale, so that convolutions multiply integers."""
+    pytest.importorskip("onnxruntime.quantization", reason="onnxruntime is not installed")
+    feeds = {"x": np.random.default_rng(1).normal(size=(1, 2, 8, 12, 8)).astype(np.float32)}
+    model = ir.serde.deserialize_model(volume_unet((32, 64), up="nearest"))
+    quantised = quantise(model, [feeds], tmp_path)
+    ran = run(monkeypatch, quantised, feeds, "int8", memory=1 << 25)
+    wanted = ort_run(quantised, feeds)[0]
+    error = np.linalg.norm(next(iter(ran.outputs.values())) - wanted)
+    assert error <= 2e-2 * np.linalg.norm(wanted)
+    assert "resident_int8" in ran.launched
 
 
 def test_what_has_no_rule_is_refused_by_layer(monkeypatch):

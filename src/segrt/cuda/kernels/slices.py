@@ -23,7 +23,8 @@ extern "C" __global__ void slices(
     PLACE
     // Channels are counted group, tap, channel of the group.
     u32 c = group * V, part = c / EACH, tap = part % TAPS, own = part / TAPS * EACH + c % EACH;
-    int slice = table[n % MADE * TAPS + tap];
+    // Behind all channels there may be some more, which are zero.
+    int slice = own < SRC_C ? table[n % MADE * TAPS + tap] : -1;
     Vec<DST_T, V> out;
     if (slice < 0) {
 #pragma unroll
@@ -45,7 +46,8 @@ class SlicesSpec:
 
     Attributes:
         source: Volumes.
-        target: As many slices as are made of all volumes, each with the channels of all taps.
+        target: As many slices as are made of all volumes, each with the channels of all taps and
+            perhaps, behind these, some of zeros.
         made: Slices made of one volume.
         taps: Slices side by side in one.
         groups: Of channels; those that a group has of all taps stay together.
@@ -77,6 +79,7 @@ class Slices:
             View(4, 2, 4, 32, "int8", 64, 32, 0.1), 4, 2,
         ),
         SlicesSpec(View(8, 2, 2, 4, "fp32", depth=4), View(4, 2, 2, 4, "fp32", depth=2), 2, 1),
+        SlicesSpec(View(6, 2, 3, 4, "fp32", depth=3), View(6, 2, 3, 16, "fp16"), 3, 3),
     )  # fmt: skip
 
     def launch(self, spec: SlicesSpec, /) -> Launch:
@@ -104,7 +107,8 @@ class Slices:
         table = parameters[0]
         taken = np.where((table >= 0)[:, :, None, None, None], volumes[:, table], 0)
         split = taken.reshape(-1, spec.taps, h, w, spec.groups, c // spec.groups)
-        return split.transpose(0, 2, 3, 4, 1, 5).reshape(-1, h, w, spec.taps * c)
+        found = split.transpose(0, 2, 3, 4, 1, 5).reshape(-1, h, w, spec.taps * c)
+        return np.pad(found, [(0, 0)] * 3 + [(0, spec.target.c - spec.taps * c)])
 
 
 REGISTRY.register(Slices.name)(Slices())

@@ -18,6 +18,9 @@ from segrt.cuda.readers._base import VOLUMES, constant, integer, names_of
 from segrt.cuda.readers._tensors import sizes_of
 from segrt.cuda.readers.volumes._windows import sliding, spreading
 
+# Channels that tensor cores' loads come in; with few the kernel of first layers is better.
+_CHANNELS, _FEW = 8, 4
+
 
 @VOLUMES.register("Conv")
 def read_convolution(node: ir.Node, layer: str) -> tuple[Operation, ...] | None:
@@ -26,9 +29,10 @@ def read_convolution(node: ir.Node, layer: str) -> tuple[Operation, ...] | None:
     if kernel is None:
         return None
     way, groups = sliding(node, kernel.shape[2:]), integer(node, "group", 1)
-    picked, source = _slices(node, layer, way.along_depth(), groups)
+    picked, source, spare = _slices(node, layer, way.along_depth(), groups)
     # O I/g D H W -> O (D I/g) H W.
     ordered = kernel.transpose(0, 2, 1, 3, 4).reshape(len(kernel), -1, *kernel.shape[3:])
+    ordered = np.pad(ordered, [(0, 0), (0, spare), (0, 0), (0, 0)])
     found = Convolution(
         layer,
         (source,),
@@ -49,10 +53,11 @@ def read_transposed(node: ir.Node, layer: str) -> tuple[Operation, ...] | None:
     if kernel is None:
         return None
     way, groups = spreading(node, kernel.shape[2:]), integer(node, "group", 1)
-    picked, source = _slices(node, layer, way.back_along_depth(), groups)
+    picked, source, spare = _slices(node, layer, way.back_along_depth(), groups)
     # (g I/g) O/g D H W -> (g D I/g) O/g H W.
     split = kernel.reshape(groups, -1, *kernel.shape[1:]).transpose(0, 3, 1, 2, 4, 5)
     ordered = split.reshape(-1, kernel.shape[1], *kernel.shape[3:])
+    ordered = np.pad(ordered, [(0, spare), (0, 0), (0, 0), (0, 0)])
     found = TransposedConvolution(
         layer,
         (source,),
@@ -67,16 +72,21 @@ def read_transposed(node: ir.Node, layer: str) -> tuple[Operation, ...] | None:
 
 def _slices(
     node: ir.Node, layer: str, table: Weights, groups: int
-) -> tuple[Sequence[Operation], str]:
-    """Return what puts slices side by side, and the name of what it makes; nothing if no need."""
+) -> tuple[Sequence[Operation], str, int]:
+    """Return what puts slices side by side, the name of what it makes, and channels of zeros in it.
+
+    No operation where the slices are used as they are.
+    """
     (source,), output = names_of(node)
     n, channels, depth, height, width = sizes_of(node.inputs[0])
     made, taps = table.shape
     if np.array_equal(table, np.arange(depth)[:, None]):
-        return (), source
-    sizes = (n * made, taps * channels, height, width)
+        return (), source, 0
+    wanted = taps * channels
+    spare = -wanted % _CHANNELS if groups == 1 and wanted > _FEW else 0
     name = f"{output}:slices"
-    return (Slices(layer, (source,), name, table, groups, sizes=sizes),), name
+    sizes = (n * made, wanted + spare, height, width)
+    return (Slices(layer, (source,), name, table, groups, sizes=sizes),), name, spare
 
 
 def _bias(node: ir.Node, outputs: int) -> Weights:
