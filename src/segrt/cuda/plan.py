@@ -46,10 +46,11 @@ _ALIGNMENT_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A view of a named buffer."""
+    """A view of a named buffer; in front of a part of a batch lie the ``first`` images of it."""
 
     buffer: str
     view: View
+    first: int = 0
 
 
 @dataclass(slots=True)
@@ -261,7 +262,8 @@ def measure_lives(plan: Plan) -> None:
             if place.buffer in outside:
                 continue
             buffer = plan.buffers.setdefault(place.buffer, Buffer(0, index, index))
-            buffer.size, buffer.last = max(buffer.size, place.view.reach_bytes), index
+            size = place.first * place.view.image_bytes + place.view.span_bytes
+            buffer.size, buffer.last = max(buffer.size, size), index
 
 
 def _moves(operation: Operation, program: Program) -> Access | None:

@@ -38,8 +38,7 @@ class View:
         c: Channels.
         dtype: ``fp32``, ``fp16``, ``bf16``, ``uint8`` or ``int8``.
         pitch: Elements from one pixel to the next; more than ``c`` in a slice of a wider image.
-        offset: Elements that lie before it: channels in front of a slice of them, and images in
-            front of a part of a batch.
+        offset: Channels that lie before this slice in each pixel.
         scale: What a stored int8 or uint8 is multiplied with; 1 for the other types.
         shape: Sizes of a dense value, whose elements are then ``c``; None: an image.
         depth: Slices of one volume; 0: an image.
@@ -106,6 +105,11 @@ class View:
         return ITEM_BYTES[self.dtype]
 
     @property
+    def image_bytes(self) -> int:
+        """Bytes from one image of the batch to the next."""
+        return self.h * self.w * self.pitch * self.item_bytes
+
+    @property
     def span_bytes(self) -> int:
         """Bytes of the memory that the pixels are spread over, the other slices included."""
         return self.pixels * self.pitch * self.item_bytes
@@ -116,17 +120,6 @@ class View:
         if not self.depth:
             return self
         return replace(self, n=self.n // self.depth, h=self.depth * self.h, depth=0)
-
-    @property
-    def reach_bytes(self) -> int:
-        """Bytes from the beginning of the memory that it lies in to its end."""
-        image = self.h * self.w * self.pitch
-        return (self.offset // max(1, image) + self.n) * image * self.item_bytes
-
-    def part(self, first: int, count: int) -> View:
-        """Return some images of the batch, or slices of the volumes, as a batch of images."""
-        before = first * self.h * self.w * self.pitch
-        return replace(self, n=count, offset=self.offset + before, depth=0)
 
     def sliced(self, offset: int, channels: int) -> View:
         """Return a channel slice of this view."""

@@ -15,7 +15,6 @@ import numpy as np
 from segrt.cuda.image_operations import Slices
 from segrt.cuda.operations import Convolution, Operation, TransposedConvolution
 from segrt.cuda.plan import Place, Plan, measure_lives
-from segrt.cuda.views import View
 
 PlanStep = tuple[Operation, tuple[Place, ...], Place]
 
@@ -48,7 +47,7 @@ def _belong(plan: Plan, before: PlanStep, step: PlanStep) -> bool:
         return False
     if not isinstance(reader, (Convolution, TransposedConvolution)) or sources[0] != made:
         return False
-    if not all(_is_aligned(place.view) for place in (*sources, step[2])):
+    if not all(place.view.image_bytes % _ALIGNMENT_BYTES == 0 for place in (*sources, step[2])):
         return False
     touching = [s for s in plan.steps if any(p.buffer == made.buffer for p in (*s[1], s[2]))]
     return touching == [before, step] and made.view.span_bytes > _PART_BYTES
@@ -73,9 +72,5 @@ def _parts(before: PlanStep, step: PlanStep) -> Iterator[PlanStep]:
         yield reader, (slices, *others), _part(target, first, len(rows))
 
 
-def _is_aligned(view: View) -> bool:
-    return view.h * view.w * view.pitch * view.item_bytes % _ALIGNMENT_BYTES == 0
-
-
 def _part(place: Place, first: int, count: int) -> Place:
-    return Place(place.buffer, place.view.part(first, count))
+    return replace(place, view=replace(place.view, n=count, depth=0), first=first)

@@ -16,6 +16,8 @@ def read_transpose(node: ir.Node, layer: str) -> Operation | None:
     space = tuple(range(1, len(perm) - 1))
     if perm == (0, len(perm) - 1, *space) and value is not None and value.is_graph_input():
         return Import(layer, names, output, channels_first=False)
-    if perm == (0, *(axis + 1 for axis in space), 1) and node.outputs[0].is_graph_output():
+    to_last = perm == (0, *(axis + 1 for axis in space), 1)
+    # Whoever reads it within the graph wants it in the graph's order, too.
+    if to_last and node.outputs[0].is_graph_output() and not node.outputs[0].uses():
         return Export(layer, names, output, channels_first=False)
     return None
