@@ -17,7 +17,11 @@ from helpers.operator_cases import BOUNDS, Case, compare, model_of
 from helpers.quantised import ort_run, quantise
 from helpers.residual_nets import check, ort_outputs
 from helpers.volume_nets import volume_unet
-from segrt.cuda.partition import refusals
+from segrt.cuda.fuse import fuse
+from segrt.cuda.image_operations import Slices
+from segrt.cuda.merge import merge_steps
+from segrt.cuda.partition import partition, refusals
+from segrt.cuda.plan import make_plan
 from segrt.errors import UnsupportedLayerError
 from segrt.graph.fix_shapes import fix_shapes
 from segrt.targets._base import REGISTRY
@@ -266,6 +270,18 @@ def test_networks_on_a_gpu(monkeypatch, tmp_path, settings, precision, parts):
         monkeypatch.setattr("segrt.cuda.volume_parts._PART_BYTES", 1)
     feeds = {"x": np.random.default_rng(1).normal(size=(2, 2, 8, 16, 16)).astype(np.float32)}
     _on_gpu(volume_unet(shape=feeds["x"].shape, **settings), feeds, precision)
+
+
+def test_slices_do_not_wait_for_a_shortcut():
+    """What is put side by side is read at once, though the convolution waits for what it adds."""
+    model = fix_shapes(
+        ir.serde.deserialize_model(volume_unet((8, 16), shortcuts=True)), {"x": (1, 2, 8, 12, 8)}
+    )
+    plan = merge_steps(make_plan(fuse(partition(model)), "fp32"), (8, 0))
+    places = [i for i, (operation, _, _) in enumerate(plan.steps) if isinstance(operation, Slices)]
+    assert len(places) >= 6
+    for place in places:
+        assert plan.steps[place][2] == plan.steps[place + 1][1][0]
 
 
 def test_in_eight_bits(monkeypatch, tmp_path):

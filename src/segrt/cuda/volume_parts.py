@@ -27,6 +27,7 @@ _ALIGNMENT_BYTES = 16
 
 def split_volumes(plan: Plan) -> Plan:
     """Return a plan whose convolutions of large volumes are computed in parts."""
+    plan.steps = _late(plan.steps)
     steps: list[PlanStep] = []
     for step in plan.steps:
         before = steps[-1] if steps else None
@@ -38,6 +39,22 @@ def split_volumes(plan: Plan) -> Plan:
     plan.buffers.clear()
     measure_lives(plan)
     return plan
+
+
+def _late(steps: list[PlanStep]) -> list[PlanStep]:
+    """Return the steps with slices put side by side just before they are read, not sooner.
+
+    A convolution that adds a shortcut may come long after what made its image.
+    """
+    waiting: dict[Place, PlanStep] = {}
+    ordered: list[PlanStep] = []
+    for step in steps:
+        if isinstance(step[0], Slices):
+            waiting[step[2]] = step
+            continue
+        ordered += [waiting.pop(place) for place in step[1] if place in waiting]
+        ordered.append(step)
+    return [*ordered, *waiting.values()]
 
 
 def _belong(plan: Plan, before: PlanStep, step: PlanStep) -> bool:
