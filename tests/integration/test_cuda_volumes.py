@@ -132,7 +132,18 @@ OTHERS = [
     Case("normalised", _VOLUME, [
         _conv(4, 6, 1, 1, 1, bias=False),
         ("InstanceNormalization", [_kernel(4), _kernel(4)], {}), ("LeakyRelu", [], {"alpha": 0.1}),
-    ]),
+    ], "group_normalization"),
+    Case("in groups", _VOLUME, [
+        _conv(4, 6, 3, 2, 1), ("Reshape", [np.array([2, 2, -1])], {}),
+        ("InstanceNormalization", [_kernel(2), _kernel(2)], {}),
+        ("Reshape", [np.array([2, 4, 3, 6, 4])], {}), ("Mul", [_kernel(4, 1, 1, 1)], {}),
+        ("Add", [_kernel(1, 4, 1, 1, 1)], {}), ("Relu", [], {}),
+    ], "group_normalization"),
+    Case("in groups alone", _VOLUME, [
+        ("Reshape", [np.array([2, 3, -1])], {}),
+        ("InstanceNormalization", [_kernel(3), _kernel(3)], {}),
+        ("Reshape", [np.array(_VOLUME)], {}),
+    ], "group_normalization"),
     Case("batch norm", _VOLUME, [
         _conv(4, 6, 2, 1, 1), ("Sigmoid", [], {}),
         ("BatchNormalization", [_kernel(4), _kernel(4), _kernel(4), np.abs(_kernel(4))], {}),

@@ -14,7 +14,8 @@ import onnx_ir as ir
 # Key of `ir.Value.meta`.
 _MARK = "segrt.cuda.volume"
 _RANK = 5
-_WINDOWS = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "Resize")
+# What of five axes nothing else computes.
+_ALONE = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "Resize", "GroupNormalization")
 _TURN = "Transpose"
 
 
@@ -26,7 +27,7 @@ def note_volumes(graph: ir.Graph, along: Container[str]) -> None:
         along: Operators that compute a volume if they are given one.
     """
     for node in graph:
-        if node.op_type in _WINDOWS:
+        if node.op_type in _ALONE:
             _mark(_of_rank([node.inputs[0], *node.outputs]))
     changed = True
     while changed:
