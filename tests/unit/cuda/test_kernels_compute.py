@@ -39,7 +39,7 @@ def _inside(memory: np.ndarray, view: View) -> np.ndarray:
     return decode(part, view.dtype).astype(np.float64) * view.scale
 
 
-@pytest.mark.skipif(COMPILER is None, reason="there is no g++")
+@pytest.mark.skipif(COMPILER is None, reason="there is no g++ of GCC 12 or newer")
 @pytest.mark.parametrize(("kernel", "case"), CASES)
 def test_computes_its_reference(kernel, case):
     spec = kernel.cases[case]
