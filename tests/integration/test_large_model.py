@@ -33,7 +33,7 @@ def convert(source: Path, target: Path) -> tuple[float, float]:
     """Convert in a fresh process; return processor seconds and the peak in megabytes."""
     done = subprocess.run(
         [sys.executable, "-c", CONVERT, source, target],
-        capture_output=True, text=True, check=False, timeout=300,
+        capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     seconds, megabytes = map(float, done.stdout.split())
