@@ -21,11 +21,13 @@ def narrow(array: Array, dtype: np.dtype[Any]) -> tuple[Array, float | None]:
         dtype: One of these.
 
     Returns:
-        The array as ``dtype``, the same object if it is that already; and the largest magnitude
-        among the finite numbers that became infinite, None if there is none.
+        The array as ``dtype``, in the same memory if it is that already; and the largest
+        magnitude among the finite numbers that became infinite, None if there is none.
     """
     if array.dtype == dtype:
-        return array, None
+        # A view, not a copy: TensorRT knows NumPy's own description of a type only, not another
+        # that is equal to it, as files bring along.
+        return array.view(dtype), None
     with np.errstate(over="ignore"):
         cast = array.astype(dtype)
     if _fits(array, LARGEST.get(dtype.name, 0.0)):
