@@ -93,13 +93,18 @@ def prepared(model: ir.Model, precision: Precision) -> bytes:
 
 
 def _with_defaults(model: ir.Model) -> ir.Model:
-    """Return a copy that spells out ONNX' SELU: the parser's own defaults have five digits."""
+    """Return a copy that spells out what the parser takes otherwise where nothing is said.
+
+    Its own SELU has five digits, and its Trilu keeps the lower triangle.
+    """
     spelled = model.clone()
     for node in spelled.graph:
         if node.op_type == "Selu":
             for name, default in (("alpha", SELU_ALPHA), ("gamma", SELU_GAMMA)):
                 value = node.attributes.get_float(name, default)
                 node.attributes[name] = ir.AttrFloat32(name, value)
+        if node.op_type == "Trilu":
+            node.attributes["upper"] = ir.AttrInt64("upper", node.attributes.get_int("upper", 1))
     return spelled
 
 
