@@ -223,8 +223,10 @@ def _for_the_host(launch: Launch) -> str:
         assert words in source
         source = source.replace(words, others)
     source = re.sub(r"__shared__ (alignas\(\d+\))", r"\1 static", source)
-    return re.sub(
-        r'asm\("cvt\.rni\.sat\.s8\.f32 %0, %1;" : "=r"\(r\) : "f"\((.*?)\)\);',
-        r"r = (int)rintf(fminf(fmaxf(\1, -128.0f), 127.0f));",
-        source,
-    )
+    for short, low, high in (("s8", -128, 127), ("u8", 0, 255)):
+        source = re.sub(
+            rf'asm\("cvt\.rni\.sat\.{short}\.f32 %0, %1;" : "=r"\(r\) : "f"\((.*?)\)\);',
+            rf"r = (int)rintf(fminf(fmaxf(\1, {low}.0f), {high}.0f));",
+            source,
+        )
+    return source
