@@ -86,8 +86,14 @@ def _convert(arguments: list[str]) -> None:
 
 
 def _teach() -> None:
-    """Give tf2onnx what it does not know: newer TensorFlow says its exact GELU by erfc."""
+    """Give tf2onnx what it does not know, and take away what it does wrong."""
+    from tf2onnx import tfonnx
     from tf2onnx.handler import tf_op
+
+    # It matches all of them first: of two in a row, the second one's input is gone by its turn.
+    # Written as Greater, Cast and Mul they are as TensorFlow computes them.
+    tfonnx.rewrite_thresholded_relu = lambda _, nodes: nodes
+    # Newer TensorFlow says its exact GELU by erfc.
 
     if "Erfc" in _convertible():
         return

@@ -1,4 +1,4 @@
-"""Part of the script `_tensorflow_child`: lets TensorFlow put functions in the place of their calls.
+"""Part of `_tensorflow_child`: lets TensorFlow put functions in the place of their calls.
 
 A function to be compiled by XLA (``jit_compile=True``, Keras 3's convolutions with groups) is kept
 apart, and so is one marked as not to be inlined; tf2onnx then leaves the call as it is. How a
