@@ -11,6 +11,7 @@ import onnx_ir as ir
 from onnx import inliner
 
 from segrt.errors import ModelFileError, UnsafeFileError, UnsupportedLayerError
+from segrt.importers._random import inference_hint
 
 # Protocol buffers cannot be larger.
 _MOST_BYTES = 2**31 - 1
@@ -211,7 +212,8 @@ def _check_operators(proto: onnx.ModelProto, path: Path) -> None:
         raise UnsupportedLayerError(
             f"{path.name}: {len(unknown)} nodes are not operators of ONNX opset {opset}:{rows}",
             unknown,
-            hint="export with a newer opset (18), or load the Keras file itself",
+            hint=inference_hint(kind for _, kind in unknown)
+            or "export with a newer opset (18), or load the Keras file itself",
         )
 
 

@@ -17,6 +17,7 @@ from segrt.importers._onnx_opset import to_opset
 from segrt.importers._onnx_read import read_proto, to_model
 from segrt.importers._onnx_simplify import simplify
 from segrt.importers._onnx_windows import spell_padding
+from segrt.importers._random import refuse_random
 from segrt.types import LoadOptions
 
 # `ModelProto` begins with field 1, the IR version; 1 and 2 are older than ONNX 1.0.
@@ -66,6 +67,7 @@ def from_proto(proto: onnx.ModelProto, path: Path, source: metadata.Source) -> i
     model.producer_name, model.producer_version = "segrt", None
     model.graph.metadata_props.clear()
     settle_branches(model, path.name)
+    refuse_random(model, path.name)
     simplify(model, path.name)
     spell_padding(model)
     _onnx_names.tag(model)
