@@ -270,7 +270,7 @@ def _find_fallback(target: Target, options: BuildOptions) -> Target | None:
         raise UsageError(
             f"target {target.name!r} cannot be its own fallback",
             found=options.fallback,
-            wanted="another target, such as cpu",
+            wanted="another target, such as " + ("onnxruntime" if target.name == "cpu" else "cpu"),
         )
     known = fallback.availability()
     _check_options(fallback, fallback_options(options), known, usable=known.can_build)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -20,6 +21,8 @@ from segrt.targets._manifest import NAME, FileEntry, Manifest
 
 _LARGEST_MANIFEST = 32 * 2**20
 _MOST_ENTRIES = 2000
+# The disk, or what one may use of it, is full; or a file may not become so large.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CHUNK = 2**20
 
 
@@ -134,6 +137,9 @@ def _read_manifest(folder: Path) -> Manifest:
             f"{folder} is no SegRT package",
             found="a directory without manifest.json" if folder.is_dir() else "no directory",
             wanted="a directory that `segrt build` wrote",
+            hint=f"a model file becomes one: segrt build {folder} -o {folder.with_suffix('.segrt')}"
+            if folder.is_file()
+            else None,
         )
     with file.open("rb") as stream:
         data = stream.read(_LARGEST_MANIFEST + 1)
@@ -206,6 +212,14 @@ def _staging(output: Path) -> Iterator[Path]:
         raise UsageError(f"cannot write to {output.parent}", found=str(error)) from error
     try:
         yield folder
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise UsageError(
+            f"cannot write {output}",
+            found=error.strerror,
+            hint="make room there, or choose another place; nothing was changed",
+        ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
