@@ -116,6 +116,17 @@ case(
     }""",
     x=(3, 1),
 )
+case(
+    "dropout between transposes that go away",
+    """g (float[3,2,5,1] x) => (float[3,1,5,1] y) <int64[2] axes = {2, 3}> {
+        a = Abs(x)
+        b = Transpose<perm = [0, 2, 3, 1]>(a)
+        c = Dropout(b)
+        d = ReduceMax<keepdims = 1>(c, axes)
+        y = Transpose<perm = [0, 3, 1, 2]>(d)
+    }""",
+    x=(3, 2, 5, 1),
+)
 
 
 @pytest.mark.parametrize("name", CASES)
