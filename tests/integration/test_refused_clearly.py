@@ -58,3 +58,17 @@ def test_a_norm_over_no_axes(tmp_path, monkeypatch, kind):
     assert outcome("import", case) == SAME
     for way in ("cuda", "network"):
         assert (outcome(way, case) or "refused").startswith("refused")
+
+
+@pytest.mark.parametrize(
+    "constant",
+    [
+        "b = Shape(a) s = Slice(b, starts, ends)",
+        "s = Max(starts)",
+    ],
+)
+def test_what_is_known_before_the_cuda_engine_runs(tmp_path, monkeypatch, constant):
+    text = f"""g (float[1,2,4,4] x) => (int64[1] s, float[1,2,4,4] y)
+    <int64[1] starts = {{0}}, int64[1] ends = {{1}}> {{ a = Relu(x) {constant} y = Tanh(a) }}"""
+    found = outcome("cuda", text_case(text, tmp_path, monkeypatch, x=(1, 2, 4, 4)))
+    assert found is None or found.startswith("refused")
