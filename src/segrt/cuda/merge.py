@@ -74,7 +74,7 @@ def _pools(steps: list[PlanStep]) -> list[PlanStep]:
     merged = list(steps)
     for step in steps:
         pool, sources, pooled = step
-        maker = next((other for other in merged if other[2] == sources[0]), None)
+        maker = next((other for other in merged if other[2] in sources[:1]), None)
         if maker is None or not isinstance(pool, Pool) or not isinstance(maker[0], Convolution):
             continue
         halves = pool.window == pool.stride == (2, 2) and pool.before == (0, 0) and pool.maximum
@@ -94,6 +94,8 @@ def _openings(steps: list[PlanStep]) -> list[PlanStep]:
     merged = list(steps)
     for step in steps:
         reader, sources, target = step
+        if not sources:  # computed of constants alone
+            continue
         second = reader.convolution if isinstance(reader, PooledConvolution) else reader
         touching = [s for s in merged if any(p.buffer == sources[0].buffer for p in (*s[1], s[2]))]
         if not isinstance(second, Convolution) or len(touching) != 2 or touching[1] != step:

@@ -78,7 +78,9 @@ def refusals(graph: ir.Graph) -> dict[ir.Node, str]:
     for node in graph:
         if is_known(node):
             continue
-        if any(_sizes(value) is None for value in node.outputs):
+        if all(value.const_value is not None for value in node.outputs):
+            found[node] = "the CUDA engine puts out nothing that is known before it runs"
+        elif any(_sizes(value) is None for value in node.outputs):
             found[node] = "the CUDA engine has to know all sizes, and those of its result are not"
         elif not _read(node, ""):
             found[node] = "the CUDA engine has no implementation of it with these settings"

@@ -189,3 +189,20 @@ def _check_interface(definition: Any, model: ir.Model) -> None:
         raise EngineError(
             "the parsed network has other inputs or outputs", found=str(found), wanted=str(wanted)
         )
+    for index, value in enumerate(model.graph.outputs):
+        sizes = [int(size) for size in definition.get_output(index).shape]
+        if value.shape is not None and not _fits(sizes, value.shape):
+            raise EngineError(
+                f"TensorRT's parser gives output {value.name!r} another shape than ONNX says",
+                found=str(sizes),
+                wanted=str(list(value.shape)),
+                hint="use --via network",
+            )
+
+
+def _fits(sizes: list[int], wanted: ir.Shape) -> bool:
+    """Compare what is known of two shapes; the parser says -1 of what it does not know."""
+    return len(sizes) == len(wanted) and all(
+        not isinstance(own, int) or size in (own, -1)
+        for size, own in zip(sizes, wanted, strict=True)
+    )
