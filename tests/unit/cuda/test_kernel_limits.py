@@ -198,7 +198,7 @@ def launches() -> tuple[CpuLaunch, ...]:
     return tuple(launch_of(REGISTRY.find(name), _largest(name)) for name in MANY)
 
 
-@pytest.mark.skipif(COMPILER is None, reason="there is no g++")
+@pytest.mark.skipif(COMPILER is None, reason="there is no g++ of GCC 12 or newer")
 @pytest.mark.parametrize("name", MANY)
 def test_elements_beyond_32_bits_are_found(launches, tmp_path, name: str):
     """The last images of a batch of more than four thousand million elements, run on the CPU."""

@@ -15,6 +15,7 @@ NAMES = (
     "nearest", "bilinear", "pixel_shuffle", "pooling", "gather_pixels", "resample", "softmax",
     "argmax", "global_pooling", "group_statistics", "group_normalization", "direct_convolution",
     "first_convolution", "head", "pointwise", "layout", "gather_tiles", "blend_tiles",
+    "slices", "volume_pooling",
 )  # fmt: skip
 CASES = [
     pytest.param(REGISTRY.find(name), index, id=f"{name}-{index}")
@@ -25,7 +26,7 @@ CASES = [
 BOUND = {"fp32": 2e-6, "fp16": 5e-4, "bf16": 4e-3, "uint8": 0.0, "int8": 1e-2}
 
 
-@pytest.mark.skipif(COMPILER is None, reason="there is no g++")
+@pytest.mark.skipif(COMPILER is None, reason="there is no g++ of GCC 12 or newer")
 @pytest.mark.parametrize(("kernel", "case"), CASES)
 def test_computes_its_reference(kernel, case):
     spec = kernel.cases[case]
