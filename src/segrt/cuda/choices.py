@@ -43,7 +43,7 @@ from segrt.cuda.plan import (
     resident_spec,
 )
 from segrt.cuda.views import INTEGERS, View, encode
-from segrt.errors import UnsupportedLayerError
+from segrt.errors import EngineError, UnsupportedLayerError
 from segrt.types import Precision
 
 # The heuristics' order is good: the best of 40 plans was among the first 8 on every layer.
@@ -111,7 +111,10 @@ class Chooser:
         return found
 
     def _kernel(self, job: Job, name: str, spec: Spec, *parameters: npt.NDArray[Any]) -> Proposal:
-        launch = find_kernel(name).launch(spec)
+        try:
+            launch = find_kernel(name).launch(spec)
+        except EngineError as error:
+            return _refused(name, error)
 
         def make() -> Choice:
             compiled = self._gpu.kernel(launch)
@@ -335,3 +338,12 @@ class Chooser:
         compiled, config = self._gpu.kernel(launch), self._gpu.configuration(launch)
         others = [*job.pointers[1:], bias]
         return lambda output: self._gpu.put(config, compiled, [output, *others, output])
+
+
+def _refused(name: str, error: EngineError) -> Proposal:
+    """Return a proposal that fails when it is built: others may compute what a kernel cannot."""
+
+    def make() -> Choice:
+        raise error
+
+    return Proposal(name, make)

@@ -24,6 +24,7 @@ from segrt.cuda.partition import partition
 from segrt.cuda.plan import Place, Plan, make_plan
 from segrt.cuda.quantisation import read_quantisation
 from segrt.cuda.recognise import recognise
+from segrt.cuda.referee import Referee
 from segrt.cuda.settle import settle
 from segrt.cuda.tune import PlanCache, Tuner, event_us, replay_us
 from segrt.cuda.unsigned import drop_signs
@@ -96,7 +97,8 @@ class Engine:
         self._types = [value.dtype for value in model.graph.outputs]
         self._chooser = Chooser(gpu, library, precision)
         cache = PlanCache(f"{gpu.name}-{gpu.driver}-cudnn{library.version}-{precision}")
-        self._tuner = Tuner(gpu, cache)
+        self._referee = Referee(gpu, precision)
+        self._tuner = Tuner(gpu, cache, self._referee)
         self._need = Need(*gpu.memory())
         self._need.parts["weights"] = weights_bytes(program, storage(precision))
         try:
@@ -118,7 +120,10 @@ class Engine:
         self._need.parts["inputs and outputs"] = sum(p.view.span_bytes for p in ends.values())
         arena = self._allocate(size, "activations")
         addresses = {name: arena + offset for name, offset in offsets.items()}
-        self._sources = self._ends(program.inputs, plan.inputs, addresses)
+        # An input that nothing reads has no place.
+        self._inputs = [index for index, name in enumerate(program.inputs) if name in plan.inputs]
+        read = [program.inputs[index] for index in self._inputs]
+        self._sources = self._ends(read, plan.inputs, addresses)
         self._targets = self._ends(program.outputs, plan.outputs, addresses)
         self._fill_with_noise(self._memory[0])
         self._jobs = [
@@ -135,7 +140,10 @@ class Engine:
         self._gpu.compile(
             launch for each in asked for one in self._tuner.wanted(*each) for launch in one.launches
         )
-        self._choices = [self._tuner.choose(*each) for each in asked]
+        self._choices = [
+            self._tuner.choose(*each, job) for each, job in zip(asked, self._jobs, strict=True)
+        ]
+        self._referee.close()
         self._tuner.close()
         self.scratch_bytes = max((choice.workspace for choice in self._choices), default=0)
         self._need.parts["scratch memory"] = self.scratch_bytes
@@ -180,8 +188,9 @@ class Engine:
         """Run once: arrays in the order, layout and types of the graph's inputs and outputs."""
         self._gpu.use()
         stream = self._gpu.stream
-        for array, (device, staging, memory, place) in zip(arrays, self._sources, strict=True):
-            plain = np.ascontiguousarray(array, HOST_TYPES[place.view.dtype])
+        for index, source in zip(self._inputs, self._sources, strict=True):
+            device, staging, memory, place = source
+            plain = np.ascontiguousarray(arrays[index], HOST_TYPES[place.view.dtype])
             memory[:] = plain.reshape(-1).view(np.uint8)
             device.copy_from(staging, stream=stream)
         self._graph.launch(stream)
@@ -196,7 +205,7 @@ class Engine:
 
     def source(self, index: int) -> End:
         """Return where an input lies on the GPU."""
-        device, _, _, place = self._sources[index]
+        device, _, _, place = self._sources[self._inputs.index(index)]
         return End(int(device.handle), place.view.dtype, self._input_shapes[index])
 
     def result(self, index: int) -> End:

@@ -14,11 +14,12 @@ from typing import Any
 from segrt.cuda.capture import record
 from segrt.cuda.compiled_code import cache_folder
 from segrt.cuda.driver import Gpu
-from segrt.cuda.jobs import Choice, Proposal
+from segrt.cuda.jobs import Choice, Job, Proposal
+from segrt.cuda.referee import Referee
 from segrt.errors import EngineError
 
 _LOG = logging.getLogger(__name__)
-_FORMAT = 1
+_FORMAT = 2
 # A replay runs the candidate this often, so that launching it weighs nothing.
 _REPEATS = 5
 _REPLAYS = 5
@@ -72,8 +73,9 @@ class PlanCache:
 class Tuner:
     """Times choices on one GPU."""
 
-    def __init__(self, gpu: Gpu, cache: PlanCache) -> None:
+    def __init__(self, gpu: Gpu, cache: PlanCache, referee: Referee) -> None:
         self._gpu = gpu
+        self._referee = referee
         self._cache = cache
         self._scratch: Any = None
 
@@ -82,14 +84,14 @@ class Tuner:
         known = self._cache.find(signature)
         return [proposal for proposal in proposals if proposal.name == known] or proposals
 
-    def choose(self, signature: str, proposals: Sequence[Proposal]) -> Choice:
-        """Return the fastest of ``proposals``.
+    def choose(self, signature: str, proposals: Sequence[Proposal], job: Job) -> Choice:
+        """Return the fastest of ``proposals`` that compute ``job`` rightly.
 
         Raises:
             EngineError: None of them works.
         """
         proposals = self.wanted(signature, proposals)
-        if len(proposals) == 1:
+        if proposals[0].name == self._cache.find(signature):
             return proposals[0].make()
         timed: list[tuple[float, Choice]] = []
         problem: EngineError | None = None
@@ -99,6 +101,7 @@ class Tuner:
             began = time.perf_counter()
             try:
                 choice = proposal.make()
+                self._check(job, choice)
                 built = time.perf_counter()
                 timed.append((self.time_us(choice), choice))
                 _LOG.debug(
@@ -116,6 +119,23 @@ class Tuner:
                 choice.free()
         self._cache.remember(signature, best.name)
         return best
+
+    def _check(self, job: Job, choice: Choice) -> None:
+        """Let the referee see a choice.
+
+        Raises:
+            EngineError: It fails, or is wrong.
+        """
+        scratch = self._scratch_memory(choice.workspace)
+        try:
+            self._referee.check(job, choice, scratch)
+        except EngineError as error:
+            choice.free()
+            _LOG.warning("not used: %s: found %s", error, error.found)
+            raise
+        except Exception as error:
+            choice.free()
+            raise EngineError(f"{choice.name!r} fails", found=str(error)) from error
 
     def time_us(self, choice: Choice) -> float:
         """Return the median time of one run, in microseconds.
