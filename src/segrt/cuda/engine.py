@@ -272,4 +272,5 @@ def _sizes(values: Sequence[ir.Value]) -> list[tuple[int, ...]]:
 
 
 def _address(place: Place, addresses: dict[str, int]) -> int:
-    return addresses[place.buffer] + place.view.offset * place.view.item_bytes
+    before = place.first * place.view.image_bytes + place.view.offset * place.view.item_bytes
+    return addresses[place.buffer] + before
