@@ -38,7 +38,7 @@ def test_nothing_changed(tool, tmp_path, capsys):
     assert tool.main([str(tmp_path / "a")]) == 0
     assert tool.main([str(tmp_path / "b"), "--against", str(tmp_path / "a")]) == 0
     count = sum(len(REGISTRY.find(name).cases) for name in NAMES)
-    assert capsys.readouterr().out.endswith(f"{count} of {count} cases are the same\n")
+    assert capsys.readouterr().out.endswith(f"{count} of {count} cases are the same; {count} now\n")
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def test_a_change_is_told(monkeypatch, tool, tmp_path, capsys, change):
     _change(monkeypatch, change)
     assert tool.main([str(tmp_path / "b"), "--against", str(tmp_path / "a")]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("differs: take") for line in lines) == len(
+    assert sum(line.startswith("no longer: take") for line in lines) == len(
         REGISTRY.find("take").cases
     )
-    assert not [line for line in lines if line.startswith("differs: softmax")]
+    assert not [line for line in lines if line.startswith("no longer: softmax")]
 
 
 def test_machine_code_tells_a_comment_from_a_change(monkeypatch, tool, tmp_path):
