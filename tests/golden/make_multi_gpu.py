@@ -16,12 +16,16 @@ There need be no GPU: Keras is told of two, and TensorFlow runs what was placed 
 # ruff: noqa: PTH100, PTH103, PTH112, PTH118, PTH120, PTH123
 
 import argparse
+import base64
 import importlib
+import json
 import os
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
+import h5py
 import numpy as np
 from make_goldens import load_kit
 
@@ -58,6 +62,19 @@ def split(kit, model):
     return tools.multi_gpu_model(model, gpus=2)
 
 
+def forget_place(path):
+    """Take out of the Lambdas' code where in this machine's files Keras lies."""
+    place = sys.prefix.encode()
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        for layer in config["config"]["layers"]:
+            if layer["class_name"] == "Lambda":
+                code = base64.b64decode(layer["config"]["function"][0])
+                code = code.replace(place, b"/keras".ljust(len(place), b"_"))
+                layer["config"]["function"][0] = base64.b64encode(code).decode()
+        file.attrs["model_config"] = json.dumps(config).encode()
+
+
 def main():
     """Build the net, draw weights, split it, write the files."""
     parser = argparse.ArgumentParser()
@@ -75,6 +92,7 @@ def main():
     start = os.path.join(DATA, kit.label)
     if kit.tensorflow_keras:
         parallel.save(start + ".h5")
+        forget_place(start + ".h5")
     else:
         parallel.save_weights(start + ".h5")
         with open(start + ".json", "w") as stream:
