@@ -45,7 +45,12 @@ def onnx_pieces(model: ir.Model) -> list[Piece]:
     proto.graph.ClearField("initializer")
     graph = [proto.graph.SerializeToString(), *weights]
     proto.ClearField("graph")
-    pieces = [proto.SerializeToString(), *_field(_GRAPH, graph)]
+    # Order is free, but OpenVINO (2026.4) takes a file that repeats a field before its graph, such
+    # as the versions of two domains, for something other than ONNX: all else follows it.
+    first = onnx.ModelProto(ir_version=proto.ir_version)
+    proto.ClearField("ir_version")
+    rest = proto.SerializeToString()
+    pieces = [first.SerializeToString(), *_field(_GRAPH, graph), rest]
     size = sum(map(len, pieces))
     if size > LARGEST:
         raise ValueError(f"{size} bytes, more than the 2 GiB of one message")
