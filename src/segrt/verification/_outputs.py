@@ -17,7 +17,7 @@ from segrt.verification.candidate import root
 from segrt.verification.metrics import Accumulator, failed
 from segrt.verification.reference import Reference
 from segrt.verification.report import OutputRow
-from segrt.verification.segmentation import MaskComparison, MaskRule
+from segrt.verification.segmentation import MaskAgreement, MaskComparison, MaskRule
 from segrt.verification.shift import ShiftDetector
 from segrt.verification.tolerance import Tolerance, complaint
 
@@ -33,6 +33,7 @@ class OutputComparison:
         threshold: The user's own threshold, None to decide by the operator.
         band_px: Width of the boundary band.
         classes: How many a mask has; None where the output is none.
+        margin: See `MaskComparison`.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class OutputComparison:
         threshold: float | None,
         band_px: int,
         classes: int | None = None,
+        margin: float = 0.0,
     ) -> None:
         self._classes = classes
+        self._margin = margin
         self._name = spec.name
         self._operator = operator
         self._threshold = threshold
@@ -72,6 +75,7 @@ class OutputComparison:
                 classes=max(2, self._classes or channels),
                 band_px=self._band_px,
                 channel_axis=self._axis,
+                margin=self._margin,
             )
         self._masks.update(expected, found)
 
@@ -81,14 +85,23 @@ class OutputComparison:
         # Numbers of classes have no distance: a mask is judged by how many of its pixels agree.
         notes = [complaint(figures, tolerance.whole) if self._classes is None else ""]
         masks = None if self._masks is None else self._masks.result()
-        if masks is not None and not masks.agreement >= tolerance.mask_agreement:
-            wanted = tolerance.mask_agreement
-            notes.append(f"masks agree on {masks.agreement:.6f} of the pixels, wanted {wanted:g}")
+        if masks is not None:
+            notes.append(_mask_complaint(masks, tolerance.mask_agreement))
         shift = self._shift.result() if any(notes) else None
         if shift is not None:
             notes.append(f"shifted by (dy {shift.dy:g}, dx {shift.dx:g}) px")
         note = "; ".join(note for note in notes if note)
         return OutputRow(self._name, figures, masks, shift, note)
+
+
+def _mask_complaint(masks: MaskAgreement, wanted: float) -> str:
+    """Say that too few pixels agree, "" if enough do."""
+    same = round(masks.agreement * masks.pixels)
+    if same + masks.undecided >= wanted * masks.pixels:
+        return ""
+    near = f" ({masks.undecided} of them by rounding)" if masks.undecided else ""
+    differ = f"{masks.pixels - same} of {masks.pixels} pixels{near}"
+    return f"masks agree on all but {differ}, wanted a share of {wanted:g}"
 
 
 def compare_outputs(
@@ -119,6 +132,7 @@ def compare_outputs(
             _operator(model, spec.name),
             threshold=threshold,
             band_px=band_px,
+            margin=tolerance.undecided,
             classes=made[spec.name].classes if spec.name in made else None,
         )
         for spec in session.outputs

@@ -79,7 +79,8 @@ def _mask_cells(output: OutputRow) -> Iterator[str]:
     if masks is None:
         yield from ("", "", "")
         return
-    yield f"{masks.agreement:.4%}"
+    near = f" ({masks.undecided} px undecided)" if masks.undecided else ""
+    yield f"{masks.agreement:.4%}{near}"
     pairs = zip(masks.iou, masks.dice, strict=True)
     yield "  ".join(f"{i}: {_share(a)} / {_share(b)}" for i, (a, b) in enumerate(pairs))
     band, elsewhere = _share(masks.band_error), _share(masks.elsewhere_error)

@@ -9,7 +9,9 @@ several channels                      the channel with the largest value
 a mask                                as it is
 ====================================  =========================================
 
-A pixel whose output is NaN belongs to no class and agrees with nothing.
+A pixel whose output is NaN belongs to no class and agrees with nothing. A pixel that differs is
+undecided where both sides give its two classes the same value up to a margin: on large images a
+few pixels always lie so near to the decision that the order of a sum decides.
 """
 
 from __future__ import annotations
@@ -85,6 +87,7 @@ class MaskAgreement:
     Attributes:
         pixels: How many were compared.
         agreement: Share of pixels with the same class.
+        undecided: How many of the differing pixels both sides hold for equal, up to the margin.
         iou: Intersection over union by class; None for a class neither has.
         dice: Twice the intersection over the sum, by class; None likewise.
         band_px: Width of the band on either side of the reference's boundaries.
@@ -94,6 +97,7 @@ class MaskAgreement:
 
     pixels: int
     agreement: float
+    undecided: int
     iou: tuple[float | None, ...]
     dice: tuple[float | None, ...]
     band_px: int
@@ -109,23 +113,34 @@ class MaskComparison:
         classes: How many classes there are (2 for one channel).
         band_px: Width of the boundary band in pixels.
         channel_axis: Axis of the channels.
+        margin: What counts as equal, as a share of the reference's largest absolute value.
     """
 
     def __init__(
-        self, rule: MaskRule, *, classes: int, band_px: int, channel_axis: int = -1
+        self,
+        rule: MaskRule,
+        *,
+        classes: int,
+        band_px: int,
+        channel_axis: int = -1,
+        margin: float = 0.0,
     ) -> None:
         self._rule = rule
         self._classes = classes
         self._band_px = band_px
         self._channel_axis = channel_axis
+        self._margin = margin
+        self._largest = 0.0
         # Row: reference class, column: candidate class; the last of both is "none" (NaN).
         self._counts = np.zeros((classes + 1, classes + 1), np.int64)
-        self._band = self._band_wrong = self._wrong = 0
+        self._band = self._band_wrong = self._wrong = self._undecided = 0
 
     def update(self, reference: Array, candidate: Array) -> None:
         """Add a piece of both outputs, of the same shape (batch, y, x, channels)."""
         ref = self._rule.masks(reference, self._channel_axis)
         cand = self._rule.masks(candidate, self._channel_axis)
+        finite = np.isfinite(reference)
+        self._largest = max(self._largest, float(abs(reference).max(initial=0.0, where=finite)))
         size = self._classes + 1
         pairs = (ref % size) * size + cand % size  # -1 becomes the last row or column
         self._counts += np.bincount(pairs.reshape(-1), minlength=size * size).reshape(size, size)
@@ -134,6 +149,22 @@ class MaskComparison:
         self._band += int(band.sum())
         self._band_wrong += int((wrong & band).sum())
         self._wrong += int(wrong.sum())
+        known = wrong & (ref >= 0) & (cand >= 0)
+        if self._margin and known.any() and self._rule.kind != "classes":
+            moved = [np.moveaxis(one, self._channel_axis, -1) for one in (reference, candidate)]
+            near = self._is_near(moved[0][known], ref[known], cand[known])
+            near &= self._is_near(moved[1][known], ref[known], cand[known])
+            self._undecided += int(near.sum())
+
+    def _is_near(self, values: Array, one: Masks, other: Masks) -> Flags:
+        """Say of pixels (N, channels) whether two classes (N,) are equal up to the margin."""
+        if self._rule.kind == "threshold":
+            apart = values[:, 0] - self._rule.threshold
+        else:
+            at = np.arange(len(values))
+            apart = values[at, one] - values[at, other]
+        near: Flags = abs(apart) <= self._margin * self._largest
+        return near
 
     def result(self) -> MaskAgreement:
         """Return the figures of all pieces so far."""
@@ -143,6 +174,7 @@ class MaskComparison:
         return MaskAgreement(
             pixels=pixels,
             agreement=_share(int(both.sum()), pixels) or 0.0,
+            undecided=self._undecided,
             iou=tuple(_share(int(b), int(t - b)) for b, t in zip(both, total, strict=True)),
             dice=tuple(_share(2 * int(b), int(t)) for b, t in zip(both, total, strict=True)),
             band_px=self._band_px,

@@ -61,11 +61,15 @@ class Tolerance:
         own: Limit of a layer's own error, by kind of layer.
         whole: Limit of the error a layer shows in the whole run.
         mask_agreement: Smallest allowed share of pixels with the same class, 0 to 1.
+        undecided: How near to the decision, as a share of the largest value, both sides must be for
+            a differing pixel not to count. fp32's is what reordered sums differ by; the others
+            allow some pixels to differ anyway.
     """
 
     own: dict[str, Limit]
     whole: Limit
     mask_agreement: float
+    undecided: float = 0.0
 
 
 _EXACT = Limit(relative_l2=0.0, peak=0.0)
@@ -75,6 +79,7 @@ TOLERANCES: dict[Precision, Tolerance] = {
         own={MOVEMENT: _EXACT, ARITHMETIC: Limit(1e-5, 1e-4)},
         whole=Limit(1e-5, 1e-4),
         mask_agreement=1.0,
+        undecided=2e-6,
     ),
     Precision.TF32: Tolerance(
         own={MOVEMENT: Limit(5e-4, 5e-4), ARITHMETIC: Limit(2e-3, 1e-2)},

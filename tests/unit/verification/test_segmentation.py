@@ -90,6 +90,48 @@ def test_nan_agrees_with_nothing():
     assert comparison.result().agreement == 0.0
 
 
+NEAR = np.float32(0.5) + np.float32(5e-7) * np.array([-1, 1, -6000, 6000, 1], np.float32)
+
+
+def _undecided(reference, candidate, rule, classes=2, margin=2e-6) -> tuple[int, float]:
+    comparison = MaskComparison(rule, classes=classes, band_px=1, margin=margin)
+    comparison.update(reference, candidate)
+    result = comparison.result()
+    return result.undecided, result.agreement
+
+
+def test_pixels_at_the_threshold_are_undecided():
+    rule = MaskRule("threshold", 0.5)
+    reference = np.ones((1, 1, 6, 1), np.float32)
+    reference[0, 0, :5, 0] = NEAR
+    candidate = reference.copy()
+    # Across the threshold by rounding; by more than that; near in one of them only.
+    candidate[0, 0, :5, 0] = NEAR[[1, 0, 3, 2, 2]]
+    assert _undecided(reference, candidate, rule) == (2, 1 / 6)
+    assert _undecided(reference, candidate, rule, margin=0.0) == (0, 1 / 6)
+    # The margin grows with the values: an output of 1000 times the size rounds as much more.
+    reference[0, 0, 5, 0] = candidate[0, 0, 5, 0] = 2000
+    assert _undecided(reference, candidate, rule) == (5, 1 / 6)
+    reference[0, 0, 5, 0] = candidate[0, 0, 5, 0] = np.inf
+    assert _undecided(reference, candidate, rule)[0] == 2
+
+
+def test_classes_of_the_same_value_are_undecided():
+    reference = np.array([[[[0.5, 0.5 + 1e-6, 0.1], [0.5, 0.5 + 1e-6, 0.1], [1, 0, 0.9]]]])
+    candidate = np.array([[[[0.5 + 1e-6, 0.5, 0.1], [0.1, 0.5, 0.5 + 1e-6], [0.9, 0, 1]]]])
+    assert _undecided(reference, candidate, MaskRule("argmax"), 3) == (1, 0.0)
+
+
+@pytest.mark.parametrize("rule", [MaskRule("threshold", 0.0), MaskRule("argmax")])
+def test_nan_is_never_undecided(rule):
+    channels = 1 if rule.kind == "threshold" else 2
+    plain = np.zeros((1, 4, 4, channels), np.float32)
+    broken = plain.copy()
+    broken[..., 0] = np.nan
+    for pair in ((plain, broken), (broken, plain), (broken, broken)):
+        assert _undecided(*pair, rule) == (0, 0.0)
+
+
 def test_channel_axis():
     rng = np.random.default_rng(1)
     first, second = (rng.random((1, 6, 6, 3)).astype(np.float32) for _ in range(2))
