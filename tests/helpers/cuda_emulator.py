@@ -123,6 +123,8 @@ class EmulatedGpu:
         self._next = _BASE
         self._uploads: dict[int, np.ndarray] = {}
         self._made: dict[Launch, tuple[Any, Any]] = {}
+        # What is compiled in the background.
+        self.begun: set[Launch] = set()
         for _, kernel in REGISTRY:
             self._watch(monkeypatch, kernel)
 
@@ -168,7 +170,15 @@ class EmulatedGpu:
         self.bytes[address - _BASE :][: source.size] = source.bytes
 
     def compile(self, launches: Iterable[Launch]) -> None:
+        begun = list(launches)
+        assert all(launch in self._made for launch in begun)
+        self.begun.update(begun)
+
+    def wait_for(self, launches: Iterable[Launch]) -> None:
         assert all(launch in self._made for launch in launches)
+
+    def stop_compiling(self) -> None:
+        self.begun.clear()
 
     def kernel(self, launch: Launch) -> Launch:
         assert launch in self._made

@@ -19,12 +19,7 @@ from segrt.cuda.image_operations import GroupNormalize
 from segrt.cuda.image_specs import direct_spec, head_spec, ranges_of
 from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel, in_turn
 from segrt.cuda.kernel_specs import kernel_spec, kernel_specs
-from segrt.cuda.kernels import (
-    direct_convolution,
-    head,
-    narrow_convolution,
-    resident_convolution,
-)
+from segrt.cuda.kernels import direct_convolution, head, narrow_convolution, resident_convolution
 from segrt.cuda.kernels._base import Spec
 from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
 from segrt.cuda.memory import ALIGNMENT_BYTES
@@ -36,12 +31,15 @@ from segrt.cuda.operations import (
     PooledConvolution,
     TransposedConvolution,
 )
-from segrt.cuda.parameters import bias_for, factors_for, numbers_for, weights_for
-from segrt.cuda.plan import (
-    first_spec,
-    narrow_spec,
-    resident_spec,
-)
+from segrt.cuda.parameters import (
+    Lazy,
+    arranged_for,
+    bias_for,
+    factors_for,
+    lazy_weights,
+    numbers_for,
+)  # fmt: skip
+from segrt.cuda.plan import first_spec, narrow_spec, resident_spec
 from segrt.cuda.views import INTEGERS, View, encode
 from segrt.errors import UnsupportedLayerError
 from segrt.types import Precision
@@ -76,31 +74,16 @@ class Chooser:
             buffer.close(self._gpu.stream)
         self._parameters.clear()
 
-    def proposals(self, job: Job) -> Sequence[Proposal]:
-        """Return every way to compute ``job``, the likely best first.
+    def proposals(self, job: Job) -> Iterator[Proposal]:
+        """Yield every way to compute ``job``, own kernels first; the library is asked in turn.
 
         Raises:
             UnsupportedLayerError: There is none.
         """
-        if isinstance(job.operation, Convolution) and job.operation.residual:
-            found = list(self._residual(job, job.operation))
-        elif isinstance(job.operation, Convolution):
-            found = list(self._convolution(job, job.operation))
-        elif isinstance(job.operation, MergedUpsampling):
-            found = list(self._merged(job, job.operation))
-        elif isinstance(job.operation, PooledConvolution):
-            found = list(self._pooled(job, job.operation))
-        elif isinstance(job.operation, Opening):
-            found = [self._kernel(job, *a) for a in hopper_choices.first_two(job, job.operation)]
-        elif isinstance(job.operation, TransposedConvolution):
-            weights = weights_for(job.operation, job.views[0].dtype)
-            found = list(self._library_convolution(job, job.operation, weights))
-            found.append(self._direct(job, job.operation))
-        elif isinstance(job.operation, GroupNormalize):
-            found = [normalization(self._gpu, self._upload, job, job.operation)]
-        else:
-            found = [self._kernel(job, *spec) for spec in kernel_specs(job)]
-            found += dense_layer(job, self._library_convolution)
+        found = False
+        for proposal in self._ways(job):
+            found = True
+            yield proposal
         if not found:
             layer, kind = job.operation.layer, type(job.operation).__name__
             raise UnsupportedLayerError(
@@ -108,9 +91,33 @@ class Chooser:
                 [(layer, kind)],
                 hint="use another precision or target",
             )
-        return found
 
-    def _kernel(self, job: Job, name: str, spec: Spec, *parameters: npt.NDArray[Any]) -> Proposal:
+    def _ways(self, job: Job) -> Iterator[Proposal]:
+        if isinstance(job.operation, Convolution) and job.operation.residual:
+            yield from self._residual(job, job.operation)
+        elif isinstance(job.operation, Convolution):
+            yield from self._convolution(job, job.operation)
+        elif isinstance(job.operation, MergedUpsampling):
+            yield from self._merged(job, job.operation)
+        elif isinstance(job.operation, PooledConvolution):
+            yield from self._pooled(job, job.operation)
+        elif isinstance(job.operation, Opening):
+            for asked in hopper_choices.first_two(job, job.operation):
+                yield self._kernel(job, *asked)
+        elif isinstance(job.operation, TransposedConvolution):
+            weights = lazy_weights(job.operation, job.views[0].dtype)
+            yield from self._library_convolution(job, job.operation, weights)
+            yield self._direct(job, job.operation)
+        elif isinstance(job.operation, GroupNormalize):
+            yield normalization(self._gpu, self._upload, job, job.operation)
+        else:
+            for spec in kernel_specs(job):
+                yield self._kernel(job, *spec)
+            yield from dense_layer(job, self._library_convolution)
+
+    def _kernel(
+        self, job: Job, name: str, spec: Spec, *parameters: npt.NDArray[Any] | Lazy
+    ) -> Proposal:
         launch = find_kernel(name).launch(spec)
 
         def make() -> Choice:
@@ -119,7 +126,8 @@ class Chooser:
                 self._gpu.tensor_map(job.views[m.source], job.pointers[m.source], m)
                 for m in launch.maps
             ]
-            values = [self._upload(array) for array in (*maps, *parameters)]
+            made = [array() if callable(array) else array for array in parameters]
+            values = [self._upload(array) for array in (*maps, *made)]
             pointers = [*job.pointers, *values, job.output]
             config = self._gpu.configuration(launch)
             run = functools.partial(self._gpu.put, config, compiled, pointers)
@@ -153,11 +161,11 @@ class Chooser:
             mixed = source.dtype != target.dtype or source.dtype in INTEGERS
             if mixed or operation.ranges is not None:
                 return
-        weights = weights_for(operation, source.dtype)
-        taps, numbers = weights.transpose(2, 3, 1, 0), numbers_for(operation, source, target)
+        weights = lazy_weights(operation, source.dtype)
+        numbers = numbers_for(operation, source, target)
         narrow = narrow_spec(operation, source, target)
         if narrow is not None and self._gpu.capability >= (8, 0):
-            arranged = narrow_convolution.arrange(taps, source.dtype)
+            arranged = arranged_for(narrow_convolution.arrange, weights, source.dtype)
             yield self._kernel(job, "narrow_convolution", narrow, arranged, numbers)
         wide: list[Proposal] = []
         if self._gpu.capability == _HOPPER:
@@ -166,7 +174,7 @@ class Chooser:
         yield from wide
         resident = resident_spec(operation, source, target)
         if resident is not None and self._gpu.capability == _HOPPER:
-            arranged = resident_convolution.arrange(taps, source.dtype)
+            arranged = arranged_for(resident_convolution.arrange, weights, source.dtype)
             bias = np.zeros(resident.outputs, np.float32)
             bias[: target.c] = operation.bias
             yield self._kernel(job, "resident_convolution", resident, arranged, bias)
@@ -180,7 +188,7 @@ class Chooser:
 
     def _residual(self, job: Job, operation: Convolution) -> Iterator[Proposal]:
         """Propose cuDNN's convolutions that add, and all that do not with a pass behind."""
-        weights = weights_for(operation, job.views[0].dtype)
+        weights = lazy_weights(operation, job.views[0].dtype)
         yield from self._library_convolution(job, operation, weights, last_resort=False)
         first, bare, behind = residuals.in_two(job, operation)
         adding = self._kernel(behind, *kernel_spec(behind))
@@ -191,14 +199,18 @@ class Chooser:
         """Propose the kernel that can do everything: beside cuDNN for groups, else if it fails."""
         transposed = isinstance(operation, TransposedConvolution)
         spec = direct_spec(operation, job.views[0], job.target)
-        taps = direct_convolution.arrange(operation.kernel, operation.groups, transposed=transposed)
+        kernel, groups = operation.kernel, operation.groups
+
+        def taps() -> npt.NDArray[Any]:
+            return direct_convolution.arrange(kernel, groups, transposed=transposed)
+
         found = self._kernel(job, "direct_convolution", spec, taps, operation.bias)
         return replace(found, last_resort=operation.groups == 1)
 
     def _merged(self, job: Job, operation: MergedUpsampling) -> Iterator[Proposal]:
         """Propose the own kernel, and cuDNN's convolutions with a pixel shuffle behind them."""
         inner, source, target = operation.convolution, job.views[0], job.target
-        weights = weights_for(inner, source.dtype)
+        weights = lazy_weights(inner, source.dtype)
         wide: list[Proposal] = []
         if self._gpu.capability == _HOPPER:
             found = hopper_choices.phases(operation, source, target, weights)
@@ -218,7 +230,7 @@ class Chooser:
     def _pooled(self, job: Job, operation: PooledConvolution) -> Iterator[Proposal]:
         """Propose the kernel that writes both images, and all others with a pooling behind."""
         inner = operation.convolution
-        weights = weights_for(inner, job.target.dtype)
+        weights = lazy_weights(inner, job.target.dtype)
         views = (job.views[0], job.target, job.views[1])
         for asked in hopper_choices.wide(inner, views, weights):
             yield self._kernel(job, *asked)
@@ -232,11 +244,11 @@ class Chooser:
 
     def _with_shuffle(self, job: Job, phases: View, proposal: Proposal) -> Proposal:
         """Return a proposal of phases in scratch memory with their shuffle behind it."""
+        kernel = find_kernel("pixel_shuffle")
+        launch = kernel.launch(PixelShuffleSpec(phases, job.target, 2, phase_first=True))
 
         def make() -> Choice:
             first = proposal.make()
-            kernel = find_kernel("pixel_shuffle")
-            launch = kernel.launch(PixelShuffleSpec(phases, job.target, 2, phase_first=True))
             compiled, config = self._gpu.kernel(launch), self._gpu.configuration(launch)
 
             def run(scratch: int) -> None:
@@ -245,13 +257,13 @@ class Chooser:
 
             return Choice(proposal.name, first.workspace, run, first.free)
 
-        return Proposal(proposal.name, make)
+        return Proposal(proposal.name, make, launches=(launch,), kind=proposal.kind)
 
     def _library_convolution(
         self,
         job: Job,
         operation: Convolution | TransposedConvolution,
-        weights: npt.NDArray[np.float32],
+        weights: Lazy,
         *,
         last_resort: bool = True,
     ) -> Iterator[Proposal]:
@@ -261,8 +273,6 @@ class Chooser:
         # With all of them refused for FP32 but a few, those few may come late.
         exact = self._precision is Precision.FP32
         found = False
-        # O I H W -> O H W I, for the inverse direction likewise.
-        ordered = weights.transpose(0, 2, 3, 1)
         kernel: list[int] = []
         users: set[str] = set()
         kinds = dict.fromkeys(("fp32", job.target.dtype, ""))
@@ -284,23 +294,25 @@ class Chooser:
             few = _INTEGER_PLANS if views[0].dtype == "int8" else _MOST_PLANS
             most = _ALL_PLANS if exact else few
             for index, plan in graph.plans(_ADDING_PLANS if graph.residual else most):
-                yield self._plan(job, operation, (graph, index, plan), (ordered, kernel, users))
+                yield self._plan(job, operation, (graph, index, plan), (weights, kernel, users))
 
     def _plan(
         self,
         job: Job,
         operation: Convolution | TransposedConvolution,
         plan: tuple[ConvolutionGraph, int, str],
-        weights: tuple[npt.NDArray[np.float32], list[int], set[str]],
+        weights: tuple[Lazy, list[int], set[str]],
     ) -> Proposal:
         graph, index, title = plan
         # The kernel is uploaded once for all plans, and freed with the last that uses it.
-        ordered, shared, users = weights
+        exact, shared, users = weights
         name = f"cudnn {graph.bias_type or 'bare'} {index} {title}"
 
         def make() -> Choice:
             workspace = graph.build(index)
             if not shared:
+                # O I H W -> O H W I, for the inverse direction likewise.
+                ordered = exact().transpose(0, 2, 3, 1)
                 shared.append(self._upload(encode(ordered, job.views[0].dtype)))
             values = bias_for(operation, job.target).reshape(1, -1)
             bias = self._upload(encode(values, graph.bias_type or "fp32"))
@@ -325,7 +337,7 @@ class Chooser:
 
             return Choice(name, job.reserved_bytes + workspace, run, free)
 
-        return Proposal(name, make)
+        return Proposal(name, make, kind=f"cudnn {graph.bias_type or 'bare'}")
 
     def _finish(
         self, job: Job, operation: Convolution | TransposedConvolution, bias: int

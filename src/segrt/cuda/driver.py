@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
-import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +13,7 @@ import numpy.typing as npt
 
 from segrt._optional import is_installed, require
 from segrt.cuda import compiled_code
+from segrt.cuda.compiling import Asked, Compilations
 from segrt.cuda.kernels._base import Launch, Map
 from segrt.cuda.views import INTEGERS, View
 from segrt.errors import DeviceMemoryError, EngineError, UnavailableError
@@ -135,6 +133,7 @@ class Gpu:
         self.name: str = self.device.name
         self.driver: str = driver_version()
         self._kernels: dict[tuple[str, str], Any] = {}
+        self._compilations = Compilations(compile_source)
 
     def use(self) -> None:
         """Make the device current for the calling thread."""
@@ -205,7 +204,7 @@ class Gpu:
         """Return the compiled kernel of ``launch``; compiled once."""
         key = (launch.source, launch.entry)
         if key not in self._kernels:
-            cubin = compile_source(launch.source, self._target(launch), launch.entry)
+            cubin = self._compilations.code(self._asked(launch))
             module = self._core.ObjectCode.from_cubin(cubin)
             kernel = module.get_kernel(launch.entry)
             if launch.shared_bytes:
@@ -214,18 +213,24 @@ class Gpu:
         return self._kernels[key]
 
     def compile(self, launches: Iterable[Launch]) -> None:
-        """Compile what launches want, side by side; what fails will say so when it is used."""
+        """Begin to compile what launches want; what fails will say so when it is used."""
+        for launch in launches:
+            if (launch.source, launch.entry) not in self._kernels:
+                self._compilations.begin(self._asked(launch))
 
-        def one(launch: Launch) -> None:
-            with contextlib.suppress(EngineError):
-                compile_source(launch.source, self._target(launch), launch.entry)
+    def wait_for(self, launches: Iterable[Launch]) -> None:
+        """Wait until what was begun for these launches is compiled."""
+        for launch in launches:
+            self._compilations.wait(self._asked(launch))
 
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            list(pool.map(one, dict.fromkeys(launches)))
+    def stop_compiling(self) -> None:
+        """Compile nothing more in the background."""
+        self._compilations.close()
 
-    def _target(self, launch: Launch) -> str:
+    def _asked(self, launch: Launch) -> Asked:
         # Instructions of one architecture alone need the target that names it so.
-        return self.architecture + ("a" if launch.specific else "")
+        target = self.architecture + ("a" if launch.specific else "")
+        return launch.source, target, launch.entry
 
     def _allow_shared(self, kernel: Any, size: int) -> None:
         """Let a kernel have more dynamic shared memory than the 48 KiB that are always there."""
@@ -282,6 +287,7 @@ class Gpu:
     def close(self) -> None:
         """Wait for the stream and drop it."""
         self.use()
+        self.stop_compiling()
         self.stream.sync()
         self._kernels.clear()
         self.stream.close()

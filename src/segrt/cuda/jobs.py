@@ -44,12 +44,14 @@ class Proposal:
         make: Builds it.
         last_resort: Only built if nothing else works.
         launches: Own kernels that building it compiles.
+        kind: Of a library's plans: which come in one order, likely the best first; else "".
     """
 
     name: str
     make: Callable[[], Choice]
     last_resort: bool = False
     launches: tuple[Launch, ...] = ()
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ def in_turn(first: Proposal, second: Proposal) -> Proposal:
 
         return Choice(name, max(part.workspace for part in parts), run, free)
 
-    return Proposal(name, make, first.last_resort, first.launches + second.launches)
+    launches = first.launches + second.launches
+    return Proposal(name, make, first.last_resort, launches, first.kind)
 
 
 # What a choice does not depend on.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from segrt.cuda.capture import record
 from segrt.cuda.compiled_code import cache_folder
 from segrt.cuda.driver import Gpu
 from segrt.cuda.jobs import Choice, Proposal
+from segrt.cuda.race import Race
+from segrt.cuda.stages import Stages
 from segrt.errors import EngineError
 
 _LOG = logging.getLogger(__name__)
@@ -69,20 +72,37 @@ class PlanCache:
             _LOG.warning("the plan cache %s cannot be written: %s", self._path, error)
 
 
-class Tuner:
-    """Times choices on one GPU."""
+def is_thorough() -> bool:
+    """Say whether all plans are to be timed: ``SEGRT_TUNING=thorough``."""
+    return os.environ.get("SEGRT_TUNING") == "thorough"
 
-    def __init__(self, gpu: Gpu, cache: PlanCache) -> None:
+
+class Tuner:
+    """Times choices on one GPU.
+
+    Args:
+        gpu: Where to.
+        cache: What was found out before.
+        stages: Where its time is counted.
+    """
+
+    def __init__(self, gpu: Gpu, cache: PlanCache, stages: Stages | None = None) -> None:
         self._gpu = gpu
         self._cache = cache
+        self._stages = stages or Stages()
         self._scratch: Any = None
 
-    def wanted(self, signature: str, proposals: Sequence[Proposal]) -> Sequence[Proposal]:
-        """Return those of ``proposals`` that `choose` will build."""
-        known = self._cache.find(signature)
-        return [proposal for proposal in proposals if proposal.name == known] or proposals
+    def wanted(self, signature: str, proposals: Iterable[Proposal]) -> Sequence[Proposal]:
+        """Return those of ``proposals`` that `choose` may build; asks for no more than it needs."""
+        known, found = self._cache.find(signature), []
+        for proposal in proposals:
+            if proposal.name == known:
+                return [proposal]
+            found.append(proposal)
+        usual = [proposal for proposal in found if not proposal.last_resort]
+        return [*usual, *(proposal for proposal in found if proposal.last_resort)]
 
-    def choose(self, signature: str, proposals: Sequence[Proposal]) -> Choice:
+    def choose(self, signature: str, proposals: Iterable[Proposal], layer: str = "") -> Choice:
         """Return the fastest of ``proposals``.
 
         Raises:
@@ -90,32 +110,55 @@ class Tuner:
         """
         proposals = self.wanted(signature, proposals)
         if len(proposals) == 1:
-            return proposals[0].make()
+            return self._make(proposals[0])
+        began, race = time.perf_counter(), Race(thorough=is_thorough())
         timed: list[tuple[float, Choice]] = []
         problem: EngineError | None = None
-        for proposal in sorted(proposals, key=lambda proposal: proposal.last_resort):
+        for proposal in proposals:
             if proposal.last_resort and timed:
                 break
-            began = time.perf_counter()
+            if not race.is_open(proposal.kind):
+                continue
             try:
-                choice = proposal.make()
-                built = time.perf_counter()
-                timed.append((self.time_us(choice), choice))
-                _LOG.debug(
-                    "%8.1f us, built in %.2f s, timed in %.2f s: %s for %s", timed[-1][0],
-                    built - began, time.perf_counter() - built, proposal.name, signature,
-                )  # fmt: skip
+                timed.append(self._timed(proposal, signature))
+                race.note(proposal.kind, timed[-1][0])
             except EngineError as error:
                 _LOG.debug("refused: %s for %s: %s", proposal.name, signature, error)
                 problem = error
         if not timed:
             raise problem or EngineError(f"nothing computes {signature}")
-        best = min(timed, key=lambda entry: entry[0])[1]
+        best_us, best = min(timed, key=lambda entry: entry[0])
         for _, choice in timed:
             if choice is not best:
                 choice.free()
         self._cache.remember(signature, best.name)
+        _LOG.info(
+            "%s: %s, %.1f us; %d of %d ways timed in %.2f s", layer or signature, best.name,
+            best_us, len(timed), len(proposals), time.perf_counter() - began,
+        )  # fmt: skip
         return best
+
+    def _make(self, proposal: Proposal) -> Choice:
+        with self._stages.stage("waiting for the compiler"):
+            self._gpu.wait_for(proposal.launches)
+        with self._stages.stage("plans of cuDNN" if proposal.kind else "kernels and their weights"):
+            return proposal.make()
+
+    def _timed(self, proposal: Proposal, signature: str) -> tuple[float, Choice]:
+        began = time.perf_counter()
+        choice = self._make(proposal)
+        built = time.perf_counter()
+        try:
+            with self._stages.stage("timing"):
+                found = self.time_us(choice)
+        except EngineError:
+            choice.free()
+            raise
+        _LOG.debug(
+            "%8.1f us, built in %.2f s, timed in %.2f s: %s for %s", found,
+            built - began, time.perf_counter() - built, proposal.name, signature,
+        )  # fmt: skip
+        return found, choice
 
     def time_us(self, choice: Choice) -> float:
         """Return the median time of one run, in microseconds.
