@@ -25,7 +25,7 @@ def emulate(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[EmulatedGpu]:
     """Let every session on the CUDA engine run on an emulated GPU; returns those opened."""
     opened: list[EmulatedGpu] = []
 
-    def gpu(index: int = 0) -> EmulatedGpu:
+    def gpu(index: int | None = None) -> EmulatedGpu:
         opened.append(_Gpu(monkeypatch, size=_MEMORY))
         return opened[-1]
 

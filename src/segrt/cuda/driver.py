@@ -14,6 +14,7 @@ import numpy.typing as npt
 from segrt._optional import is_installed, require
 from segrt.cuda import compiled_code
 from segrt.cuda.compiling import Asked, Compilations
+from segrt.cuda.devices import chosen_device
 from segrt.cuda.kernels._base import Launch, Map
 from segrt.cuda.views import INTEGERS, View
 from segrt.errors import DeviceMemoryError, EngineError, UnavailableError
@@ -104,18 +105,28 @@ def _compile(source: str, architecture: str, name: str) -> bytes:
     return bytes(code)
 
 
+def _devices_here() -> str | None:
+    """Say which devices there are, None if that cannot be found out."""
+    try:
+        count = len(core().Device.get_all_devices())
+    except Exception:  # noqa: BLE001 - each layer below has errors of its own
+        return None
+    return f"0 to {count - 1}" if count else None
+
+
 class Gpu:
     """One device with one stream of its own.
 
     Args:
-        index: Which device.
+        index: Which device; None: the one chosen with `segrt.cuda.devices.on_device`.
 
     Raises:
         UnavailableError: No driver or no such GPU.
     """
 
-    def __init__(self, index: int = 0) -> None:
+    def __init__(self, index: int | None = None) -> None:
         self._core = core()
+        index = chosen_device() if index is None else index
         try:
             self.device = self._core.Device(index)
             self.device.set_current()
@@ -124,6 +135,7 @@ class Gpu:
             raise UnavailableError(
                 f"CUDA device {index} cannot be used",
                 found=str(error),
+                wanted=_devices_here(),
                 hint="install an NVIDIA driver; `nvidia-smi` shows whether one works",
             ) from error
         capability = self.device.compute_capability

@@ -91,6 +91,7 @@ class Engine:
         self._jobs: list[Job] = []
         self._choices: list[Choice] = []
         self._staging: list[Any] = []
+        gpu.use()
         self.stages = Stages()
         with self.stages.stage("reading the graph"):
             if precision is Precision.INT8:
@@ -233,6 +234,7 @@ class Engine:
 
     def launch(self) -> None:
         """Put the network on the stream: from what lies in its inputs to its outputs."""
+        self._gpu.use()
         self._graph.launch(self._gpu.stream)
 
     def time_us(self, replays: int = 30) -> float:
