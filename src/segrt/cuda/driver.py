@@ -105,13 +105,12 @@ def _compile(source: str, architecture: str, name: str) -> bytes:
     return bytes(code)
 
 
-def _devices_here() -> str | None:
-    """Say which devices there are, None if that cannot be found out."""
+def count() -> int:
+    """Return how many GPUs there are; 0 where that cannot be found out."""
     try:
-        count = len(core().Device.get_all_devices())
+        return len(core().Device.get_all_devices())
     except Exception:  # noqa: BLE001 - each layer below has errors of its own
-        return None
-    return f"0 to {count - 1}" if count else None
+        return 0
 
 
 class Gpu:
@@ -135,7 +134,7 @@ class Gpu:
             raise UnavailableError(
                 f"CUDA device {index} cannot be used",
                 found=str(error),
-                wanted=_devices_here(),
+                wanted=f"0 to {count() - 1}" if count() else None,
                 hint="install an NVIDIA driver; `nvidia-smi` shows whether one works",
             ) from error
         capability = self.device.compute_capability

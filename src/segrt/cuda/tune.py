@@ -37,15 +37,18 @@ class PlanCache:
     def __init__(self, key: str, folder: Path | None = None) -> None:
         safe = "".join(c if c.isalnum() or c in ".-" else "_" for c in key)
         self._path = (folder or cache_folder()) / f"cuda-plans-{_FORMAT}-{safe}.json"
-        self._entries: dict[str, str] = {}
-        self._changed = False
+        self._entries = self._read()
+        self._changed: dict[str, str] = {}
+
+    def _read(self) -> dict[str, str]:
         try:
             read = json.loads(self._path.read_text(encoding="utf-8"))
-            self._entries = {k: v for k, v in read.items() if isinstance(v, str)}
+            return {k: v for k, v in read.items() if isinstance(v, str)}
         except FileNotFoundError:
-            pass
+            return {}
         except (OSError, ValueError, AttributeError) as error:
             _LOG.warning("the plan cache %s is ignored: %s", self._path, error)
+            return {}
 
     def find(self, signature: str) -> str | None:
         """Return the name of the choice that was fastest."""
@@ -53,21 +56,21 @@ class PlanCache:
 
     def remember(self, signature: str, name: str) -> None:
         """Note the fastest choice."""
-        self._entries[signature] = name
-        self._changed = True
+        self._entries[signature] = self._changed[signature] = name
 
     def save(self) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file, whole or not at all; what others wrote meanwhile is kept."""
         if not self._changed:
             return
+        known = self._read() | self._changed
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(
                 "w", dir=self._path.parent, delete=False, encoding="utf-8"
             ) as file:
-                json.dump(self._entries, file, indent=1, sort_keys=True)
+                json.dump(known, file, indent=1, sort_keys=True)
             Path(file.name).replace(self._path)
-            self._changed = False
+            self._changed = {}
         except OSError as error:
             _LOG.warning("the plan cache %s cannot be written: %s", self._path, error)
 
