@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,11 +16,10 @@ from segrt.cuda.driver import Gpu
 from segrt.cuda.heads import is_head
 from segrt.cuda.image_operations import GroupNormalize
 from segrt.cuda.image_specs import direct_spec, head_spec, ranges_of
-from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel, in_turn
+from segrt.cuda.jobs import Choice, Job, Proposal, check_size, find_kernel, in_turn
 from segrt.cuda.kernel_specs import kernel_spec, kernel_specs
 from segrt.cuda.kernels import direct_convolution, head, narrow_convolution, resident_convolution
 from segrt.cuda.kernels._base import Spec
-from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
 from segrt.cuda.memory import ALIGNMENT_BYTES
 from segrt.cuda.normalizing import normalization
 from segrt.cuda.operations import (
@@ -40,6 +38,7 @@ from segrt.cuda.parameters import (
     numbers_for,
 )  # fmt: skip
 from segrt.cuda.plan import first_spec, narrow_spec, resident_spec
+from segrt.cuda.shuffling import with_shuffle
 from segrt.cuda.views import INTEGERS, View, encode
 from segrt.errors import UnsupportedLayerError
 from segrt.types import Precision
@@ -55,9 +54,12 @@ _HOPPER = (9, 0)
 
 
 class Chooser:
-    """Proposes ways to compute operations on one GPU; owns the parameters' device memory."""
+    """Proposes ways to compute operations on one GPU; owns the parameters' device memory.
 
-    def __init__(self, gpu: Gpu, library: Library, precision: Precision) -> None:
+    Without a library it proposes what own kernels compute.
+    """
+
+    def __init__(self, gpu: Gpu, library: Library | None, precision: Precision) -> None:
         self._gpu = gpu
         self._library = library
         self._precision = precision
@@ -119,6 +121,7 @@ class Chooser:
         self, job: Job, name: str, spec: Spec, *parameters: npt.NDArray[Any] | Lazy
     ) -> Proposal:
         launch = find_kernel(name).launch(spec)
+        check_size(launch)
 
         def make() -> Choice:
             compiled = self._gpu.kernel(launch)
@@ -128,10 +131,12 @@ class Chooser:
             ]
             made = [array() if callable(array) else array for array in parameters]
             values = [self._upload(array) for array in (*maps, *made)]
-            pointers = [*job.pointers, *values, job.output]
-            config = self._gpu.configuration(launch)
-            run = functools.partial(self._gpu.put, config, compiled, pointers)
-            return Choice(name, 0, lambda _: run(), lambda: self._release(values))
+            pointers, config = [*job.pointers, *values], self._gpu.configuration(launch)
+
+            def run(scratch: int) -> None:
+                self._gpu.put(config, compiled, [*pointers, job.output or scratch])
+
+            return Choice(name, job.reserved_bytes, run, lambda: self._release(values))
 
         return Proposal(name, make, launches=(launch,))
 
@@ -225,7 +230,8 @@ class Chooser:
         part = Job(inner, job.views, job.pointers, phases, 0, reserved)
         own = bool(wide)
         for proposal in self._library_convolution(part, inner, weights, last_resort=not own):
-            yield self._with_shuffle(job, phases, proposal)
+            yield with_shuffle(self._gpu, job, phases, proposal)
+        yield with_shuffle(self._gpu, job, phases, self._direct(part, inner))
 
     def _pooled(self, job: Job, operation: PooledConvolution) -> Iterator[Proposal]:
         """Propose the kernel that writes both images, and all others with a pooling behind."""
@@ -242,23 +248,6 @@ class Chooser:
         for proposal in self._convolution(alone, inner):
             yield in_turn(proposal, pooling)
 
-    def _with_shuffle(self, job: Job, phases: View, proposal: Proposal) -> Proposal:
-        """Return a proposal of phases in scratch memory with their shuffle behind it."""
-        kernel = find_kernel("pixel_shuffle")
-        launch = kernel.launch(PixelShuffleSpec(phases, job.target, 2, phase_first=True))
-
-        def make() -> Choice:
-            first = proposal.make()
-            compiled, config = self._gpu.kernel(launch), self._gpu.configuration(launch)
-
-            def run(scratch: int) -> None:
-                first.run(scratch)
-                self._gpu.put(config, compiled, [scratch, job.output])
-
-            return Choice(proposal.name, first.workspace, run, first.free)
-
-        return Proposal(proposal.name, make, launches=(launch,), kind=proposal.kind)
-
     def _library_convolution(
         self,
         job: Job,
@@ -268,7 +257,8 @@ class Chooser:
         last_resort: bool = True,
     ) -> Iterator[Proposal]:
         views = (*job.views, job.target)
-        if "uint8" in (view.dtype for view in views):
+        library = self._library
+        if library is None or "uint8" in (view.dtype for view in views):
             return
         # With all of them refused for FP32 but a few, those few may come late.
         exact = self._precision is Precision.FP32
@@ -281,7 +271,7 @@ class Chooser:
             if found and not bias:
                 return
             graph = convolution_graph(
-                self._library,
+                library,
                 operation,
                 views,
                 self._precision,

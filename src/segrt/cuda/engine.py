@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,22 +16,16 @@ from segrt.cuda.capture import record
 from segrt.cuda.choices import Chooser
 from segrt.cuda.cudnn_graph import Library
 from segrt.cuda.driver import Gpu
-from segrt.cuda.fuse import fuse
 from segrt.cuda.jobs import Choice, Job, Proposal, signature
 from segrt.cuda.memory import place_buffers
-from segrt.cuda.merge import merge_steps
 from segrt.cuda.need import Need, weights_bytes
 from segrt.cuda.operations import MergedUpsampling, Program, Shuffle
-from segrt.cuda.partition import partition
-from segrt.cuda.plan import Place, Plan, make_plan
-from segrt.cuda.quantisation import read_quantisation
-from segrt.cuda.recognise import recognise
-from segrt.cuda.settle import settle
+from segrt.cuda.plan import Place, Plan
+from segrt.cuda.planning import blamed, jobs_of, plan_program, read_program
 from segrt.cuda.stages import Stages
 from segrt.cuda.tune import PlanCache, Tuner, event_us, is_thorough, replay_us
-from segrt.cuda.unsigned import drop_signs
 from segrt.cuda.views import HOST_TYPES, storage
-from segrt.errors import DeviceMemoryError
+from segrt.errors import DeviceMemoryError, SegrtError
 from segrt.types import Precision
 
 _LOG = logging.getLogger(__name__)
@@ -94,9 +89,7 @@ class Engine:
         gpu.use()
         self.stages = Stages()
         with self.stages.stage("reading the graph"):
-            if precision is Precision.INT8:
-                model = read_quantisation(model)
-            program = drop_signs(settle(fuse(partition(recognise(model)))), gpu.capability)
+            program = read_program(model, precision, gpu.capability)
         self._shapes = _sizes(model.graph.outputs)
         self._input_shapes = _sizes(model.graph.inputs)
         self._types = [value.dtype for value in model.graph.outputs]
@@ -109,7 +102,7 @@ class Engine:
         self._need.parts["weights"] = weights_bytes(program, storage(precision))
         try:
             with self.stages.stage("planning"):
-                plan = merge_steps(make_plan(program, storage(precision)), gpu.capability)
+                plan = plan_program(program, precision, gpu.capability)
                 self._prepare(program, plan)
         except DeviceMemoryError as error:
             self.close()
@@ -133,16 +126,7 @@ class Engine:
         self._sources = self._ends(program.inputs, plan.inputs, addresses)
         self._targets = self._ends(program.outputs, plan.outputs, addresses)
         self._fill_with_noise(self._memory[0])
-        self._jobs = [
-            Job(
-                operation,
-                tuple(place.view for place in sources),
-                tuple(_address(place, addresses) for place in sources),
-                target.view,
-                _address(target, addresses),
-            )
-            for operation, sources, target in plan.steps
-        ]
+        self._jobs = jobs_of(plan, addresses)
         self._choose()
         self._tuner.close()
         self.scratch_bytes = max((choice.workspace for choice in self._choices), default=0)
@@ -162,7 +146,8 @@ class Engine:
             for job in self._jobs:
                 name = signature(job)
                 if name not in asked:
-                    found = self._tuner.wanted(name, self._chooser.proposals(job))
+                    with _blaming(job):
+                        found = self._tuner.wanted(name, self._chooser.proposals(job))
                     usual = [way for way in found if not way.last_resort] or found
                     self._gpu.compile(launch for way in usual for launch in way.launches)
                     asked[name] = found
@@ -172,7 +157,8 @@ class Engine:
             _LOG.info("layer %d of %d: %s", *place, job.operation.layer, extra={"progress": place})
             # Of two alike the first is tuned; the other one is then known.
             ways: Iterable[Proposal] = asked.pop(name, ()) or self._chooser.proposals(job)
-            self._choices.append(self._tuner.choose(name, ways, job.operation.layer))
+            with _blaming(job):
+                self._choices.append(self._tuner.choose(name, ways, job.operation.layer))
 
     def _put(self, scratch: int) -> None:
         for choice in self._choices:
@@ -298,9 +284,17 @@ class Engine:
         self._staging.clear()
 
 
+@contextmanager
+def _blaming(job: Job) -> Iterator[None]:
+    """Let errors within name the layer."""
+    try:
+        yield
+    except SegrtError as error:
+        named = blamed(job, error)
+        if named is error:
+            raise
+        raise named from error
+
+
 def _sizes(values: Sequence[ir.Value]) -> list[tuple[int, ...]]:
     return [tuple(value.shape.numpy()) for value in values if value.shape is not None]
-
-
-def _address(place: Place, addresses: dict[str, int]) -> int:
-    return addresses[place.buffer] + place.view.offset * place.view.item_bytes

@@ -96,6 +96,9 @@ def in_turn(first: Proposal, second: Proposal) -> Proposal:
     return Proposal(name, make, first.last_resort, launches, first.kind)
 
 
+# Kernels number their threads in 32 bits, and compare with a total that has a sign.
+_MOST_THREADS = 2**31 - 1
+
 # What a choice does not depend on.
 _NUMBERS = (
     "layer", "inputs", "output", "kernel", "bias", "vectors", "scales", "constants", "sizes",
@@ -113,6 +116,22 @@ def find_kernel(name: str) -> Kernel:
     if kernel is None:
         raise EngineError(f"there is no kernel {name!r}")
     return kernel
+
+
+def check_size(launch: Launch) -> None:
+    """Refuse a launch of more threads than its kernel can number.
+
+    Raises:
+        EngineError: There are too many; says how many there may be.
+    """
+    threads = launch.blocks * launch.threads
+    if threads > _MOST_THREADS:
+        raise EngineError(
+            "a value is too large for one launch",
+            found=f"{threads} threads",
+            wanted=f"at most {_MOST_THREADS}",
+            hint="use a smaller batch or image",
+        )
 
 
 def signature(job: Job) -> str:

@@ -15,6 +15,7 @@ from segrt.cuda.devices import keeping_current
 from segrt.cuda.quantisation import check_quantisation, read_quantisation
 from segrt.cuda.stages import Stages
 from segrt.errors import DeviceMemoryError, UnavailableError, UnsupportedLayerError
+from segrt.graph import metadata
 from segrt.graph.alike import are_alike
 from segrt.graph.fix_shapes import fix_shapes
 from segrt.targets._base import REGISTRY, Array, Availability, Built, Lowering, Session, Target
@@ -175,19 +176,27 @@ class Cuda(Target):
         return LOWERINGS
 
     def takes(self, model: ir.Model, options: BuildOptions) -> dict[ir.Node, str | None]:
-        """Ask the engine's partition about every node, at trial sizes where they are free."""
+        """Ask the engine about every node, at trial sizes where they are free.
+
+        Its partition first; where that takes all, it is planned for GPUs of either generation.
+        """
         feeds = sample_feeds(model)
         names = [str(value.name) for value in model.graph.inputs]
         fixed = fix_shapes(model, {name: feeds[name].shape for name in names})
+        reasons: dict[str, str] = {}
         if options.precision is not Precision.INT8:
             refused = partition.refusals(fixed.graph)
-            return {
+            table = {
                 node: refused.get(copy) for node, copy in zip(model.graph, fixed.graph, strict=True)
             }
-        # The quantisation itself is no work of its own; what is left keeps its name.
-        plain = read_quantisation(fixed)
-        reasons = {node.name: why for node, why in partition.refusals(plain.graph).items()}
-        return {node: reasons.get(node.name) for node in model.graph}
+        else:
+            # The quantisation itself is no work of its own; what is left keeps its name.
+            plain = read_quantisation(fixed)
+            reasons = {str(node.name): why for node, why in partition.refusals(plain.graph).items()}
+            table = {node: reasons.get(str(node.name)) for node in model.graph}
+        if any(table.values()):
+            return table
+        return _with_late(table, fixed, options.precision)
 
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
         """Time the lowerings that differ; write the fastest one's graph."""
@@ -262,6 +271,28 @@ class Cuda(Target):
                 found=problem,
                 hint=f"install an NVIDIA driver and run: {driver.INSTALL}",
             )
+
+
+def _with_late(
+    table: dict[ir.Node, str | None], fixed: ir.Model, precision: Precision
+) -> dict[ir.Node, str | None]:
+    """Return a table with what planning refuses of a network that the partition takes whole."""
+    from segrt.cuda import foresee
+
+    late: dict[str, str] = {}
+    for capability in foresee.CAPABILITIES:
+        try:
+            late |= foresee.late_refusals(fixed, precision, capability)
+        except UnsupportedLayerError as error:
+            late |= dict.fromkeys([layer for layer, _ in error.layers], error.message)
+    # Steps that were merged carry the names of all their layers.
+    reasons = {layer: why for names, why in late.items() for layer in names.split(" + ")}
+    found = {
+        node: reasons.get(metadata.layer_of(node) or node.name or node.op_type) for node in table
+    }
+    if late and not any(found.values()):
+        raise UnsupportedLayerError("; ".join(late.values()), [(name, "") for name in late])
+    return found
 
 
 REGISTRY.register("cuda")(Cuda())
