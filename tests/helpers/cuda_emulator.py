@@ -104,6 +104,8 @@ class EmulatedGpu:
     """
 
     name, driver, multiprocessors = "emulated", "0", 4
+    # Launches only cost time while the engine tunes.
+    tuning = True
 
     def __init__(
         self,
@@ -113,11 +115,10 @@ class EmulatedGpu:
         size: int = 1 << 28,
     ) -> None:
         self.capability, self.costs, self.clock = capability, costs or {}, 0.0
-        self.bytes = np.full(size, 0xFF, np.uint8)
+        # Pages that nothing is put to cost nothing.
+        self.bytes = np.zeros(size, np.uint8)
         self.live: dict[int, Buffer] = {}
         self.recording: list[Callable[[], None]] | None = None
-        # Launches only cost time while the engine tunes.
-        self.tuning = True
         self.launched: list[str] = []
         self.stream = _Stream(self)
         self._next = _BASE
@@ -148,6 +149,7 @@ class EmulatedGpu:
                 f"the emulated memory does not hold the {purpose}", found="emulated"
             )
         self._next = start + max(size, 1)
+        self.bytes[start - _BASE : self._next - _BASE] = 0xFF
         self.live[start] = Buffer(self, start, max(size, 1))
         return self.live[start]
 

@@ -64,15 +64,18 @@ class _Gpu(EmulatedGpu):
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        self.tuning = False
+        before, self.tuning = self.tuning, False
         try:
             yield
         finally:
-            self.tuning = True
+            self.tuning = before
 
     def close(self) -> None:
         assert not self.closed
         self.closed = True
+
+
+GPU = _Gpu
 
 
 class Devices:
