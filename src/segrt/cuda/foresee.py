@@ -48,7 +48,7 @@ def late_refusals(
     """
     gpu = AbstractGpu(capability)
     refused: dict[str, str] = {}
-    for job in _jobs(model, precision, capability):
+    for job in planned_jobs(model, precision, capability):
         try:
             _try(job, gpu, precision)
         except SegrtError as error:
@@ -56,7 +56,8 @@ def late_refusals(
     return refused
 
 
-def _jobs(model: ir.Model, precision: Precision, capability: tuple[int, int]) -> list[Job]:
+def planned_jobs(model: ir.Model, precision: Precision, capability: tuple[int, int]) -> list[Job]:
+    """Return the jobs of a network, for addresses that nothing lies at."""
     program = read_program(model, precision, capability)
     plan = plan_program(program, precision, capability)
     ends = [place.buffer for place in (*plan.inputs.values(), *plan.outputs.values())]
