@@ -171,6 +171,14 @@ class EmulatedGpu:
     def copy(self, address: int, source: Buffer) -> None:
         self.bytes[address - _BASE :][: source.size] = source.bytes
 
+    def copy_bytes(self, target: int, source: int, size: int) -> None:
+        """Copy between two addresses, when what is put on the stream is done."""
+
+        def work() -> None:
+            self.bytes[target - _BASE :][:size] = self.bytes[source - _BASE :][:size]
+
+        self.enqueue("copy", work)
+
     def compile(self, launches: Iterable[Launch]) -> None:
         begun = list(launches)
         assert all(launch in self._made for launch in begun)

@@ -135,7 +135,9 @@ class _CheckedLibrary(EmulatedLibrary):
 def _run(engine: Engine, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Compute in a run only: what planning and tuning launch works on whatever memory holds."""
     gpu = engine._gpu
-    assert isinstance(gpu, _Gpu)
+    if not isinstance(gpu, _Gpu):
+        # A test's own, which says itself when it computes.
+        return _RUN(engine, arrays)
     with gpu.computing():
         return _RUN(engine, arrays)
 

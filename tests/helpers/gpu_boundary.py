@@ -21,6 +21,7 @@ from segrt.errors import UnavailableError
 _BOUNDARY = ("DriverReachedError", "DynamicLibNotFoundError", "CUDAError", "NvrtcError")
 _MEMORY = 1 << 31
 _DEVICES = 2
+_EMULATED: list[bool] = []
 
 
 class DriverReachedError(Exception):
@@ -32,6 +33,12 @@ class _Reached:
         raise DriverReachedError(name)
 
 
+def here_times_count() -> None:
+    """Say that what follows is about times, which an emulated GPU does not have."""
+    if _EMULATED:
+        raise DriverReachedError("times")
+
+
 def begin() -> pytest.MonkeyPatch:
     """Put emulated GPUs in the place of real ones, until what is returned is undone."""
     from helpers import emulated_target
@@ -40,6 +47,7 @@ def begin() -> pytest.MonkeyPatch:
     from segrt.cuda.tune import Tuner
 
     patch = pytest.MonkeyPatch()
+    _EMULATED.append(True)
     patch.setattr(emulated_target, "_MEMORY", _MEMORY)
     emulated_target.emulate(patch, Path(tempfile.mkdtemp(prefix="segrt-emulated-")))
     patch.setattr(emulated_target.GPU, "tuning", False)
