@@ -8,11 +8,17 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
-JOBS ?= 2
+JOBS = 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
 # Some systems start Python with an ASCII locale; file names and tables are UTF-8.
 export PYTHONUTF8 := 1
+# Settings of the user's own that would lead Python and pip out of the environment, or drop asserts.
+unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS PIP_TARGET PIP_PREFIX PIP_ROOT
+export PIP_USER := 0
+# A network that stumbles is no failure.
+export PIP_RETRIES ?= 10
+export PIP_DEFAULT_TIMEOUT ?= 60
 
 .PHONY: help demo test lint clean
 help:

@@ -1,13 +1,36 @@
-"""For all tests: one thread a library, since they run side by side; tests that need a GPU."""
+"""For all tests: the same on every machine; tests that need a GPU."""
 
 import gc
 import os
+from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-# Read by the libraries when they are loaded, so it must stand before their imports.
+# One thread a library, since tests run side by side. Read by the libraries when they are loaded, so
+# it must stand before their imports.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+
+# The same examples everywhere, and a slow machine is no failure. Others than these:
+# pytest --hypothesis-profile=default
+settings.register_profile(
+    "segrt",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("segrt")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither read nor leave compiled kernels in the user's cache, unless a folder was given."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "SEGRT_CACHE" not in os.environ:
+            patch.setenv("SEGRT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 _LEFT_OUT = pytest.StashKey[str]()

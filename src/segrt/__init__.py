@@ -15,6 +15,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from segrt import _late_sympy
+
 if TYPE_CHECKING:
     from segrt.api import (
         build,
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from segrt.verification.verifier import VerifyOptions
 
 __version__ = "0.1.0"
+
+_late_sympy.put_off()
 
 _HOMES = {
     "segrt.api": (

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from segrt.cuda.kernels._base import REGISTRY, Launch
 from segrt.cuda.kernels._prelude import PRELUDE
 
 COMPILER = shutil.which("g++")
+OPTIONS = ["-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-pthread"]
 _SHIM = r"""
 #include <barrier>
 #include <cmath>
@@ -29,8 +31,6 @@ _SHIM = r"""
 #include <thread>
 #include <vector>
 using std::isnan;
-using std::max;
-using std::min;
 using std::max;
 using std::min;
 #define __device__
@@ -81,9 +81,10 @@ template <class... A, size_t... I> static void call(void (*f)(A...), void** p,
                                                     std::index_sequence<I...>) {
     f((A)p[I]...);
 }
-template <int COUNT, class F> static void run_all(F f, int blocks, int threads, void** p) {
+template <int COUNT, class F> static void run_all(F f, int begin, int end, int threads,
+                                                 void** p) {
     blockDim.x = threads;
-    for (int b = 0; b < blocks; ++b) {
+    for (int b = begin; b < end; ++b) {
         std::barrier<> here(threads);
         gate = &here;
         std::vector<std::thread> team;
@@ -98,11 +99,26 @@ template <int COUNT, class F> static void run_all(F f, int blocks, int threads, 
     }
 }
 """
+_MACRO = re.compile(r"^#define (\w+)", re.MULTILINE)
 _ENTRY = """
-extern "C" void run_%(index)d(int blocks, int threads, void** p) {
-    run_all<%(count)d>(&of_%(index)d::%(entry)s, blocks, threads, p);
+extern "C" void run_%(index)d(int begin, int end, int threads, void** p) {
+    run_all<%(count)d>(&of_%(index)d::%(entry)s, begin, end, threads, p);
 }
 """
+
+
+@dataclass(frozen=True)
+class CpuLaunch:
+    """A launch and how many pointers it takes."""
+
+    launch: Launch
+    pointers: int
+
+
+def launch_of(kernel: Any, spec: Any) -> CpuLaunch:
+    """Return what one of a kernel's specs is launched with."""
+    count = len(spec.sources) + len(kernel.parameters(spec, 0)) + 1
+    return CpuLaunch(kernel.launch(spec), count)
 
 
 def run_on_cpu(kernel: Any, case: int, arrays: list[np.ndarray]) -> None:
@@ -110,29 +126,49 @@ def run_on_cpu(kernel: Any, case: int, arrays: list[np.ndarray]) -> None:
 
     The last one is written.
     """
-    launch = kernel.launch(kernel.cases[case])
-    pointers = (ctypes.c_void_p * len(arrays))(*[array.ctypes.data for array in arrays])
-    run = getattr(_library(kernel.name), f"run_{case}")
-    run(launch.blocks, launch.threads, pointers)
+    launches = _cases(kernel.name)
+    run_blocks(launches, case, [array.ctypes.data for array in arrays])
+
+
+def run_blocks(
+    launches: tuple[CpuLaunch, ...], index: int, addresses: list[int], last: int | None = None
+) -> None:
+    """Run a launch; all that may be run are compiled together, for headers take longest.
+
+    Args:
+        launches: All of them.
+        index: Which one.
+        addresses: What its pointers are.
+        last: How many blocks at its end; None: all.
+    """
+    launch = launches[index].launch
+    begin = 0 if last is None else max(0, launch.blocks - last)
+    pointers = (ctypes.c_void_p * len(addresses))(*addresses)
+    getattr(_library(launches), f"run_{index}")(begin, launch.blocks, launch.threads, pointers)
 
 
 @functools.cache
-def _library(name: str) -> ctypes.CDLL:
-    """Compile all cases of a kernel, each in a namespace of its own: headers take longest."""
+def _cases(name: str) -> tuple[CpuLaunch, ...]:
     kernel = REGISTRY.find(name)
     assert kernel is not None
+    return tuple(launch_of(kernel, spec) for spec in kernel.cases)
+
+
+@functools.cache
+def _library(launches: tuple[CpuLaunch, ...]) -> ctypes.CDLL:
+    """Compile launches, each in a namespace of its own."""
     parts = [_SHIM, _RUN]
-    for index, spec in enumerate(kernel.cases):
-        launch = kernel.launch(spec)
-        count = len(spec.sources) + len(kernel.parameters(spec, 0)) + 1
-        parts.append(f"namespace of_{index} {{\n{_for_the_host(launch)}\n}}\n")
-        parts.append(_ENTRY % {"index": index, "count": count, "entry": launch.entry})
+    for index, one in enumerate(launches):
+        parts.append(f"namespace of_{index} {{\n{_for_the_host(one.launch)}\n}}\n")
+        # Macros know no namespaces.
+        parts += [f"#undef {name}\n" for name in _MACRO.findall(one.launch.source)]
+        settings = {"index": index, "count": one.pointers, "entry": one.launch.entry}
+        parts.append(_ENTRY % settings)
     folder = Path(tempfile.mkdtemp(prefix="kernels"))
     try:
         source, library = folder / "kernel.cpp", folder / "kernel.so"
         source.write_text("".join(parts))
-        options = ["-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-pthread"]
-        subprocess.run([str(COMPILER), *options, str(source), "-o", str(library)], check=True)
+        subprocess.run([str(COMPILER), *OPTIONS, str(source), "-o", str(library)], check=True)
         return ctypes.CDLL(str(library))
     finally:
         shutil.rmtree(folder)

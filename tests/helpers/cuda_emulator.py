@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from segrt.cuda.kernels._base import REGISTRY, Launch
+from segrt.cuda.referee import Referee
 from segrt.cuda.views import ITEM_BYTES, View, decode, encode
 from segrt.errors import DeviceMemoryError
 
@@ -101,6 +102,7 @@ class EmulatedGpu:
         costs: Time of a launch by kernel name, and of cuDNN's plans under ``cudnn``; 5 if absent.
         capability: Which generation to be.
         size: Bytes of memory.
+        trials: Whether launches are computed, and checked, before they are chosen.
     """
 
     name, driver, multiprocessors = "emulated", "0", 4
@@ -113,12 +115,18 @@ class EmulatedGpu:
         costs: dict[str, float] | None = None,
         capability: tuple[int, int] = (9, 0),
         size: int = 1 << 28,
+        *,
+        trials: bool = False,
     ) -> None:
         self.capability, self.costs, self.clock = capability, costs or {}, 0.0
         # Pages that nothing is put to cost nothing.
         self.bytes = np.zeros(size, np.uint8)
         self.live: dict[int, Buffer] = {}
         self.recording: list[Callable[[], None]] | None = None
+        # Whether launches that are tried one by one while the engine tunes compute.
+        self.trials = trials
+        if not trials:
+            monkeypatch.setattr(Referee, "check", lambda self, job, choice, scratch: None)
         self.launched: list[str] = []
         self.stream = _Stream(self)
         self._next = _BASE
@@ -172,12 +180,9 @@ class EmulatedGpu:
         self.bytes[address - _BASE :][: source.size] = source.bytes
 
     def copy_bytes(self, target: int, source: int, size: int) -> None:
-        """Copy between two addresses, when what is put on the stream is done."""
-
-        def work() -> None:
-            self.bytes[target - _BASE :][:size] = self.bytes[source - _BASE :][:size]
-
-        self.enqueue("copy", work)
+        self.elements(target, "uint8", (size,), (1,))[...] = self.elements(
+            source, "uint8", (size,), (1,)
+        )
 
     def compile(self, launches: Iterable[Launch]) -> None:
         begun = list(launches)
@@ -205,16 +210,17 @@ class EmulatedGpu:
     def enqueue(self, name: str, work: Callable[[], None]) -> None:
         """Do ``work`` now, or when what is being recorded is replayed."""
 
-        def step() -> None:
+        def step(*, trial: bool = False) -> None:
             self.clock += self.costs.get(name, 5.0)
             if not self.tuning:
                 self.launched.append(name)
+            if not self.tuning or trial:
                 work()
 
         if self.recording is not None:
             self.recording.append(step)
         else:
-            step()
+            step(trial=self.trials)
 
     def put(self, configuration: Launch, kernel: Launch, pointers: list[int]) -> None:
         self.enqueue(kernel.entry, lambda: self._compute(kernel, list(pointers)))

@@ -39,13 +39,18 @@ def run(
     costs: dict[str, float] | None = None,
     capability: tuple[int, int] = (9, 0),
     memory: int = 1 << 28,
+    library: type[EmulatedLibrary] = EmulatedLibrary,
+    referee: bool = False,
 ) -> Ran:
-    """Plan a lowered graph for these feeds and run it twice; both must say the same."""
+    """Plan a lowered graph for these feeds and run it twice; both must say the same.
+
+    With a referee, each way to compute an operation is run and checked before it is chosen.
+    """
     # Nothing is remembered from one run to the next.
     monkeypatch.setenv("SEGRT_CACHE", f"{os.devnull}/none")
     fixed = fix_shapes(model, {name: array.shape for name, array in feeds.items()})
-    gpu = EmulatedGpu(monkeypatch, costs, capability, memory)
-    engine = Engine(fixed, Precision(precision), gpu, EmulatedLibrary(gpu))  # type: ignore[arg-type]
+    gpu = EmulatedGpu(monkeypatch, costs, capability, memory, trials=referee)
+    engine = Engine(fixed, Precision(precision), gpu, library(gpu))  # type: ignore[arg-type]
     gpu.tuning = False
     arrays = [feeds[value.name or ""] for value in fixed.graph.inputs]
     first = engine.run(arrays)

@@ -1,9 +1,9 @@
-"""Importing: `import segrt` is quick and pulls in no engine; `segrt --help` neither."""
+"""Importing: `import segrt` is quick and pulls in no engine; `segrt --help` neither.
+
+Quick is counted in seconds of the processor: by the clock, whatever else the machine does decides.
+"""
 
 import json
-import subprocess
-import sys
-import time
 
 from policy._source import run_python
 
@@ -34,8 +34,8 @@ def test_help_pulls_in_no_engine():
 
 
 def import_seconds(module: str) -> float:
-    """Shortest of five imports, each in a fresh interpreter."""
-    code = f"import time; s = time.perf_counter(); import {module}; print(time.perf_counter() - s)"
+    """Processor time of the shortest of five imports, each in a fresh interpreter."""
+    code = f"import time; s = time.process_time(); import {module}; print(time.process_time() - s)"
     return min(float(run_python(code)) for _ in range(5))
 
 
@@ -44,15 +44,23 @@ def test_import_is_quick():
 
 
 def test_a_slow_import_is_measured(tmp_path, monkeypatch):
-    (tmp_path / "slow_import_sample.py").write_text("import time; time.sleep(0.2)")
+    busy = "import time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass"
+    (tmp_path / "slow_import_sample.py").write_text(busy)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert import_seconds("slow_import_sample") > LONGEST_SECONDS
 
 
 def test_the_command_answers_help_within_a_second():
-    started = time.perf_counter()
-    code = "from segrt.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, check=True)
-    assert b"Commands:" in done.stdout
-    # Generous: other tests share the processors. Usually a sixth of a second.
-    assert time.perf_counter() - started < 1.5
+    code = """
+import sys, time
+from segrt.cli import main
+sys.argv = ["segrt", "--help"]
+try:
+    main()
+finally:
+    print(time.process_time())
+"""
+    told = [run_python(code) for _ in range(3)]
+    assert all("Commands:" in text for text in told)
+    # With Python's own start. Usually a sixth of a second.
+    assert min(float(text.splitlines()[-1]) for text in told) < 1.0

@@ -16,7 +16,7 @@ from segrt.cuda.driver import Gpu
 from segrt.cuda.heads import is_head
 from segrt.cuda.image_operations import GroupNormalize
 from segrt.cuda.image_specs import direct_spec, head_spec, ranges_of
-from segrt.cuda.jobs import Choice, Job, Proposal, check_size, find_kernel, in_turn
+from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel, in_turn, refused
 from segrt.cuda.kernel_specs import kernel_spec, kernel_specs
 from segrt.cuda.kernels import direct_convolution, head, narrow_convolution, resident_convolution
 from segrt.cuda.kernels._base import Spec
@@ -40,7 +40,7 @@ from segrt.cuda.parameters import (
 from segrt.cuda.plan import first_spec, narrow_spec, resident_spec
 from segrt.cuda.shuffling import with_shuffle
 from segrt.cuda.views import INTEGERS, View, encode
-from segrt.errors import UnsupportedLayerError
+from segrt.errors import EngineError, UnsupportedLayerError
 from segrt.types import Precision
 
 # The heuristics' order is good: the best of 40 plans was among the first 8 on every layer.
@@ -120,8 +120,10 @@ class Chooser:
     def _kernel(
         self, job: Job, name: str, spec: Spec, *parameters: npt.NDArray[Any] | Lazy
     ) -> Proposal:
-        launch = find_kernel(name).launch(spec)
-        check_size(launch)
+        try:
+            launch = find_kernel(name).launch(spec)
+        except EngineError as error:
+            return refused(name, error)
 
         def make() -> Choice:
             compiled = self._gpu.kernel(launch)

@@ -20,7 +20,12 @@ def cache_folder() -> Path:
     if given:
         return Path(given)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "segrt"
+    if base:
+        return Path(base) / "segrt"
+    try:
+        return Path.home() / ".cache" / "segrt"
+    except RuntimeError:  # a user without a home (a container's number): nothing can be kept
+        return Path(os.devnull) / "segrt"
 
 
 def key(source: str, architecture: str) -> str:

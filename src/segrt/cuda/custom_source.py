@@ -12,12 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from segrt.cuda.kernels._limits import require
 from segrt.cuda.kernels._prelude import ELEMENTS, PRELUDE
 from segrt.cuda.views import View
-from segrt.errors import EngineError
 from segrt.graph.custom_ops import Attributes, CustomOp
-
-_LARGEST = 2**31 - 1
 
 _SUPPORT = r"""
 struct Dense {
@@ -128,13 +126,8 @@ def engine_source(
     """
     total = prod((target.n, target.c, target.h, target.w)) if threads is None else threads
     spans = [prod(map(int, operand.sizes)) for operand in inputs]
-    if max(total, target.n * target.c * target.h * target.w, *spans) > _LARGEST:
-        raise EngineError(
-            f"custom operation {op.name!r} is too large for one launch",
-            found=f"{max(total, *spans)} elements",
-            wanted=f"at most {_LARGEST}",
-            hint="use a smaller batch or image",
-        )
+    largest = max(total, target.n * target.c * target.h * target.w, *spans)
+    require(largest, of="elements", who=f"custom operation {op.name!r}")
     arguments = [_pointer(op, inputs, index) for index in order]
     operand = image_operand(target)
     counted = operand.order if threads is None else "Dense"

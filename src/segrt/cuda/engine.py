@@ -22,6 +22,7 @@ from segrt.cuda.need import Need, weights_bytes
 from segrt.cuda.operations import MergedUpsampling, Program, Shuffle
 from segrt.cuda.plan import Place, Plan
 from segrt.cuda.planning import blamed, jobs_of, plan_program, read_program
+from segrt.cuda.referee import Referee
 from segrt.cuda.stages import Stages
 from segrt.cuda.tune import PlanCache, Tuner, event_us, is_thorough, replay_us
 from segrt.cuda.views import HOST_TYPES, storage
@@ -97,7 +98,8 @@ class Engine:
         thorough = "-thorough" if is_thorough() else ""
         known = f"{gpu.name}-{gpu.driver}-cudnn{library.version}-{precision}{thorough}"
         cache = PlanCache(known)
-        self._tuner = Tuner(gpu, cache, self.stages)
+        self._referee = Referee(gpu, precision)
+        self._tuner = Tuner(gpu, cache, self._referee, self.stages)
         self._need = Need(*gpu.memory())
         self._need.parts["weights"] = weights_bytes(program, storage(precision))
         try:
@@ -123,11 +125,15 @@ class Engine:
         self._need.parts["inputs and outputs"] = sum(p.view.span_bytes for p in ends.values())
         arena = self._allocate(size, "activations")
         addresses = {name: arena + offset for name, offset in offsets.items()}
-        self._sources = self._ends(program.inputs, plan.inputs, addresses)
+        # An input that nothing reads has no place.
+        self._inputs = [index for index, name in enumerate(program.inputs) if name in plan.inputs]
+        read = [program.inputs[index] for index in self._inputs]
+        self._sources = self._ends(read, plan.inputs, addresses)
         self._targets = self._ends(program.outputs, plan.outputs, addresses)
         self._fill_with_noise(self._memory[0])
         self._jobs = jobs_of(plan, addresses)
         self._choose()
+        self._referee.close()
         self._tuner.close()
         self.scratch_bytes = max((choice.workspace for choice in self._choices), default=0)
         self._need.parts["scratch memory"] = self.scratch_bytes
@@ -158,7 +164,7 @@ class Engine:
             # Of two alike the first is tuned; the other one is then known.
             ways: Iterable[Proposal] = asked.pop(name, ()) or self._chooser.proposals(job)
             with _blaming(job):
-                self._choices.append(self._tuner.choose(name, ways, job.operation.layer))
+                self._choices.append(self._tuner.choose(name, ways, job))
 
     def _put(self, scratch: int) -> None:
         for choice in self._choices:
@@ -194,8 +200,9 @@ class Engine:
         """Run once: arrays in the order, layout and types of the graph's inputs and outputs."""
         self._gpu.use()
         stream = self._gpu.stream
-        for array, (device, staging, memory, place) in zip(arrays, self._sources, strict=True):
-            plain = np.ascontiguousarray(array, HOST_TYPES[place.view.dtype])
+        for index, source in zip(self._inputs, self._sources, strict=True):
+            device, staging, memory, place = source
+            plain = np.ascontiguousarray(arrays[index], HOST_TYPES[place.view.dtype])
             memory[:] = plain.reshape(-1).view(np.uint8)
             device.copy_from(staging, stream=stream)
         self._graph.launch(stream)
@@ -210,7 +217,7 @@ class Engine:
 
     def source(self, index: int) -> End:
         """Return where an input lies on the GPU."""
-        device, _, _, place = self._sources[index]
+        device, _, _, place = self._sources[self._inputs.index(index)]
         return End(int(device.handle), place.view.dtype, self._input_shapes[index])
 
     def result(self, index: int) -> End:

@@ -67,6 +67,9 @@ def planned_jobs(model: ir.Model, precision: Precision, capability: tuple[int, i
 def _try(job: Job, gpu: AbstractGpu, precision: Precision) -> None:
     """Ask for all ways; compile the user's own source, the only one not tried before."""
     ways = list(Chooser(cast(Gpu, gpu), None, precision).proposals(job))
+    problems = [way.problem for way in ways]
+    if all(problems) and problems[0] is not None:
+        raise problems[0]
     if isinstance(job.operation, Custom) and is_installed("cuda.core"):
         _compile(ways, gpu)
 

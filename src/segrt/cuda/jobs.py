@@ -45,6 +45,7 @@ class Proposal:
         last_resort: Only built if nothing else works.
         launches: Own kernels that building it compiles.
         kind: Of a library's plans: which come in one order, likely the best first; else "".
+        problem: Why it cannot be built, where that is known already.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Proposal:
     last_resort: bool = False
     launches: tuple[Launch, ...] = ()
     kind: str = ""
+    problem: EngineError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,15 @@ class Job:
     reserved_bytes: int = 0
 
 
+def refused(name: str, problem: EngineError) -> Proposal:
+    """Return a proposal that fails when it is built: others may compute what a kernel cannot."""
+
+    def make() -> Choice:
+        raise problem
+
+    return Proposal(name, make, problem=problem)
+
+
 def in_turn(first: Proposal, second: Proposal) -> Proposal:
     """Return a proposal of two launches that share the scratch memory."""
     name = f"{first.name} + {second.name}"
@@ -93,11 +104,9 @@ def in_turn(first: Proposal, second: Proposal) -> Proposal:
         return Choice(name, max(part.workspace for part in parts), run, free)
 
     launches = first.launches + second.launches
-    return Proposal(name, make, first.last_resort, launches, first.kind)
+    problem = first.problem or second.problem
+    return Proposal(name, make, first.last_resort, launches, first.kind, problem)
 
-
-# Kernels number their threads in 32 bits, and compare with a total that has a sign.
-_MOST_THREADS = 2**31 - 1
 
 # What a choice does not depend on.
 _NUMBERS = (
@@ -116,22 +125,6 @@ def find_kernel(name: str) -> Kernel:
     if kernel is None:
         raise EngineError(f"there is no kernel {name!r}")
     return kernel
-
-
-def check_size(launch: Launch) -> None:
-    """Refuse a launch of more threads than its kernel can number.
-
-    Raises:
-        EngineError: There are too many; says how many there may be.
-    """
-    threads = launch.blocks * launch.threads
-    if threads > _MOST_THREADS:
-        raise EngineError(
-            "a value is too large for one launch",
-            found=f"{threads} threads",
-            wanted=f"at most {_MOST_THREADS}",
-            hint="use a smaller batch or image",
-        )
 
 
 def signature(job: Job) -> str:

@@ -31,4 +31,5 @@ def with_shuffle(gpu: Gpu, job: Job, phases: View, proposal: Proposal) -> Propos
         return Choice(proposal.name, first.workspace, run, first.free)
 
     launches = (*proposal.launches, launch)
-    return Proposal(proposal.name, make, proposal.last_resort, launches, proposal.kind)
+    resort, problem = proposal.last_resort, proposal.problem
+    return Proposal(proposal.name, make, resort, launches, proposal.kind, problem)

@@ -15,13 +15,14 @@ from typing import Any
 from segrt.cuda.capture import record
 from segrt.cuda.compiled_code import cache_folder
 from segrt.cuda.driver import Gpu
-from segrt.cuda.jobs import Choice, Proposal
+from segrt.cuda.jobs import Choice, Job, Proposal
 from segrt.cuda.race import Race
+from segrt.cuda.referee import Referee
 from segrt.cuda.stages import Stages
 from segrt.errors import EngineError
 
 _LOG = logging.getLogger(__name__)
-_FORMAT = 1
+_FORMAT = 2
 # A replay runs the candidate this often, so that launching it weighs nothing.
 _REPEATS = 5
 _REPLAYS = 5
@@ -86,11 +87,15 @@ class Tuner:
     Args:
         gpu: Where to.
         cache: What was found out before.
+        referee: Sees each choice before it is timed.
         stages: Where its time is counted.
     """
 
-    def __init__(self, gpu: Gpu, cache: PlanCache, stages: Stages | None = None) -> None:
+    def __init__(
+        self, gpu: Gpu, cache: PlanCache, referee: Referee, stages: Stages | None = None
+    ) -> None:
         self._gpu = gpu
+        self._referee = referee
         self._cache = cache
         self._stages = stages or Stages()
         self._scratch: Any = None
@@ -105,14 +110,14 @@ class Tuner:
         usual = [proposal for proposal in found if not proposal.last_resort]
         return [*usual, *(proposal for proposal in found if proposal.last_resort)]
 
-    def choose(self, signature: str, proposals: Iterable[Proposal], layer: str = "") -> Choice:
-        """Return the fastest of ``proposals``.
+    def choose(self, signature: str, proposals: Iterable[Proposal], job: Job) -> Choice:
+        """Return the fastest of ``proposals`` that compute ``job`` rightly.
 
         Raises:
             EngineError: None of them works.
         """
         proposals = self.wanted(signature, proposals)
-        if len(proposals) == 1:
+        if proposals[0].name == self._cache.find(signature):
             return self._make(proposals[0])
         began, race = time.perf_counter(), Race(thorough=is_thorough())
         timed: list[tuple[float, Choice]] = []
@@ -123,7 +128,7 @@ class Tuner:
             if not race.is_open(proposal.kind):
                 continue
             try:
-                timed.append(self._timed(proposal, signature))
+                timed.append(self._timed(proposal, signature, job))
                 race.note(proposal.kind, timed[-1][0])
             except EngineError as error:
                 _LOG.debug("refused: %s for %s: %s", proposal.name, signature, error)
@@ -136,7 +141,7 @@ class Tuner:
                 choice.free()
         self._cache.remember(signature, best.name)
         _LOG.info(
-            "%s: %s, %.1f us; %d of %d ways timed in %.2f s", layer or signature, best.name,
+            "%s: %s, %.1f us; %d of %d ways timed in %.2f s", job.operation.layer, best.name,
             best_us, len(timed), len(proposals), time.perf_counter() - began,
         )  # fmt: skip
         return best
@@ -147,9 +152,11 @@ class Tuner:
         with self._stages.stage("plans of cuDNN" if proposal.kind else "kernels and their weights"):
             return proposal.make()
 
-    def _timed(self, proposal: Proposal, signature: str) -> tuple[float, Choice]:
+    def _timed(self, proposal: Proposal, signature: str, job: Job) -> tuple[float, Choice]:
         began = time.perf_counter()
         choice = self._make(proposal)
+        with self._stages.stage("checking"):
+            self._check(job, choice)
         built = time.perf_counter()
         try:
             with self._stages.stage("timing"):
@@ -162,6 +169,23 @@ class Tuner:
             built - began, time.perf_counter() - built, proposal.name, signature,
         )  # fmt: skip
         return found, choice
+
+    def _check(self, job: Job, choice: Choice) -> None:
+        """Let the referee see a choice.
+
+        Raises:
+            EngineError: It fails, or is wrong.
+        """
+        scratch = self._scratch_memory(choice.workspace)
+        try:
+            self._referee.check(job, choice, scratch)
+        except EngineError as error:
+            choice.free()
+            _LOG.warning("not used: %s: found %s", error, error.found)
+            raise
+        except Exception as error:
+            choice.free()
+            raise EngineError(f"{choice.name!r} fails", found=str(error)) from error
 
     def time_us(self, choice: Choice) -> float:
         """Return the median time of one run, in microseconds.

@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from segrt.errors import ModelFileError, UsageError
+from segrt.graph.onnx_bytes import write_onnx
 
 # Protocol buffers cannot exceed 2 GiB; beyond this the weights go to a file beside the graph.
 _MAX_EMBEDDED_BYTES = 1_900_000_000
@@ -34,7 +35,10 @@ def save_graph(model: ir.Model, path: Path) -> None:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".segrt-") as work:
             fresh = Path(work) / path.name
             data = f"{path.name}.data" if size > _MAX_EMBEDDED_BYTES else None
-            ir.save(model, fresh, external_data=data)
+            if data is None:
+                write_onnx(model, fresh)
+            else:
+                ir.save(model, fresh, external_data=data)
             onnx.checker.check_model(str(fresh))
             if data is not None:
                 (Path(work) / data).replace(folder / data)

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from segrt.graph.metadata import Source
 from segrt.importers._choose import choose_converters, refuse_unused
+from segrt.importers._data_parallel import network_inside
 from segrt.importers._emit import emit
 from segrt.importers._layer_graph import LayerGraph
 from segrt.importers._policies import refuse_quantized
@@ -36,6 +37,7 @@ def convert(
         UsageError: A converter is bound to a layer that the model does not have.
         ConverterError: A converter of the user's own fails.
     """
+    graph, remarks = network_inside(graph)
     refuse_quantized(graph, source.file)
     choice = choose_converters(graph, options, source.file)
     with looking_up(choice.inside):
@@ -43,6 +45,6 @@ def convert(
             return partial_model(graph, bind)
         if unknown_layers(graph):
             raise unknown_layers_error(graph, source.file, bind)
-        model = emit(graph, source, [*choice.remarks, *bind()])
+        model = emit(graph, source, [*remarks, *choice.remarks, *bind()])
     refuse_unused(choice, options, source.file)
     return model

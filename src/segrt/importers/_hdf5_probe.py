@@ -59,8 +59,10 @@ def _in_fork(path: str, seconds: float) -> str | None:
         _report(path, sender, seconds)
     os.close(sender)
     try:
-        ready, _, _ = select.select([receiver], [], [], seconds * _PATIENCE)
-        if not ready:
+        # Not `select`, which takes no descriptor above 1023: a server may have more files open.
+        waiting = select.poll()
+        waiting.register(receiver, select.POLLIN)
+        if not waiting.poll(seconds * _PATIENCE * 1e3):
             os.kill(child, signal.SIGKILL)
             raise TimeoutError
         message = os.read(receiver, 4096).decode("utf-8", "replace")
@@ -80,7 +82,10 @@ def _report(path: str, sender: int, seconds: float) -> None:
 
     try:
         limit = math.ceil(seconds)
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
+        _, most = resource.getrlimit(resource.RLIMIT_CPU)
+        # A limit that the whole process is under (`ulimit -t`) can only be lowered.
+        if most == resource.RLIM_INFINITY or limit < most:
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
         _read_all(path)
     except BaseException as error:  # noqa: BLE001 - nothing may unwind into the parent's code
         os.write(sender, f"{type(error).__name__}: {error}".encode()[:4096])

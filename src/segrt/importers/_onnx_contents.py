@@ -96,13 +96,10 @@ def _split(known: Known, node: ir.Node) -> Found:
 
 
 def _pairs(known: Known, node: ir.Node) -> list[tuple[Formula, Formula]] | None:
+    if len(node.inputs) != 2:  # Max and Min take any number
+        return None
     a, b = known.content(node.inputs[0]), known.content(node.inputs[1])
-    if (
-        len(node.inputs) != 2
-        or a is None
-        or b is None
-        or (len(a) != len(b) and 1 not in (len(a), len(b)))
-    ):
+    if a is None or b is None or (len(a) != len(b) and 1 not in (len(a), len(b))):
         return None
     count = max(len(a), len(b))
     return list(zip(a * (count // len(a)), b * (count // len(b)), strict=True)) if a and b else None

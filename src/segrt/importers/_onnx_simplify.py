@@ -140,17 +140,18 @@ class _Simplifier:
         region = node.inputs[1]
         self._usual_spelling(node)
         mode = node.attributes.get("coordinate_transformation_mode")
-        if region is not None and (mode is None or mode.as_string() != "tf_crop_and_resize"):
+        crops = mode is not None and mode.as_string() == "tf_crop_and_resize"
+        if region is not None and not crops:
             node.replace_input_with(1, None)
         for name in ("exclude_outside", "antialias"):
             setting = node.attributes.get(name)
             if setting is not None and setting.as_int() == 0:
                 node.attributes.pop(name)
-        for name in ("cubic_coeff_a", "extrapolation_value"):
-            mode_name = node.attributes.get("mode")
-            cubic = mode_name is not None and mode_name.as_string() == "cubic"
-            if not (cubic and name == "cubic_coeff_a"):
-                node.attributes.pop(name, None)
+        mode_name = node.attributes.get("mode")
+        if mode_name is None or mode_name.as_string() != "cubic":
+            node.attributes.pop("cubic_coeff_a", None)
+        if not crops:
+            node.attributes.pop("extrapolation_value", None)
 
     def _usual_spelling(self, node: ir.Node) -> None:
         """Spell TensorFlow's nearest by whole factors as ``asymmetric``.

@@ -42,6 +42,8 @@ def bind(graph: LayerGraph, root: h5py.Group, file: str) -> list[str]:
     }
     remarks: list[str] = []
     missing = [name for name in owners if name not in full]
+    if len(missing) == len(owners) > len(full) == 1:
+        return [_of_a_wrapper(graph, *full.popitem(), file)]
     if missing:
         # Weights saved from a model whose layers were numbered otherwise: Keras loads them by
         # position, which is right only if both have the same number of layers with weights.
@@ -57,6 +59,15 @@ def bind(graph: LayerGraph, root: h5py.Group, file: str) -> list[str]:
     for name, layer in owners.items():
         _give(layer, full[name], file)
     return remarks
+
+
+def _of_a_wrapper(graph: LayerGraph, name: str, entries: list[WeightEntry], file: str) -> str:
+    """Bind weights saved from a model that held this one as its only layer with weights."""
+    _give(KerasLayer(name, "Model", "", {}, [], model=graph), entries, file)
+    return (
+        f"the weights were saved from a model around this one, {name!r} in it (multi_gpu_model "
+        "makes such): they are taken as this one's"
+    )
 
 
 def _entries(root: h5py.Group, layer: str, file: str) -> list[WeightEntry]:

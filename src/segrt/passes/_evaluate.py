@@ -62,20 +62,33 @@ def run_node(node: ir.Node, inputs: list[Array | None], *, wide: bool) -> list[A
     """Return the outputs of one node.
 
     Raises:
-        PassError: The reference evaluator cannot run it.
+        PassError: It cannot be run on these inputs.
     """
-    own = OPERATORS.get(node.op_type) if node.domain == "" else None
-    if own is not None:
-        result = own(node, inputs)
-        if result is not None:
-            return [result]
-    if node.op_type == "MaxPool" and (both := pool_with_places(node, inputs)) is not None:
-        return both
+    try:
+        found = _own(node, inputs)
+    except (ValueError, IndexError) as error:
+        # An operator with fixed sizes, say, does not take the probe's.
+        raise _unable(node, error) from error
+    if found is not None:
+        return found
     if wide:
         inputs = [None if array is None else _widen(array) for array in inputs]
     if custom_nodes.is_custom(node):
         return [custom_nodes.run(node, inputs)]
     return _reference(node, inputs)
+
+
+def _own(node: ir.Node, inputs: list[Array | None]) -> list[Array] | None:
+    """Return what this project's own code computes; None where it leaves that to ONNX'."""
+    own = OPERATORS.get(node.op_type) if node.domain == "" else None
+    result = None if own is None else own(node, inputs)
+    if result is not None:
+        return [result]
+    return pool_with_places(node, inputs) if node.op_type == "MaxPool" else None
+
+
+def _unable(node: ir.Node, error: Exception) -> PassError:
+    return PassError(f"node {node.name!r} ({node.op_type}) cannot be evaluated", found=str(error))
 
 
 def _reference(node: ir.Node, inputs: list[Array | None]) -> list[Array]:
@@ -94,9 +107,7 @@ def _reference(node: ir.Node, inputs: list[Array | None]) -> list[Array]:
             found = ReferenceEvaluator(proto, opsets={"": OPSET}).run(None, feeds)
     except Exception as error:
         # The evaluator raises whatever NumPy raises; none of it may reach the user bare.
-        raise PassError(
-            f"node {node.name!r} ({node.op_type}) cannot be evaluated", found=str(error)
-        ) from error
+        raise _unable(node, error) from error
     return [np.asarray(array) for array in cast("list[Any]", found)]
 
 

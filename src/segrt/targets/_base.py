@@ -144,10 +144,12 @@ class Target(ABC):
         on_gpu: Whether its engines run on a GPU.
         routes: Ways from the graph to the engine (`BuildOptions.via`), the usual one first;
             empty where there is but one.
+        measures: Whether `build` takes times that decide: nothing else should run meanwhile.
     """
 
     name: str
     on_gpu: bool = False
+    measures: bool = True
     routes: tuple[str, ...] = ()
 
     @abstractmethod

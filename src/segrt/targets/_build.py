@@ -24,10 +24,8 @@ from segrt.graph.deploy_ends import deploy_ends
 from segrt.graph.size_ranges import apply_sizes
 from segrt.graph.specs import input_specs, output_specs
 from segrt.targets._base import REGISTRY, Availability, Built, Session, Target
-from segrt.targets._engine import save_model
 from segrt.targets._layers import layer_table
 from segrt.targets._manifest import FileEntry, Manifest, segrt_version
-from segrt.targets._measure import sample_feeds
 from segrt.targets._mix_build import (
     Engines,
     Lower,
@@ -39,6 +37,7 @@ from segrt.targets._mix_build import (
 )
 from segrt.targets._mix_words import remarks
 from segrt.targets._package import Package, load_package, write_package
+from segrt.targets._selftest import RECORDING, recorded_beside
 from segrt.types import BuildOptions, Precision, Verdict
 
 # Relative L2 difference that the self-test accepts between the engine and the imported graph. It
@@ -59,7 +58,6 @@ _SELFTEST_PIXELS = {
     Precision.FP16: 3e-2,
     Precision.BF16: 1e-1,
 }
-_SELFTEST_SIDE = 64
 
 
 def find_target(name: str) -> Target:
@@ -107,24 +105,23 @@ def build_package(
 
     def fill(folder: Path) -> Callable[[dict[str, FileEntry]], Manifest]:
         engines = None if fallback is None else Engines(target, fallback, options)
-        mixed = None if engines is None else build_mix(engines, lowered, lower, folder)
-        if mixed is None:
-            try:
-                built = _build_whole(target, lowered, options, folder)
-                chosen, verdicts = lowered[built.lowering]
-            except UnsupportedLayerError as late:
-                if engines is not None:
-                    mixed = build_mix(engines, lowered, lower, folder, late)
-                if mixed is None:
-                    raise
+        with recorded_beside(model, folder, alone=target.measures or fallback is not None):
+            mixed = None if engines is None else build_mix(engines, lowered, lower, folder)
+            if mixed is None:
+                try:
+                    built = _build_whole(target, lowered, options, folder)
+                    chosen, verdicts = lowered[built.lowering]
+                except UnsupportedLayerError as late:
+                    if engines is not None:
+                        mixed = build_mix(engines, lowered, lower, folder, late)
+                    if mixed is None:
+                        raise
         if mixed is not None:
             built, chosen, verdicts = mixed.built, mixed.model, mixed.verdicts
-        save_model(model, folder / "imported.onnx")
         (folder / "layers.json").write_text(
             layer_table(model, chosen, built.layers, mixed.places if mixed else None),
             encoding="utf-8",
         )
-        _write_selftest(model, folder / "selftest.npz")
         custom = custom_nodes.hashes(model) | custom_nodes.hashes(chosen)
         manifest = _manifest(model, target, options, built, verdicts)
         if mixed is not None:
@@ -193,7 +190,7 @@ def run_selftest(package: Package, session: Session) -> float:
         PackageError: The recording does not belong to the network.
     """
     try:
-        with np.load(package.path / "selftest.npz", allow_pickle=False) as file:
+        with np.load(package.path / RECORDING, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         feeds = {spec.name: arrays[f"input/{spec.name}"] for spec in session.inputs}
         expected = {spec.name: arrays[f"output/{spec.name}"] for spec in session.outputs}
@@ -291,16 +288,6 @@ def _check_options(
         raise UsageError(f"target {target.name!r} has no routes to choose from", found=options.via)
     if options.threads is not None and options.threads < 1:
         raise UsageError("threads must be positive", found=str(options.threads))
-
-
-def _write_selftest(model: ir.Model, path: Path) -> None:
-    """Record the imported graph's outputs, by ONNX Runtime in fp32, for one seeded input."""
-    feeds = sample_feeds(model, side=_SELFTEST_SIDE)
-    with find_target("onnxruntime").open_model(model, BuildOptions()) as session:
-        outputs = session.run(feeds)
-    arrays = {f"input/{name}": array for name, array in feeds.items()}
-    arrays |= {f"output/{name}": array for name, array in outputs.items()}
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
 def _manifest(

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from segrt._optional import is_installed
 from segrt.errors import EngineError, UsageError
+from segrt.graph.onnx_bytes import onnx_pieces, write_onnx
 from segrt.targets._base import Availability
 from segrt.types import Precision
 
@@ -20,17 +21,25 @@ def serialize(model: ir.Model) -> bytes:
         EngineError: It is larger than protobuf's 2 GiB.
     """
     try:
-        data: bytes = ir.to_proto(model).SerializeToString()
+        return b"".join(onnx_pieces(model))
     except ValueError as error:
-        raise EngineError(
-            "the graph cannot be written as one ONNX file", found=str(error)
-        ) from error
-    return data
+        raise _too_large(error) from error
 
 
 def save_model(model: ir.Model, path: Path) -> None:
-    """Write the graph as one ONNX file, weights inside."""
-    path.write_bytes(serialize(model))
+    """Write the graph as one ONNX file, weights inside.
+
+    Raises:
+        EngineError: It is larger than protobuf's 2 GiB.
+    """
+    try:
+        write_onnx(model, path)
+    except ValueError as error:
+        raise _too_large(error) from error
+
+
+def _too_large(error: ValueError) -> EngineError:
+    return EngineError("the graph cannot be written as one ONNX file", found=str(error))
 
 
 def library_availability(module: str, install: str) -> Availability:

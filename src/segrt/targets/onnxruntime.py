@@ -109,9 +109,12 @@ class OnnxRuntime(Target):
 
     def open(self, folder: Path, engine: Mapping[str, Any], options: BuildOptions) -> Session:
         """Open a session on ``folder/model.onnx``."""
-        self._check(options)
         path = folder / "model.onnx"
-        model = ir.load(path)
+        return self.open_file(ir.load(path), path, options)
+
+    def open_file(self, model: ir.Model, path: Path, options: BuildOptions) -> Session:
+        """Open a session on a graph in memory that was written to a file as well."""
+        self._check(options)
         if has_custom_ops(model):
             return self.open_model(model, options)
         return OnnxRuntimeSession(model, path, options.threads)

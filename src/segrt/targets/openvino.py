@@ -87,6 +87,7 @@ class OpenVinoSession(CheckedSession):
         try:
             engine = core.compile_model(core.read_model(source), "CPU", settings)
             taken = engine.get_property("INFERENCE_PRECISION_HINT").to_string()
+            self._fed = _fed(engine, [spec.name for spec in self.inputs])
             self._request = engine.create_infer_request()
             self._engine = engine
         except Exception as error:
@@ -100,7 +101,8 @@ class OpenVinoSession(CheckedSession):
 
     def _infer(self, arrays: Sequence[Array]) -> Sequence[Array]:
         # Inputs are read where they lie; outputs are copied, since the request reuses its own.
-        results = self._request.infer(list(arrays), share_inputs=True, share_outputs=False)
+        fed = [arrays[index] for index in self._fed]
+        results = self._request.infer(fed, share_inputs=True, share_outputs=False)
         return [results[index] for index in range(len(self.outputs))]
 
     def node_times(self) -> list[NodeTime]:
@@ -192,6 +194,12 @@ def check_bf16() -> None:
             wanted="AMX or AVX512-BF16 (amx_bf16 or avx512_bf16 in /proc/cpuinfo)",
             hint="use fp32",
         )
+
+
+def _fed(engine: Any, names: Sequence[str]) -> list[int]:
+    """Return which of the graph's inputs each input of an engine is: what is unused has none."""
+    places = {name: index for index, name in enumerate(names)}
+    return [next(places[name] for name in port.names if name in places) for port in engine.inputs]
 
 
 @lru_cache(maxsize=1)

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from segrt._optional import require
 from segrt.errors import EngineError
+from segrt.graph.onnx_bytes import onnx_pieces
 from segrt.passes._base import PassContext
 from segrt.passes.exact_sigmoid import ExactSigmoid
 from segrt.targets._base import Feeds
@@ -61,7 +62,7 @@ class PlainRunner:
         self._outputs = [value.name for value in model.graph.outputs]
         try:
             self._session = ort.InferenceSession(
-                ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
+                b"".join(onnx_pieces(model)), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise EngineError(f"ONNX Runtime refuses the graph: {error}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from segrt.cuda import compiled_code, driver
@@ -38,6 +40,18 @@ def test_a_folder_that_cannot_be_written_is_no_error(monkeypatch, tmp_path, capl
     monkeypatch.setenv("SEGRT_CACHE", str(tmp_path / "file"))
     compiled_code.remember("key", CODE)
     assert "cannot be written" in caplog.text
+    assert compiled_code.find("key") is None
+
+
+def test_a_user_without_a_home_keeps_nothing(monkeypatch):
+    for name in ("SEGRT_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def homeless(_class):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", classmethod(homeless))
+    compiled_code.remember("key", CODE)
     assert compiled_code.find("key") is None
 
 

@@ -13,8 +13,8 @@ from helpers.emulated_engine import run
 from helpers.goldens import Golden
 from helpers.tensorrt_graphs import unet
 from segrt.checks._base import Support
-from segrt.cuda import foresee, jobs
-from segrt.cuda.kernels import strided
+from segrt.cuda import foresee
+from segrt.cuda.kernels import _limits
 from segrt.errors import UnsupportedLayerError
 from segrt.graph import metadata
 from segrt.graph.builder import IR_VERSION, OPSET, GraphBuilder
@@ -81,11 +81,17 @@ def test_source_of_the_users_that_does_not_compile_is_named():
     assert segrt.check(_net(sound), target="cuda").support is Support.SUPPORTED
 
 
+def _limit(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Let kernels count no further than this."""
+    known = _limits.require.__kwdefaults__
+    monkeypatch.setattr(_limits.require, "__kwdefaults__", known | {"most": most})
+
+
 def test_values_too_large_for_a_kernel_of_strides_are_named(monkeypatch):
     # Only what must be moved is read by strides: planning such sizes in earnest takes gigabytes.
     model = _net("Transpose", (2, 6, 5), perm=[2, 0, 1])
     assert _refused(model) == {}
-    monkeypatch.setattr(strided, "_LARGEST", 50)
+    _limit(monkeypatch, 50)
     refused = _refused(model)
     # The transposition is no step of its own: whoever reads it sees the same memory otherwise.
     assert set(refused) == {"first", "mask"}
@@ -95,13 +101,13 @@ def test_values_too_large_for_a_kernel_of_strides_are_named(monkeypatch):
 def test_more_threads_than_a_kernel_counts_are_refused(monkeypatch):
     model = unet((8, 16), side=16)
     assert _refused(model) == {}
-    monkeypatch.setattr(jobs, "_MOST_THREADS", 255)
+    _limit(monkeypatch, 1)
     assert "too large for one launch" in " ".join(_refused(model).values())
 
 
 def test_the_engine_names_the_layer_when_it_is_built(monkeypatch):
     model = _net("Transpose", (2, 6, 5), perm=[2, 0, 1])
-    monkeypatch.setattr(strided, "_LARGEST", 50)
+    _limit(monkeypatch, 50)
     feeds = {"image": np.ones((2, 6, 5), np.float32)}
     with pytest.raises(UnsupportedLayerError, match="layer 'first'") as caught:
         run(monkeypatch, model, feeds)

@@ -12,7 +12,7 @@ import re
 import numpy as np
 import pytest
 
-from segrt.cuda.kernels import _hopper_int8, phase_int8, resident_int8
+from segrt.cuda.kernels import _hopper_int8, _phases, _resident, phase_int8, resident_int8
 from segrt.cuda.kernels.first_convolution import convolve
 from segrt.cuda.kernels.phase_int8 import PhaseInt8
 from segrt.cuda.kernels.resident_int8 import ResidentInt8, ResidentInt8Spec
@@ -58,7 +58,7 @@ def test_resident_products(channels: int, outputs: int):
     spec = ResidentInt8Spec(View(1, 8, 16, channels, "int8"), target, (3, 3), (1, 1), True)
     image = rng.integers(-128, 128, (10, 18, channels)).astype(np.int8)
     weights = rng.integers(-127, 128, (3, 3, channels, outputs)).astype(np.int8)
-    text = resident_int8._products(spec, 2, 18)
+    text = _resident.products(spec, 2, 18)
     arranged = resident_int8.arrange(weights, spec).reshape(-1)
     steps = 4 // spec.taps_a_row
     sums = _products(text, _tile(image), arranged, 18, spec.outputs, steps)
@@ -78,7 +78,7 @@ def test_phase_products():
         blocks[phase, :, :, tap] = rng.integers(-127, 128, (64, 128))
     image = rng.integers(-128, 128, (17, 9, 128)).astype(np.int8)
     arranged = phase_int8.arrange(kernel, spec.uses).reshape(-1)
-    sums = _products(phase_int8._products(spec, 9), _tile(image), arranged, 9, 64, 4)
+    sums = _products(_phases.products(spec), _tile(image), arranged, 9, 64, 4)
     for phase in range(4):
         weights = blocks[phase].transpose(2, 1, 0).reshape(2, 2, 128, 64).astype(float)
         wanted = convolve(image[None].astype(float), weights, (0, 0), (8, 8))[0].reshape(64, 64)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from helpers.cpu_kernels import COMPILER, run_on_cpu
+from helpers.kernel_memory import beside, numbers, poisoned, random_memory
 from segrt.cuda.kernels._base import REGISTRY
-from segrt.cuda.views import HOST_TYPES, View, decode, encode
+from segrt.cuda.views import encode
 
 NAMES = (
     "strided", "reduce", "normalise", "product", "dot", "take", "scatter", "pool_places",
@@ -24,35 +25,18 @@ CASES = [
 BOUND = {"fp32": 2e-6, "fp16": 5e-4, "bf16": 4e-3, "int8": 1e-2}
 
 
-def _memory(view: View, seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    shape = (view.n, view.h, view.w, view.pitch)
-    if view.dtype == "uint8":
-        return rng.integers(0, 3, shape, np.uint8)
-    if view.dtype == "int8":
-        return rng.integers(-128, 128, shape, np.int8)
-    return encode(rng.normal(size=shape), view.dtype)
-
-
-def _inside(memory: np.ndarray, view: View) -> np.ndarray:
-    part = np.ascontiguousarray(memory[..., view.offset : view.offset + view.c])
-    return decode(part, view.dtype).astype(np.float64) * view.scale
-
-
 @pytest.mark.skipif(COMPILER is None, reason="there is no g++")
 @pytest.mark.parametrize(("kernel", "case"), CASES)
 def test_computes_its_reference(kernel, case):
     spec = kernel.cases[case]
-    sources = [_memory(view, seed) for seed, view in enumerate(spec.sources)]
+    sources = [random_memory(view, seed, largest=2) for seed, view in enumerate(spec.sources)]
     parameters = list(kernel.parameters(spec, 7))
     target = spec.target
-    result = np.full((target.n, target.h, target.w, target.pitch * target.item_bytes), 0xFF, "u1")
+    memory = poisoned(target)
     starts = [m.reshape(-1)[v.offset :] for m, v in zip(sources, spec.sources, strict=True)]
-    written = result.reshape(-1)[target.offset * target.item_bytes :]
-    run_on_cpu(kernel, case, [*starts, *parameters, written])
-    memory = result.view(HOST_TYPES[target.dtype])
-    found = _inside(memory, target)
-    images = [_inside(m, v) for m, v in zip(sources, spec.sources, strict=True)]
+    run_on_cpu(kernel, case, [*starts, *parameters, memory.reshape(-1)[target.offset :]])
+    found = numbers(memory, target)
+    images = [numbers(m, v) for m, v in zip(sources, spec.sources, strict=True)]
     wanted = kernel.reference(spec, images, parameters)
     if target.dtype == "int8":
         wanted = encode(wanted / target.scale, "int8") * target.scale
@@ -61,5 +45,4 @@ def test_computes_its_reference(kernel, case):
         np.testing.assert_array_equal(found, wanted)
     else:
         assert np.linalg.norm(found - wanted) <= BOUND[target.dtype] * np.linalg.norm(wanted)
-    outside = np.delete(memory, np.s_[target.offset : target.offset + target.c], axis=3)
-    assert np.all(np.ascontiguousarray(outside).view(np.uint8) == 0xFF)
+    assert np.all(beside(memory, target) == 0xFF)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from helpers.kernel_memory import beside, numbers, poisoned, random_memory
 from segrt.cuda.kernels._base import REGISTRY
-from segrt.cuda.views import View, decode, encode
+from segrt.cuda.views import HOST_TYPES, View, encode
 
 CASES = [
     pytest.param(kernel, spec, id=f"{name}-{index}")
@@ -27,31 +28,12 @@ def gpu():
     opened.close()
 
 
-def _image(view: View, seed: int) -> np.ndarray:
-    """Random memory for a view: the whole span, as the host encodes it."""
-    rng = np.random.default_rng(seed)
-    shape = (view.n, view.h, view.w, view.pitch)
-    if view.dtype == "uint8":
-        return rng.integers(0, 256, shape, np.uint8)
-    if view.dtype == "int8":
-        return rng.integers(-128, 128, shape, np.int8)
-    return encode(rng.normal(size=shape), view.dtype)
-
-
-def _slice(memory: np.ndarray, view: View) -> np.ndarray:
-    part = memory[..., view.offset : view.offset + view.c]
-    units = decode(np.ascontiguousarray(part), view.dtype).astype(np.float64)
-    return units * view.scale
-
-
 def _memory(gpu, buffer, view: View) -> np.ndarray:
     """Copy a view's whole span from the GPU."""
     staging, memory = gpu.pinned(view.span_bytes)
     buffer.copy_to(staging, stream=gpu.stream)
     gpu.stream.sync()
-    types = {"fp32": np.float32, "fp16": np.float16, "bf16": np.uint16}
-    types |= {"uint8": np.uint8, "int8": np.int8}
-    result = memory.copy().view(types[view.dtype])
+    result = memory.copy().view(HOST_TYPES[view.dtype])
     staging.close()
     return result.reshape(view.n, view.h, view.w, view.pitch)
 
@@ -62,7 +44,7 @@ def test_agrees_with_its_reference(gpu, kernel, spec):
     launch = kernel.launch(spec)
     if launch.specific and gpu.capability != kernel.capability:
         pytest.skip("made of instructions that this GPU does not have")
-    images = [_image(view, seed) for seed, view in enumerate(spec.sources)]
+    images = [random_memory(view, seed) for seed, view in enumerate(spec.sources)]
     # A pooled image stands among the sources, and is written.
     pooled = getattr(spec, "pooled", None)
     if pooled is not None:
@@ -70,7 +52,7 @@ def test_agrees_with_its_reference(gpu, kernel, spec):
     parameters = kernel.parameters(spec, 7)
     target = spec.target
     # Poison: NaN in every type of floating point; what is not written is found.
-    poison = np.full((target.n, target.h, target.w, target.pitch * target.item_bytes), 0xFF, "u1")
+    poison = poisoned(target)
     buffers = [gpu.upload(array, "test") for array in (*images, *parameters, poison)]
     pointers = [int(buffer.handle) for buffer in buffers]
     for index, view in enumerate(spec.sources):
@@ -82,9 +64,9 @@ def test_agrees_with_its_reference(gpu, kernel, spec):
         pointers.insert(len(spec.sources), int(buffers[len(spec.sources)].handle))
     gpu.put(gpu.configuration(launch), gpu.kernel(launch), pointers)
     result = _memory(gpu, buffers[-1], target)
-    found = _slice(result, target)
+    found = numbers(result, target)
     wanted = kernel.reference(
-        spec, [_slice(i, v) for i, v in zip(images, spec.sources, strict=True)], parameters
+        spec, [numbers(i, v) for i, v in zip(images, spec.sources, strict=True)], parameters
     )
     bound = BOUND[target.dtype]
     if target.dtype == "int8" or target.scale != 1:
@@ -94,13 +76,11 @@ def test_agrees_with_its_reference(gpu, kernel, spec):
     assert np.any(wanted), "all zero shows nothing"
     assert np.linalg.norm(found - wanted) <= bound * np.linalg.norm(wanted)
     # Nothing beside the slice was touched.
-    outside = np.delete(result, np.s_[target.offset : target.offset + target.c], axis=3)
-    assert np.all(outside.view(np.uint8) == 0xFF)
+    assert np.all(beside(result, target) == 0xFF)
     if pooled is not None:
         windows = found.reshape(target.n, pooled.h, 2, pooled.w, 2, target.c)
         memory = _memory(gpu, buffers[1], pooled)
-        assert np.array_equal(_slice(memory, pooled), windows.max(axis=(2, 4)))
-        beside = np.delete(memory, np.s_[pooled.offset : pooled.offset + pooled.c], axis=3)
-        assert np.all(beside.view(np.uint8) == 0xFF)
+        assert np.array_equal(numbers(memory, pooled), windows.max(axis=(2, 4)))
+        assert np.all(beside(memory, pooled) == 0xFF)
     for buffer in buffers:
         buffer.close(gpu.stream)

@@ -17,10 +17,14 @@ from segrt.cli._progress import told
 from segrt.cuda import choices
 from segrt.cuda.compiling import Compilations
 from segrt.cuda.engine import Engine
-from segrt.cuda.jobs import Choice, Proposal
+from segrt.cuda.jobs import Choice, Job, Proposal
+from segrt.cuda.kernels.pointwise import Step
+from segrt.cuda.operations import Chain
 from segrt.cuda.race import Race
+from segrt.cuda.referee import Referee
 from segrt.cuda.stages import Stages
 from segrt.cuda.tune import PlanCache, Tuner
+from segrt.cuda.views import View
 from segrt.errors import EngineError
 from segrt.types import Precision
 
@@ -125,6 +129,14 @@ def gpu(monkeypatch, tmp_path) -> EmulatedGpu:
     return EmulatedGpu(monkeypatch, {"slow": 50.0, "fast": 5.0, "faster": 1.0})
 
 
+VIEW = View(1, 2, 2, 4, "fp32")
+JOB = Job(Chain("layer", ("x",), "y", (Step("relu"),)), (VIEW,), (0,), VIEW, 0)
+
+
+def _tuner(gpu: EmulatedGpu, cache: PlanCache) -> Tuner:
+    return Tuner(gpu, cache, Referee(gpu, Precision.FP32))  # type: ignore[arg-type]
+
+
 def _way(gpu: EmulatedGpu, name: str, made: list[str], **settings: object) -> Proposal:
     def make() -> Choice:
         made.append(name)
@@ -144,12 +156,12 @@ def test_the_fastest_way_is_remembered_and_nothing_else_is_asked_then(gpu, tmp_p
             yield _way(gpu, name, made, last_resort=name == "faster")
 
     cache = PlanCache("test", tmp_path)
-    assert Tuner(gpu, cache).choose("job", ways()).name == "fast"
+    assert _tuner(gpu, cache).choose("job", ways(), JOB).name == "fast"
     # What is of last resort is not even built.
     assert made == ["slow", "fast"]
     made.clear()
     asked.clear()
-    assert Tuner(gpu, cache).choose("job", ways()).name == "fast"
+    assert _tuner(gpu, cache).choose("job", ways(), JOB).name == "fast"
     assert (made, asked) == (["fast"], ["slow", "fast"])
 
 
@@ -170,8 +182,8 @@ def test_what_fails_while_it_is_timed_is_given_back(gpu, tmp_path):
         raise RuntimeError("no such plan")
 
     broken = Proposal("broken", lambda: Choice("broken", 0, fail, lambda: freed.append("broken")))
-    tuner = Tuner(gpu, PlanCache("test", tmp_path))
-    assert tuner.choose("job", [broken, _way(gpu, "fast", [])]).name == "fast"
+    tuner = _tuner(gpu, PlanCache("test", tmp_path))
+    assert tuner.choose("job", [broken, _way(gpu, "fast", [])], JOB).name == "fast"
     assert freed == ["broken"]
 
 

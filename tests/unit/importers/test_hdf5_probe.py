@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -56,3 +57,41 @@ def test_an_exception_is_told(file, monkeypatch):
 
     read_by(monkeypatch, fail)
     assert _hdf5_probe.probe(file) == "OSError: broken heap"
+
+
+def test_a_limit_on_the_whole_process_is_no_damage(file):
+    """`ulimit -t`: no process may raise it, nor ask for more in a child."""
+    program = """
+import resource, sys
+from pathlib import Path
+from segrt.importers import _hdf5_probe
+resource.setrlimit(resource.RLIMIT_CPU, (1000, 1000))
+_hdf5_probe._SECONDS_AT_LEAST = 2000.0
+_hdf5_probe._read_all = lambda path: None
+print(_hdf5_probe.probe(Path(sys.argv[1])))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, file], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "None\n", done.stderr
+
+
+def test_many_open_files_are_no_damage(file, monkeypatch):
+    """`select` refuses descriptors above 1023."""
+    import fcntl
+    import resource
+
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] <= 2100:
+        pytest.skip("no more than 2100 files may be open")
+    made = os.pipe
+
+    def high():
+        both = made()
+        moved = tuple(fcntl.fcntl(one, fcntl.F_DUPFD, 2000) for one in both)
+        for one in both:
+            os.close(one)
+        return moved
+
+    monkeypatch.setattr(os, "pipe", high)
+    read_by(monkeypatch, lambda _path: None)
+    assert _hdf5_probe.probe(file) is None

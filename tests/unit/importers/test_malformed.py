@@ -6,7 +6,6 @@ import marshal
 import os
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -336,15 +335,26 @@ def absurd_kernel_size(folder):
     return kf.write_h5(folder / "m.h5", config=kf.model_config(layers))
 
 
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory):
+    """Everything that reading imports is imported."""
+    import_model(kf.write_h5(tmp_path_factory.mktemp("sound") / "m.h5"))
+
+
+def processor_seconds():
+    """What this process and the children that ended have computed for."""
+    return sum(os.times()[:4])
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_bad_file_is_refused(name, tmp_path):
+def test_bad_file_is_refused(name, tmp_path, warm):
     write, error, text = CASES[name]
     path = write(tmp_path)
-    started = time.perf_counter()
+    started = processor_seconds()
     with pytest.raises(error) as caught:
         import_model(path)
     assert text in str(caught.value)
-    assert time.perf_counter() - started < 1.0
+    assert processor_seconds() - started < 1.0
     assert not (tmp_path / "executed").exists()
 
 
@@ -405,8 +415,9 @@ def test_flipped_bytes_never_escape(seed, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
-def test_all_bad_files_stay_under_200_megabytes(tmp_path):
-    paths = []
+def test_all_bad_files_take_less_than_100_megabytes(tmp_path):
+    """On top of what reading a sound file takes, which is the libraries' and differs by system."""
+    paths = [str(kf.write_h5(tmp_path / "sound.h5"))]
     for name, (write, _, _) in CASES.items():
         folder = tmp_path / name
         folder.mkdir()
@@ -416,14 +427,19 @@ import json, sys
 from pathlib import Path
 from segrt.errors import SegrtError
 from segrt.importers._base import import_model
-for path in json.load(sys.stdin):
+def peak():
+    status = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in status if line.startswith("VmHWM")))
+sound, *bad = json.load(sys.stdin)
+import_model(Path(sound))
+before = peak()
+for path in bad:
     try:
         import_model(Path(path))
     except SegrtError:
         continue
     sys.exit(f"{path} was accepted")
-status = Path("/proc/self/status").read_text()
-print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+print(peak() - before)
 """
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -434,4 +450,4 @@ print(next(line.split()[1] for line in status.splitlines() if line.startswith("V
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")},
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 200 * 1024  # kilobytes
+    assert int(done.stdout) < 100 * 1024  # kilobytes

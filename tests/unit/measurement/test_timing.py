@@ -5,7 +5,31 @@ import time
 
 import pytest
 
+from segrt.measurement import timing
 from segrt.measurement.timing import Effort, host_sample, time_in_turns
+
+
+class Clock:
+    """Moves only when told: the machine's own clock moves while others have the processor."""
+
+    def __init__(self):
+        self.seconds = 100.0
+
+    def perf_counter(self):
+        return self.seconds
+
+    def passes(self, seconds):
+        def run():
+            self.seconds += seconds
+
+        return run
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr(timing, "time", made)
+    return made
 
 
 class Contender:
@@ -42,22 +66,23 @@ def test_a_slow_first_run_would_count_without_a_warm_up():
     assert sample() == 1.0
 
 
-def test_seconds_bound_the_work():
-    def run():
-        time.sleep(0.002)
-
-    started = time.perf_counter()
-    found = time_in_turns({"a": host_sample(run)}, Effort(seconds=0.2))["a"]
-    assert time.perf_counter() - started < 2
-    assert found.runs >= 5
-    assert found.fastest >= 2.0
+def test_seconds_bound_the_work(clock):
+    found = time_in_turns({"a": host_sample(clock.passes(0.002))}, Effort(seconds=0.2))["a"]
+    # The warm-up comes on top.
+    assert 0.15 < clock.seconds - 100 < 0.22
+    assert found.runs >= 70
+    assert found.fastest == pytest.approx(2.0)
 
 
-def test_slow_contenders_still_run_five_times():
-    found = time_in_turns({"a": host_sample(lambda: time.sleep(0.02))}, Effort(seconds=1e-4))
+def test_slow_contenders_still_run_five_times(clock):
+    found = time_in_turns({"a": host_sample(clock.passes(0.02))}, Effort(seconds=1e-4))
     assert found["a"].runs == 5
 
 
-def test_the_host_clock_counts_milliseconds():
-    assert host_sample(lambda: time.sleep(0.03))() == pytest.approx(30, abs=25)
-    assert host_sample(lambda: time.sleep(0.03))() >= 30
+def test_samples_are_milliseconds(clock):
+    assert host_sample(clock.passes(0.03))() == pytest.approx(30)
+
+
+def test_the_clock_is_the_machines():
+    # Never less than what was slept; a little less where the clock is coarse.
+    assert host_sample(lambda: time.sleep(0.03))() > 28

@@ -250,3 +250,15 @@ def counters(prefix: str, sizes: Sequence[int], index: str) -> Iterator[str]:
         else:
             size = sizes[axis]
             yield f"const u32 {name} = {prefix}_rest % {size}u; {prefix}_rest /= {size}u;"
+
+
+def place(counts: Sequence[str], strides: Sequence[int], kind: str = "") -> str:
+    """Return C++ for how far an element lies from the first one.
+
+    Args:
+        counts: The number along each axis.
+        strides: Elements from one to the next along each.
+        kind: Type that the numbers are converted to, in brackets.
+    """
+    pairs = zip(counts, strides, strict=True)
+    return " + ".join(f"{kind}{count} * {stride}" for count, stride in pairs if stride) or "0"

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segrt._registry import Registry
+from segrt.cuda.kernels._limits import require
 from segrt.cuda.views import View
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -103,5 +104,10 @@ THREADS = 256
 
 
 def blocks_for(threads: int) -> int:
-    """Return how many blocks of `THREADS` cover that many threads."""
+    """Return how many blocks of `THREADS` cover that many threads.
+
+    Raises:
+        EngineError: They are more than 31 bits can count.
+    """
+    require(threads, of="threads")
     return (threads + THREADS - 1) // THREADS

@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from segrt.cuda.kernels._access import counters
+from segrt.cuda.kernels._access import counters, place
 
 _THREADS = 256
-_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +37,8 @@ class Side:
         """Yield lines that define ``<name>0``, ``<name>1`` ...: each operand's place."""
         yield from counters(f"{name}_c", self.sizes, index)
         for operand, strides in enumerate(self.strides):
-            terms = [
-                f"(int){name}_c{axis} * {stride}" for axis, stride in enumerate(strides) if stride
-            ]
-            yield f"const int {name}{operand} = {' + '.join(terms) or '0'};"
+            counts = [f"{name}_c{axis}" for axis in range(len(strides))]
+            yield f"const int {name}{operand} = {place(counts, strides, '(int)')};"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,13 @@ image; warpgroups of 128 threads compute.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.kernels._prelude import PRELUDE
+from segrt.cuda.kernels._prelude import PRELUDE, filled
 from segrt.cuda.views import View, encode
 
 # A block of the sm_90 may have 227 KiB of shared memory; 1 KiB of it goes into alignment.
@@ -91,6 +92,18 @@ __device__ __forceinline__ uint4 from_staging(u32 staging, u32 row, u32 part) {
 }
 """
 )
+
+_BEGIN = r"""    extern __shared__ u8 memory[];
+    __shared__ u64 barriers[@COUNT@];
+@SHARED@    u32 base = (shared_at(memory) + 1023) & ~1023u;
+    u32 full = shared_at(barriers), @PLACES@;
+    int thread = threadIdx.x@LANE@;
+    int group = __shfl_sync(0xffffffffu, thread / 128, 0);
+    if (thread == 0) {
+        @INITS@
+        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    }
+    __syncthreads();"""
 
 # Results to where whole pixels can be stored: a warp's 16 pixels x 64 channels through shared
 # memory. Stored as they come, 64 bytes a pixel at a time, they cost a third of the whole time.
@@ -189,6 +202,45 @@ _STORE_POOLED = r"""
                     *(uint4*)(pooled + (((u64)n * POOL_H + top / 2) * POOL_W + left / 2)
                               * POOL_PITCH + outputs * 64 + part * 8) = v[0];
 """
+
+
+def begin(
+    count: str, places: str, inits: Sequence[str], *, shared: str = "", lane: bool = True
+) -> str:
+    """Return what a block begins with: its shared memory, its barriers, who a thread is.
+
+    Args:
+        count: How many barriers, in C++.
+        places: Definitions of their places behind ``full``, the first one's.
+        inits: Lines that initialise them.
+        shared: Further lines of shared memory.
+        lane: Whether to say which of its warp's a thread is.
+    """
+    parts = {
+        "@COUNT@": count, "@SHARED@": shared, "@PLACES@": places,
+        "@LANE@": ", lane = thread % 32" * lane, "@INITS@": "\n        ".join(inits),
+    }  # fmt: skip
+    return filled(_BEGIN, parts)
+
+
+def tap_bytes(tap: int, width: int, cols: int, right: int = 0) -> int:
+    """Return how far into a tile a tap's product begins.
+
+    Args:
+        tap: Counted row by row.
+        width: Of the window.
+        cols: Pixels of a tile's row.
+        right: By how many pixels further.
+    """
+    return (tap // width * cols + tap % width + right) * PIXEL_BYTES
+
+
+def product_call(slot: int, image: int, kernel: int) -> str:
+    """Return a product's line: bytes into tile and weights where it begins."""
+    return (
+        f"                    product_{slot}(sums, at(IMAGE, image + {image} + step * 32), "
+        f"at(KERNEL, kernel + {kernel} + step * 32));"
+    )
 
 
 def column_words(kind: str, relu: bool) -> str:

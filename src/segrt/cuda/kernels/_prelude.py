@@ -6,6 +6,8 @@ works wherever NVRTC itself is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from segrt.cuda.views import View
@@ -91,3 +93,10 @@ def _integer(name: str, view: View) -> str:
 def setting(**values: int) -> str:
     """Return one ``constexpr int`` a keyword, the name in capitals."""
     return "".join(f"constexpr int {name.upper()} = {value};\n" for name, value in values.items())
+
+
+def filled(source: str, parts: Mapping[str, str]) -> str:
+    """Return a source with each mark, in turn, replaced by what it stands for."""
+    for mark, text in parts.items():
+        source = source.replace(mark, text)
+    return source

@@ -9,18 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch, blocks_for
-from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
-from segrt.cuda.kernels.softmax import lanes_for
+from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
+from segrt.cuda.kernels._lanes import LANE_PLACE, lane_launch
 from segrt.cuda.views import View
 
 _SOURCE = r"""
 extern "C" __global__ void argmax(const SRC_S* __restrict__ x, DST_S* __restrict__ y) {
-    u32 id = blockIdx.x * blockDim.x + threadIdx.x;
-    u32 lane = id % LANES, pixel = id / LANES;
-    bool spare = pixel >= TOTAL;
-    if (spare) pixel = TOTAL - 1;
-    const SRC_S* in = x + (u64)pixel * SRC_PITCH;
+    PLACE
     float top = __int_as_float(0xff800000);
     int best = LAST ? -1 : SRC_C;
     for (int c = lane; c < SRC_C; c += LANES) {
@@ -37,7 +32,7 @@ extern "C" __global__ void argmax(const SRC_S* __restrict__ x, DST_S* __restrict
     }
     if (!spare && lane == 0) y[(u64)pixel * DST_PITCH] = DST_T::store((float)best);
 }
-"""
+""".replace("PLACE", LANE_PLACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +72,8 @@ class Argmax:
 
     def launch(self, spec: ArgmaxSpec, /) -> Launch:
         """Return source and geometry: lanes of a warp a pixel."""
-        lanes, total = lanes_for(spec.source.c), spec.target.pixels
-        head = constants("SRC", spec.source) + constants("DST", spec.target)
-        head += setting(total=total, lanes=lanes, last=int(spec.last))
-        head += setting(sign=-1 if spec.minimum else 1)
-        return Launch(PRELUDE + head + _SOURCE, self.name, blocks_for(total * lanes), THREADS)
+        settings = {"last": int(spec.last), "sign": -1 if spec.minimum else 1}
+        return lane_launch(self.name, _SOURCE, spec, settings)
 
     def parameters(self, spec: ArgmaxSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
         """Return nothing."""

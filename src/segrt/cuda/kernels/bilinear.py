@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
-from segrt.cuda.kernels._image_launch import TARGET_PLACE, image_launch
-from segrt.cuda.views import View, vector_width
+from segrt.cuda.kernels._image_launch import TARGET_PLACE
+from segrt.cuda.kernels._upsampling import CASES, UpsamplingSpec, upsampling_launch
 from segrt.graph.custom._places import BILINEAR
 
 _SOURCE = (
@@ -40,17 +40,8 @@ extern "C" __global__ void bilinear(const SRC_S* __restrict__ x, DST_S* __restri
 
 
 @dataclass(frozen=True, slots=True)
-class BilinearSpec:
+class BilinearSpec(UpsamplingSpec):
     """``target`` is ``factors`` (y, x) times as large as ``source``."""
-
-    source: View
-    target: View
-    factors: tuple[int, int]
-
-    @property
-    def sources(self) -> tuple[View, ...]:
-        """The one image."""
-        return (self.source,)
 
 
 class Bilinear:
@@ -58,16 +49,11 @@ class Bilinear:
 
     name = "bilinear"
     capability = (7, 5)
-    cases = (
-        BilinearSpec(View(2, 5, 3, 16, "fp16"), View(2, 10, 6, 16, "fp16", 48, 16), (2, 2)),
-        BilinearSpec(View(1, 4, 4, 7, "fp32"), View(1, 12, 8, 7, "fp32"), (3, 2)),
-        BilinearSpec(View(1, 3, 2, 12, "bf16", 20, 4), View(1, 3, 8, 12, "bf16"), (1, 4)),
-    )
+    cases = tuple(BilinearSpec(*each) for each in CASES)
 
     def launch(self, spec: BilinearSpec, /) -> Launch:
         """Return source and geometry: one thread a target pixel and vector of channels."""
-        width, (fy, fx) = vector_width(spec.source, spec.target), spec.factors
-        return image_launch(self.name, _SOURCE, spec, width, {"fy": fy, "fx": fx})
+        return upsampling_launch(self.name, _SOURCE, spec)
 
     def parameters(self, spec: BilinearSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
         """Return nothing."""

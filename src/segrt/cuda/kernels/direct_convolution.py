@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
 from segrt.cuda.kernels._image_launch import TARGET_PLACE, image_launch
+from segrt.cuda.kernels._window import sliding
 from segrt.cuda.views import View, vector_width
 
 _SOURCE = r"""
@@ -147,10 +148,7 @@ class DirectConvolution:
                 width //= 2
         settings = {
             "groups": spec.groups, "relu": int(spec.relu), "transposed": int(spec.transposed),
-            "ky": spec.window[0], "kx": spec.window[1],
-            "step_y": spec.step[0], "step_x": spec.step[1],
-            "apart_y": spec.apart[0], "apart_x": spec.apart[1],
-            "top": spec.before[0], "left": spec.before[1],
+            **sliding(spec),
         }  # fmt: skip
         return image_launch(self.name, _SOURCE, spec, width, settings)
 

@@ -5,17 +5,13 @@ There a tile of the other kernel would be mostly empty, and few blocks would rea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-import numpy.typing as npt
-
-from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
+from segrt.cuda.kernels._base import REGISTRY, Launch
 from segrt.cuda.kernels._elements import literal
 from segrt.cuda.kernels._groups import Groups, spread, tree
-from segrt.cuda.kernels._operands import operand_views, pointer_arguments, pointer_order
-from segrt.cuda.kernels._prelude import PRELUDE, constants
-from segrt.cuda.kernels.product import Product, ProductSpec, axes_of, steps_of
+from segrt.cuda.kernels._limits import require_elements
+from segrt.cuda.kernels._operands import operand_views
+from segrt.cuda.kernels._prelude import PRELUDE, constants, filled
+from segrt.cuda.kernels.product import Product, ProductSpec, arguments, axes_of, steps_of
 from segrt.cuda.views import View
 
 _FEW = 16
@@ -59,11 +55,10 @@ def _groups(spec: ProductSpec) -> Groups:
     return spread([sizes[name] for name in names], summed, steps)
 
 
-class Dot:
+class Dot(Product):
     """Kernel ``dot``; specs, parameters and reference are those of ``product``."""
 
     name = "dot"
-    capability = (7, 5)
     cases = (
         ProductSpec(
             (View.dense((2, 300), "fp16"),), View.dense((2, 40), "fp16"), "mk", "kn", "mn",
@@ -82,33 +77,19 @@ class Dot:
     def launch(self, spec: ProductSpec, /) -> Launch:
         """Return source and geometry."""
         groups, views = _groups(spec), operand_views(spec.sources, spec.fixed)
+        require_elements(*views, spec.target)
         head = constants("A", views[0]) + constants("B", views[1]) + constants("DST", spec.target)
         head += f"#define ALONG {int(groups.along)}\n#define BIASED {int(spec.bias > 0)}\n"
-        arguments = pointer_arguments("ab", pointer_order(2, spec.fixed))
-        if spec.bias:
-            arguments += "const float* __restrict__ bias, "
         read = "sum = fmaf(A_T::load(a[base1 + at1]), B_T::load(b[base2 + at2]), sum);"
         parts = {
-            "ARGUMENTS ": arguments,
+            "ARGUMENTS ": arguments(spec, "ab"),
             "BEGIN": groups.begin(),
             "EACH": groups.each(read),
             "TREE": tree("part[me] += part[other];"),
             "FACTOR": literal(spec.factor),
         }
-        source = _SOURCE
-        for name, lines in parts.items():
-            source = source.replace(name, lines)
+        source = filled(_SOURCE, parts)
         return Launch(PRELUDE + head + source, self.name, groups.blocks, groups.threads)
-
-    def parameters(self, spec: ProductSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
-        """Return fixed operands and bias."""
-        return Product().parameters(spec, seed)
-
-    def reference(
-        self, spec: ProductSpec, images: Sequence[Floats], parameters: Sequence[npt.NDArray[Any]], /
-    ) -> Floats:
-        """Contract with NumPy."""
-        return Product().reference(spec, images, parameters)
 
 
 REGISTRY.register(Dot.name)(Dot())

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch
+from segrt.cuda.kernels._limits import require
 from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
 from segrt.cuda.views import View, vector_width
 
@@ -105,6 +106,7 @@ class GlobalPooling:
 
     def launch(self, spec: GlobalPoolingSpec, /) -> Launch:
         """Return source and geometry: one block an image and span of channels."""
+        require(spec.source.h * spec.source.w, of="pixels of an image")
         width = min(8, vector_width(spec.source, spec.target))
         vectors = spec.source.c // width
         # As few channels a block as make whole sectors of memory: images of a batch of one are few.

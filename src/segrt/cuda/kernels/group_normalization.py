@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch
+from segrt.cuda.kernels._limits import require
 from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
 from segrt.cuda.kernels.group_statistics import ends_of_pieces
 from segrt.cuda.views import View, vector_width
@@ -113,6 +114,7 @@ class GroupNormalization:
         """Return source and geometry: blocks share an image's vectors of channels."""
         width = vector_width(spec.source, spec.target)
         vectors = spec.source.h * spec.source.w * spec.source.c // width
+        require(vectors, of="vectors of an image's channels")
         # Four vectors a thread, so that joining the pieces weighs little.
         blocks = max(1, vectors // (4 * THREADS))
         head = constants("SRC", spec.source) + constants("DST", spec.target)

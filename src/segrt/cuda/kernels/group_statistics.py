@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch
+from segrt.cuda.kernels._limits import require
 from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
 from segrt.cuda.views import View
 
@@ -107,6 +108,9 @@ class GroupStatistics:
 
     def launch(self, spec: GroupStatisticsSpec, /) -> Launch:
         """Return source and geometry: one block an image, piece and group."""
+        pixels, each = spec.source.h * spec.source.w, spec.source.c // spec.groups
+        require(pixels, of="pixels of an image")
+        require(-(-pixels // spec.target.h) * each, of="numbers of a piece of an image")
         head = constants("SRC", spec.source) + setting(groups=spec.groups, pieces=spec.target.h)
         blocks = spec.source.n * spec.target.h * spec.groups
         return Launch(PRELUDE + head + _SOURCE, self.name, blocks, THREADS)

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
-from segrt.cuda.kernels._image_launch import SOURCE_PLACE, image_launch
-from segrt.cuda.views import View, vector_width
+from segrt.cuda.kernels._image_launch import SOURCE_PLACE
+from segrt.cuda.kernels._upsampling import CASES, UpsamplingSpec, upsampling_launch
+from segrt.cuda.views import View
 from segrt.graph.custom._places import NEAREST
 
 _SOURCE = (
@@ -37,17 +38,8 @@ extern "C" __global__ void nearest(const SRC_S* __restrict__ x, DST_S* __restric
 
 
 @dataclass(frozen=True, slots=True)
-class NearestSpec:
+class NearestSpec(UpsamplingSpec):
     """``target`` is ``factors`` (y, x) times as large as ``source``."""
-
-    source: View
-    target: View
-    factors: tuple[int, int]
-
-    @property
-    def sources(self) -> tuple[View, ...]:
-        """The one image."""
-        return (self.source,)
 
 
 class Nearest:
@@ -56,9 +48,7 @@ class Nearest:
     name = "nearest"
     capability = (7, 5)
     cases = (
-        NearestSpec(View(2, 5, 3, 16, "fp16"), View(2, 10, 6, 16, "fp16", 48, 16), (2, 2)),
-        NearestSpec(View(1, 4, 4, 7, "fp32"), View(1, 12, 8, 7, "fp32"), (3, 2)),
-        NearestSpec(View(1, 3, 2, 12, "bf16", 20, 4), View(1, 3, 8, 12, "bf16"), (1, 4)),
+        *(NearestSpec(*each) for each in CASES),
         NearestSpec(
             View(1, 3, 2, 16, "int8", scale=0.5), View(1, 6, 4, 16, "int8", scale=0.4), (2, 2)
         ),
@@ -66,8 +56,7 @@ class Nearest:
 
     def launch(self, spec: NearestSpec, /) -> Launch:
         """Return source and geometry: one thread a source pixel and vector of channels."""
-        width, (fy, fx) = vector_width(spec.source, spec.target), spec.factors
-        return image_launch(self.name, _SOURCE, spec, width, {"fy": fy, "fx": fx}, over=spec.source)
+        return upsampling_launch(self.name, _SOURCE, spec, over=spec.source)
 
     def parameters(self, spec: NearestSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
         """Return nothing."""

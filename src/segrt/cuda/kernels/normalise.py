@@ -17,7 +17,8 @@ from segrt.cuda.kernels._access import logical, physical
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
 from segrt.cuda.kernels._elements import literal
 from segrt.cuda.kernels._groups import Groups, spread, tree
-from segrt.cuda.kernels._prelude import PRELUDE, constants
+from segrt.cuda.kernels._limits import require_elements
+from segrt.cuda.kernels._prelude import PRELUDE, constants, filled
 from segrt.cuda.views import View
 
 _SOURCE = r"""
@@ -162,6 +163,7 @@ class Normalise:
 
     def launch(self, spec: NormaliseSpec, /) -> Launch:
         """Return source and geometry."""
+        require_elements(spec.source, spec.target)
         groups, rule = spec.groups, _RULES[spec.kind]
         scaled, shifted = spec.scale is not None, spec.shift is not None
         head = constants("SRC", spec.source) + constants("DST", spec.target)
@@ -184,9 +186,7 @@ class Normalise:
             "= MIDDLE;": f"= {rule.middle};",
             "= WIDTH;": f"= {rule.width.format(literal(spec.epsilon))};",
         }
-        source = _SOURCE
-        for name, lines in parts.items():
-            source = source.replace(name, lines)
+        source = filled(_SOURCE, parts)
         return Launch(PRELUDE + head + source, self.name, groups.blocks, groups.threads)
 
     def parameters(self, spec: NormaliseSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.kernels import _first_products, _hopper
+from segrt.cuda.kernels import _first_products, _hopper, _pooled
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
-from segrt.cuda.kernels._prelude import constants, setting
+from segrt.cuda.kernels._prelude import filled, setting
 from segrt.cuda.kernels.first_convolution import convolve
 from segrt.cuda.kernels.resident_convolution import arrange as arrange_resident
 from segrt.cuda.views import View, decode, encode
@@ -31,20 +31,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) opening(
         const u8* __restrict__ weights, const float* __restrict__ bias, DST_S* __restrict__ y) {
     constexpr int TX = (DST_W + 7) / 8, TY = (DST_H + 31) / 32, TILES = DST_N * TX * TY;
     constexpr int PIXELS = IMAGE_ROWS * IMAGE_COLS, LOADS = (PIXELS + 127) / 128;
-    extern __shared__ u8 memory[];
-    __shared__ u64 barriers[2 * STAGES + 1];
-    __shared__ u32 images[2][PIXELS];
-    u32 base = (shared_at(memory) + 1023) & ~1023u;
-    u32 full = shared_at(barriers), empty = full + 8 * STAGES, ready = empty + 8 * STAGES;
-    int thread = threadIdx.x, lane = thread % 32;
-    int group = __shfl_sync(0xffffffffu, thread / 128, 0);
-    if (thread == 0) {
-        // A tile is full when each of the four warps that compute it says so.
-        for (int s = 0; s < STAGES; ++s) { init(full + 8 * s, 4); init(empty + 8 * s, 1); }
-        init(ready, 1);
-        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-    }
-    __syncthreads();
+@BEGIN@
     if (group == 2) {
         asm volatile("setmaxnreg.dec.sync.aligned.u32 120;");
         int local = thread - 256, q = lane % 4;
@@ -177,7 +164,19 @@ extern "C" __global__ void __launch_bounds__(384, 1) opening(
         }
     }
 }
-"""
+""".replace(
+    "@BEGIN@",
+    _hopper.begin(
+        "2 * STAGES + 1",
+        "empty = full + 8 * STAGES, ready = empty + 8 * STAGES",
+        [
+            "// A tile is full when each of the four warps that compute it says so.",
+            "for (int s = 0; s < STAGES; ++s) { init(full + 8 * s, 4); init(empty + 8 * s, 1); }",
+            "init(ready, 1);",
+        ],
+        shared="    __shared__ u32 images[2][PIXELS];\n",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +204,7 @@ class OpeningSpec:
     @property
     def sources(self) -> tuple[View, ...]:
         """The image, and the pooled one, which is written."""
-        return (self.source,) if self.pooled is None else (self.source, self.pooled)
+        return _pooled.sources(self)
 
     @property
     def halo(self) -> tuple[int, int]:
@@ -227,18 +226,12 @@ def _sizes(spec: OpeningSpec) -> tuple[int, int, int]:
 
 def fits(spec: OpeningSpec) -> bool:
     """Say whether the kernel takes these sizes."""
-    views = [spec.target] if spec.pooled is None else [spec.target, spec.pooled]
-    half = all(view.dtype == spec.target.dtype in ("fp16", "bf16") for view in views)
-    aligned = all(view.pitch % 8 == 0 and view.offset % 8 == 0 for view in views)
-    channels = spec.source.c == 1 and all(view.c == 64 for view in views)
+    channels = spec.source.c == 1 and spec.target.c == 64
     windows = all(max(window) <= 3 for window in spec.windows)
-    if spec.pooled is not None:
-        sizes = (2 * spec.pooled.h, 2 * spec.pooled.w)
-        windows = windows and sizes == (spec.target.h, spec.target.w)
     rows, cols = spec.halo
     images = 8 * (rows + spec.windows[0][0] - 1) * (cols + spec.windows[0][1] - 1)
     small = _sizes(spec)[2] + images + 256 <= _hopper.MOST_SHARED_BYTES
-    return half and aligned and channels and windows and small
+    return _pooled.fits(spec) and channels and windows and small
 
 
 class Opening:
@@ -269,12 +262,10 @@ class Opening:
     def launch(self, spec: OpeningSpec, /) -> Launch:
         """Return source and geometry: two warpgroups for the second layer, one for the first."""
         tile, weights, total = _sizes(spec)
-        source, target, pooled = spec.source, spec.target, spec.pooled
-        rows, cols = spec.halo
+        target, (rows, cols) = spec.target, spec.halo
         image_cols = cols + spec.windows[0][1] - 1
         kind = "f16" if target.dtype == "fp16" else "bf16"
-        head = constants("SRC", source) + constants("DST", target)
-        head += constants("POOL", pooled) if pooled is not None else ""
+        head = _pooled.views(spec)
         head += setting(top=spec.befores[1][0], left=spec.befores[1][1])
         head += setting(top_first=spec.befores[0][0], left_first=spec.befores[0][1])
         head += setting(mid_h=spec.middle[0], mid_w=spec.middle[1], halo=rows * cols, cols=cols)
@@ -285,9 +276,8 @@ class Opening:
         head += _first_products.tables(spec.windows[0], image_cols)
         head += _first_products.HELPERS + _first_products.products()
         head += _hopper.product(0, 256, kind)
-        text = _SOURCE.replace("@PRODUCTS@", _products(spec))
-        text = text.replace("@STORE@", _hopper.store_columns(TILE_H, pooled is not None))
-        text = text.replace("@POOLED@", "" if pooled is None else "DST_S* __restrict__ pooled, ")
+        parts = {"@PRODUCTS@": _products(spec), **_pooled.parts(spec, TILE_H)}
+        text = filled(_SOURCE, parts)
         tiles = target.n * -(-target.h // TILE_H) * -(-target.w // TILE_W)
         return Launch(
             _hopper.HELPERS + head + _hopper.COLUMNS + text, self.name, tiles,
@@ -325,8 +315,7 @@ def _products(spec: OpeningSpec) -> str:
     """Return one product a tap: all outputs by all pixels, the tile begun at the tap's pixel."""
     lines = []
     for tap in range(spec.windows[1][0] * spec.windows[1][1]):
-        y, x = divmod(tap, spec.windows[1][1])
-        pixel = (y * spec.halo[1] + x) * _hopper.PIXEL_BYTES
+        pixel = _hopper.tap_bytes(tap, spec.windows[1][1], spec.halo[1])
         lines.append(
             f"                product_0(sums, at(KERNEL, kernel + {tap * _hopper.BLOCK_BYTES} "
             f"+ step * 32), at(IMAGE, image + {pixel} + step * 32));"

@@ -17,14 +17,9 @@ import numpy.typing as npt
 
 from segrt.cuda.kernels import _hopper, phase_convolution
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch, Map
-from segrt.cuda.kernels._prelude import constants, setting
-from segrt.cuda.kernels.phase_convolution import (
-    PHASES,
-    TILE_H,
-    TILE_W,
-    PhaseConvolution,
-    PhaseConvolutionSpec,
-)
+from segrt.cuda.kernels._phases import PHASES
+from segrt.cuda.kernels._prelude import constants, filled, setting
+from segrt.cuda.kernels.phase_convolution import PhaseConvolution, PhaseConvolutionSpec
 from segrt.cuda.views import View
 
 _IMAGES, _RING = 4, 7
@@ -39,18 +34,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) phase_wide(
     constexpr int H = DST_H / 2, W = DST_W / 2, TX = (W + 7) / 8, TY = (H + 15) / 16;
     constexpr int GROUPS = DST_C / 64, CHUNKS = SRC_C / 64, WORK = DST_N * TX * TY * GROUPS;
     constexpr int BLOCK = 8192;
-    extern __shared__ u8 memory[];
-    __shared__ u64 barriers[2 * IMAGES + 4 * RING + 1];
-    u32 base = (shared_at(memory) + 1023) & ~1023u;
-    u32 full = shared_at(barriers), empty = full + 8 * IMAGES;
-    int thread = threadIdx.x;
-    int group = __shfl_sync(0xffffffffu, thread / 128, 0);
-    if (thread == 0) {
-        for (int s = 0; s < IMAGES; ++s) { init(full + 8 * s, 1); init(empty + 8 * s, 2); }
-        for (int s = 0; s <= 4 * RING; ++s) init(empty + 8 * (IMAGES + s), 1);
-        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-    }
-    __syncthreads();
+@BEGIN@
     // Whose ring: a warpgroup's own; warps 0 and 1 of the third fill them, warp 2 brings images.
     int own = group == 2 ? thread % 128 / 32 : group;
     u32 ring_full = empty + 8 * (IMAGES + own * RING), ring_empty = ring_full + 16 * RING;
@@ -144,7 +128,18 @@ extern "C" __global__ void __launch_bounds__(384, 1) phase_wide(
         }
     }
 }
-"""
+""".replace(
+    "@BEGIN@",
+    _hopper.begin(
+        "2 * IMAGES + 4 * RING + 1",
+        "empty = full + 8 * IMAGES",
+        [
+            "for (int s = 0; s < IMAGES; ++s) { init(full + 8 * s, 1); init(empty + 8 * s, 2); }",
+            "for (int s = 0; s <= 4 * RING; ++s) init(empty + 8 * (IMAGES + s), 1);",
+        ],
+        lane=False,
+    ),
+)
 
 _PRODUCTS = r"""
 #pragma unroll 1
@@ -247,18 +242,17 @@ class PhaseWide(PhaseConvolution):
         head += setting(uses=len(uses), first=sum(counts[phase] for phase in _PAIRS[0]))
         head += setting(staging=_hopper.STAGING_BYTES) + _hopper.column_words(kind, spec.relu)
         head += _hopper.product(0, 128, kind) + _hopper.product(1, 128, kind)
-        pixels = [
-            (tap // spec.window[1] * cols + tap % spec.window[1]) * _hopper.PIXEL_BYTES
-            for tap, _ in uses
-        ]
+        pixels = [_hopper.tap_bytes(tap, spec.window[1], cols) for tap, _ in uses]
         head += f"__constant__ int PIXELS[{len(uses)}] = {{{', '.join(map(str, pixels))}}};\n"
-        text = _SOURCE.replace("@STORE@", _store())
         first, second = ([counts[phase] for phase in pair] for pair in _PAIRS)
-        text = text.replace("@FIRST_LOOPS@", _loops(first, 0))
-        text = text.replace("@SECOND_LOOPS@", _loops(second, sum(first)))
-        tiles = source.n * -(-source.h // TILE_H) * -(-source.w // TILE_W) * (target.c // 64)
+        parts = {
+            "@STORE@": _store(),
+            "@FIRST_LOOPS@": _loops(first, 0),
+            "@SECOND_LOOPS@": _loops(second, sum(first)),
+        }
+        text = _hopper.HELPERS + head + _hopper.COLUMNS + filled(_SOURCE, parts)
         return Launch(
-            _hopper.HELPERS + head + _hopper.COLUMNS + text, self.name, tiles,
+            text, self.name, spec.work,
             _hopper.THREADS, layout.total, (Map(0, (_hopper.CHANNELS, cols, rows)),),
             persistent=True, specific=True,
         )  # fmt: skip
@@ -283,10 +277,7 @@ def _loops(counts: Sequence[int], begin: int) -> str:
     text = ""
     for slot, count in enumerate(counts):
         ends = {"@BEGIN@": begin, "@END@": begin + count, "@SLOT@": slot}
-        part = _PRODUCTS
-        for mark, value in ends.items():
-            part = part.replace(mark, str(value))
-        text += part
+        text += filled(_PRODUCTS, {mark: str(value) for mark, value in ends.items()})
         begin += count
     return text
 
@@ -296,10 +287,11 @@ def _store() -> str:
     text = ""
     for slot in range(2):
         for index in range(2):
-            part = _STORE.replace("@FIRST@", str(slot * 64 + index * 32))
-            part = part.replace("@ROUND@", str(index))
-            part = part.replace("@PHASE_0@", str(_PAIRS[0][slot]))
-            text += part.replace("@PHASE_1@", str(_PAIRS[1][slot]))
+            marks = {
+                "@FIRST@": slot * 64 + index * 32, "@ROUND@": index,
+                "@PHASE_0@": _PAIRS[0][slot], "@PHASE_1@": _PAIRS[1][slot],
+            }  # fmt: skip
+            text += filled(_STORE, {mark: str(value) for mark, value in marks.items()})
     return text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import numpy.typing as npt
 
 from segrt.cuda.kernels._access import counters, logical, physical
 from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch, blocks_for
+from segrt.cuda.kernels._limits import require_elements, require_places
 from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
+from segrt.cuda.kernels._window import sliding
 from segrt.cuda.views import View
 
 _SOURCE = r"""
@@ -83,14 +86,14 @@ class PoolPlaces:
 
     def launch(self, spec: PoolPlacesSpec, /) -> Launch:
         """Return source and geometry: one thread an element, as an image's lie."""
+        require_elements(spec.source, spec.target)
+        require_places(prod(spec.source.sizes))
         n, channels, h, w = spec.target.sizes
         _, _, height, width = spec.source.sizes
         total = n * channels * h * w
         head = constants("SRC", spec.source) + constants("DST", spec.target)
         head += setting(total=total, channels=channels, height=height, width=width)
-        head += setting(ky=spec.window[0], kx=spec.window[1], top=spec.before[0])
-        head += setting(step_y=spec.step[0], step_x=spec.step[1], left=spec.before[1])
-        head += setting(apart_y=spec.apart[0], apart_x=spec.apart[1])
+        head += setting(**sliding(spec))
         for prefix, view in (("s", spec.source), ("d", spec.target)):
             names = zip("nchw", view.strides, strict=True)
             head += setting(**{prefix + axis: stride for axis, stride in names})

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
 from segrt.cuda.kernels._image_launch import TARGET_PLACE, image_launch
+from segrt.cuda.kernels._window import sliding
 from segrt.cuda.views import View, vector_width
 
 _SOURCE = r"""
@@ -118,12 +119,8 @@ class Pooling:
 
     def launch(self, spec: PoolingSpec, /) -> Launch:
         """Return source and geometry: one thread a target pixel and vector of channels."""
-        (top, left), (below, right) = spec.before, spec.after
         settings = {
-            "ky": spec.window[0], "kx": spec.window[1],
-            "step_y": spec.step[0], "step_x": spec.step[1],
-            "apart_y": spec.apart[0], "apart_x": spec.apart[1],
-            "top": top, "left": left, "below": below, "right": right,
+            **sliding(spec), "below": spec.after[0], "right": spec.after[1],
             "maximum": int(spec.maximum), "count_padding": int(spec.count_padding),
         }  # fmt: skip
         width = vector_width(spec.source, spec.target)

@@ -19,6 +19,7 @@ from segrt.cuda.kernels._access import physical
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
 from segrt.cuda.kernels._elements import literal
 from segrt.cuda.kernels._groups import Side
+from segrt.cuda.kernels._limits import require_elements
 from segrt.cuda.kernels._operands import (
     Fixed,
     operand_arrays,
@@ -26,7 +27,7 @@ from segrt.cuda.kernels._operands import (
     pointer_arguments,
     pointer_order,
 )
-from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
+from segrt.cuda.kernels._prelude import PRELUDE, constants, filled, setting
 from segrt.cuda.views import View
 
 _THREADS = 256
@@ -206,6 +207,12 @@ def axes_of(spec: ProductSpec, *, swapped: bool = False) -> Axes:
     )
 
 
+def arguments(spec: ProductSpec, names: str) -> str:
+    """Return a launch's arguments but for the target; ``names`` has a letter for each operand."""
+    bias = "const float* __restrict__ bias, " if spec.bias else ""
+    return pointer_arguments(names, pointer_order(2, spec.fixed)) + bias
+
+
 def _last(side: Side, operand: int) -> int:
     return side.strides[operand][-1] if side.sizes else 0
 
@@ -215,7 +222,7 @@ class Product:
 
     name = "product"
     capability = (7, 5)
-    cases = (
+    cases: tuple[ProductSpec, ...] = (
         ProductSpec(
             (View.dense((37, 70), "fp16"),), View.dense((37, 90), "fp16"), "mk", "kn", "mn",
             ((1, (70, 90)),), 90,
@@ -242,6 +249,7 @@ class Product:
 
     def launch(self, spec: ProductSpec, /) -> Launch:
         """Return source and geometry."""
+        require_elements(*operand_views(spec.sources, spec.fixed), spec.target)
         plain = axes_of(spec)
         # Neighbouring threads write neighbouring columns.
         swapped = _last(plain.rows, 2) == 1 and _last(plain.columns, 2) != 1
@@ -259,20 +267,15 @@ class Product:
             right_along=int(_last(axes.summed, 1) == 1),
         )  # fmt: skip
         head += f"#define BIASED {int(spec.bias > 0)}\n"
-        arguments = pointer_arguments("ba" if swapped else "ab", pointer_order(2, spec.fixed))
-        if spec.bias:
-            arguments += "const float* __restrict__ bias, "
         parts = {
-            "ARGUMENTS ": arguments,
+            "ARGUMENTS ": arguments(spec, "ba" if swapped else "ab"),
             "BATCH\n": "\n    ".join(axes.batches.offsets("batch", "batch")) + "\n",
             "ROW_OFFSETS": "\n        ".join(axes.rows.offsets("m", "m")),
             "COLUMN_OFFSETS": "\n            ".join(axes.columns.offsets("n", "n")),
             "SUM_OFFSETS": "\n                ".join(axes.summed.offsets("k", "(u32)k")),
             "FACTOR": literal(spec.factor),
         }
-        source = _SOURCE
-        for name, lines in parts.items():
-            source = source.replace(name, lines)
+        source = filled(_SOURCE, parts)
         blocks = axes.batches.total * tiles[0] * tiles[1]
         return Launch(PRELUDE + head + source, self.name, blocks, _THREADS)
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from segrt.cuda.kernels._access import logical, physical
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
 from segrt.cuda.kernels._groups import Groups, spread, tree
-from segrt.cuda.kernels._prelude import PRELUDE, constants
+from segrt.cuda.kernels._limits import require_elements, require_places
+from segrt.cuda.kernels._prelude import PRELUDE, constants, filled
 from segrt.cuda.views import View
 
 _SOURCE = r"""
@@ -156,6 +157,9 @@ class Reduce:
 
     def launch(self, spec: ReduceSpec, /) -> Launch:
         """Return source and geometry."""
+        require_elements(spec.source, spec.target)
+        if "arg" in spec.kind:
+            require_places(spec.groups.within.total)
         groups, rule = spec.groups, _RULES[spec.kind]
         read = "const float v = SRC_T::load(x[base0 + at0]);"
         head = constants("SRC", spec.source) + constants("DST", spec.target)
@@ -175,8 +179,7 @@ class Reduce:
         source = _SOURCE
         if "arg" in spec.kind:
             source = source.replace("int p = 0;", "int p = -1;")
-        for name, lines in parts.items():
-            source = source.replace(name, lines)
+        source = filled(source, parts)
         return Launch(PRELUDE + head + source, self.name, groups.blocks, groups.threads)
 
     def parameters(self, spec: ReduceSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:

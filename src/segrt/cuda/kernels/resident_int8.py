@@ -13,20 +13,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.kernels import _hopper, _hopper_int8
-from segrt.cuda.kernels._base import REGISTRY, Floats, Launch, Map
+from segrt.cuda.kernels import _hopper, _hopper_int8, _resident
+from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
 from segrt.cuda.kernels._integers import finish, random_numbers, random_weights
-from segrt.cuda.kernels._prelude import constants, setting
-from segrt.cuda.kernels._window import WindowSpec
+from segrt.cuda.kernels._prelude import setting
+from segrt.cuda.kernels._resident import ResidentSpec
 from segrt.cuda.kernels.first_convolution import convolve
-from segrt.cuda.kernels.resident_convolution import SOURCE, STORE_FEW
 from segrt.cuda.views import View
 
-_MOST_STAGES = 8
+_STAGING_BYTES = 4 * _hopper.WARPGROUPS * _hopper_int8.STAGING_BYTES
 # Of 64 outputs; fewer than the smallest part of a GPU has multiprocessors.
 _MOST_GROUPS = 8
 
-_STORE_64 = r"""
+_STORE = r"""
             to_staging_int8<@SLOT@>(sums, bias + PART * 64, bias + (GROUPS + PART) * 64, staging,
                                     lane);
 #pragma unroll
@@ -51,7 +50,7 @@ _PARTS = """
 
 
 @dataclass(frozen=True, slots=True)
-class ResidentInt8Spec(WindowSpec):
+class ResidentInt8Spec(ResidentSpec):
     """A convolution with stride 1.
 
     Attributes:
@@ -60,19 +59,9 @@ class ResidentInt8Spec(WindowSpec):
     """
 
     @property
-    def outputs(self) -> int:
-        """Columns of a product: 64, or 8 where fewer are wanted."""
-        return 64 if self.target.c > 8 else 8
-
-    @property
-    def groups(self) -> int:
-        """How many times `outputs` channels the target has."""
-        return -(-self.target.c // self.outputs)
-
-    @property
-    def chunks(self) -> int:
-        """Rows of 128 bytes that a pixel takes."""
-        return -(-self.source.c // _hopper_int8.CHANNELS)
+    def channels(self) -> int:
+        """Channels that a row of 128 bytes holds."""
+        return _hopper_int8.CHANNELS
 
     @property
     def taps_a_row(self) -> int:
@@ -85,32 +74,10 @@ class ResidentInt8Spec(WindowSpec):
         return _hopper_int8.CHANNELS // self.taps_a_row
 
     @property
-    def weight_blocks(self) -> int:
-        """Blocks of rows that a chunk's weights take."""
-        return -(-self.window[0] * self.window[1] // self.taps_a_row)
-
-    @property
     def blocks(self) -> tuple[int, ...]:
         """Block, tap in it, chunk, channel in it, group, output in it: how weights divide."""
         taps, chunks = (self.weight_blocks, self.taps_a_row), (self.chunks, self.row)
         return (*taps, *chunks, self.groups, self.outputs)
-
-
-def _layout(spec: ResidentInt8Spec) -> tuple[int, int, int, int, int] | None:
-    """Return squares a tile, stages, bytes of a tile, of a chunk's weights, of everything."""
-    height, width = spec.window
-    weights = spec.weight_blocks * spec.outputs * _hopper.PIXEL_BYTES
-    staging = 4 * _hopper.WARPGROUPS * _hopper_int8.STAGING_BYTES if spec.outputs == 64 else 0
-    fixed = _hopper.ALIGNMENT_BYTES + staging + spec.chunks * weights
-    room = _hopper.MOST_SHARED_BYTES - 1024 - fixed
-    for fewest in (3, 2):
-        for sub in (4, 2, 1):
-            pixels = (8 + height - 1) * (8 * sub + width - 1)
-            tile = _hopper.rounded(pixels * _hopper.PIXEL_BYTES)
-            stages = min(_MOST_STAGES, max(room, 0) // (spec.chunks * tile))
-            if stages >= fewest:
-                return sub, stages, tile, weights, fixed + spec.chunks * stages * tile
-    return None
 
 
 def fits(spec: ResidentInt8Spec) -> bool:
@@ -118,7 +85,7 @@ def fits(spec: ResidentInt8Spec) -> bool:
     target = spec.target
     wide = _hopper_int8.fits_way_out(target) and spec.groups <= _MOST_GROUPS
     ends = _hopper_int8.fits_copy_engine(spec.source) and (wide or target.c <= 8)
-    return ends and max(spec.window) <= 5 and _layout(spec) is not None
+    return ends and _resident.fits(spec, _STAGING_BYTES)
 
 
 def arrange(weights: npt.NDArray[Any], spec: ResidentInt8Spec) -> npt.NDArray[np.int8]:
@@ -201,30 +168,19 @@ class ResidentInt8:
 
     def launch(self, spec: ResidentInt8Spec, /) -> Launch:
         """Return source and geometry: a block of two warpgroups and a fetching thread."""
-        layout = _layout(spec)
+        layout = _resident.layout(spec, _STAGING_BYTES)
         assert layout is not None
-        sub, stages, tile, weights, total = layout
-        target = spec.target
-        rows, cols = 8 + spec.window[0] - 1, 8 * sub + spec.window[1] - 1
         steps = min(4, -(-spec.source.c // _hopper_int8.STEP_BYTES))
-        head = constants("SRC", spec.source) + constants("DST", target)
-        head += setting(top=spec.before[0], left=spec.before[1], relu=int(spec.relu))
-        head += setting(rows=rows, cols=cols, sub=sub, stages=stages, tile=tile, weights=weights)
-        head += setting(outputs=spec.outputs, chunks=spec.chunks, groups=spec.groups) + _PARTS
-        head += _hopper_int8.words(target, steps, spec.outputs) + _hopper_int8.HELPERS
-        products = [_hopper_int8.product(slot, spec.outputs, spec.source) for slot in range(sub)]
-        store = STORE_FEW
-        if spec.outputs == 64:
-            store = "".join(_STORE_64.replace("@SLOT@", str(slot)) for slot in range(sub))
-        body = SOURCE.replace("@PRODUCTS@", _products(spec, sub, cols)).replace("@STORE@", store)
-        body = body.replace("blockIdx.x", "BLOCK").replace("gridDim.x", "BLOCKS")
-        body = body.replace("weights + chunk", "weights + (PART * CHUNKS + chunk)")
-        tiles = target.n * -(-target.h // 8) * -(-target.w // (8 * sub)) * spec.groups
-        text = _hopper.HELPERS + head + "".join(products) + body
-        return Launch(
-            text.replace("resident_convolution", self.name), self.name, tiles, _hopper.THREADS,
-            total, (Map(0, (_hopper_int8.CHANNELS, cols, rows)),), persistent=True, specific=True,
+        types = setting(groups=spec.groups) + _PARTS
+        types += _hopper_int8.words(spec.target, steps, spec.outputs)
+        products = (
+            _hopper_int8.product(slot, spec.outputs, spec.source) for slot in range(layout.sub)
+        )
+        words = _resident.Words(
+            self.name, types, _hopper_int8.HELPERS + "".join(products), _STORE,
+            "(PART * CHUNKS + chunk)", "BLOCK", "BLOCKS", spec.groups,
         )  # fmt: skip
+        return _resident.launch(spec, layout, words)
 
     def parameters(self, spec: ResidentInt8Spec, seed: int, /) -> Sequence[Any]:
         """Return weights, and factors with bias."""
@@ -247,23 +203,6 @@ class ResidentInt8:
         sums = convolve(integers, restore(parameters[0], spec), spec.before, size)
         result: Floats = finish(sums, parameters[1][:, : spec.target.c], spec.target)
         return np.maximum(result, 0) if spec.relu else result
-
-
-def _products(spec: ResidentInt8Spec, sub: int, cols: int) -> str:
-    """Return one product a tap and square: the same tile, begun at another pixel."""
-    lines = []
-    block = spec.outputs * _hopper.PIXEL_BYTES
-    for tap in range(spec.window[0] * spec.window[1]):
-        y, x = divmod(tap, spec.window[1])
-        row, part = divmod(tap, spec.taps_a_row)
-        weights = row * block + part * 64
-        for slot in range(sub):
-            pixel = (y * cols + x + 8 * slot) * _hopper.PIXEL_BYTES
-            lines.append(
-                f"                    product_{slot}(sums, at(IMAGE, image + {pixel} + step * 32), "
-                f"at(KERNEL, kernel + {weights} + step * 32));"
-            )
-    return "\n".join(lines)
 
 
 REGISTRY.register(ResidentInt8.name)(ResidentInt8())

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.kernels._access import counters, physical
+from segrt.cuda.kernels._access import counters, physical, place
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
+from segrt.cuda.kernels._limits import require_elements, require_places
 from segrt.cuda.kernels._operands import (
     Fixed,
     operand_arrays,
@@ -24,7 +25,7 @@ from segrt.cuda.kernels._operands import (
     pointer_arguments,
     pointer_order,
 )
-from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
+from segrt.cuda.kernels._prelude import PRELUDE, constants, filled, setting
 from segrt.cuda.views import View
 
 _THREADS = 128
@@ -93,6 +94,8 @@ class Scatter:
     def launch(self, spec: ScatterSpec, /) -> Launch:
         """Return source and geometry."""
         data, places, updates = operand_views(spec.sources, spec.fixed)
+        require_elements(data, places, updates, spec.target)
+        require_places(data.sizes[spec.axis])
         sizes, axis = data.sizes, spec.axis
         head = constants("A", data) + constants("B", places) + constants("C", updates)
         head += constants("DST", spec.target)
@@ -108,12 +111,11 @@ class Scatter:
             ) or "true",
         }  # fmt: skip
         for name, view in (("A", data), ("B", places), ("C", updates), ("Y", spec.target)):
-            terms = [f"(int)i{n} * {s}" for n, s in enumerate(_without(view.strides, axis))]
-            parts[f"{name}_PLACE"] = f"({' + '.join(terms) or '0'})"
+            counts = [f"i{number}" for number in range(len(lines))]
+            found = place(counts, _without(view.strides, axis), "(int)")
+            parts[f"{name}_PLACE"] = f"({found})"
             parts[f"{name}_STEP"] = str(view.strides[axis])
-        source = _SOURCE
-        for name, text in parts.items():
-            source = source.replace(name, text)
+        source = filled(_SOURCE, parts)
         return Launch(PRELUDE + head + source, self.name, prod(lines), _THREADS)
 
     def parameters(self, spec: ScatterSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:

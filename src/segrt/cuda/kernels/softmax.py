@@ -9,19 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch, blocks_for
-from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
+from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
+from segrt.cuda.kernels._lanes import LANE_PLACE, lane_launch
 from segrt.cuda.views import View
 
 # Lanes of one warp share a pixel. A channel is read three times at most, from the cache but once.
 _SOURCE = r"""
 extern "C" __global__ void softmax(const SRC_S* __restrict__ x, DST_S* __restrict__ y) {
-    u32 id = blockIdx.x * blockDim.x + threadIdx.x;
-    u32 lane = id % LANES, pixel = id / LANES;
-    // A warp's lanes must all take part in the exchange: the last pixel is computed again.
-    bool spare = pixel >= TOTAL;
-    if (spare) pixel = TOTAL - 1;
-    const SRC_S* in = x + (u64)pixel * SRC_PITCH;
+    PLACE
     DST_S* out = y + (u64)pixel * DST_PITCH;
     float top = __int_as_float(0xff800000), sum = 0.0f;
     for (int c = lane; c < SRC_C; c += LANES) top = fmaxf(top, SRC_T::load(in[c]));
@@ -37,7 +32,7 @@ extern "C" __global__ void softmax(const SRC_S* __restrict__ x, DST_S* __restric
         out[c] = DST_T::store(LOGARITHM ? v - factor : expf(v) * factor);
     }
 }
-"""
+""".replace("PLACE", LANE_PLACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +70,7 @@ class Softmax:
 
     def launch(self, spec: SoftmaxSpec, /) -> Launch:
         """Return source and geometry: lanes of a warp a pixel."""
-        lanes = lanes_for(spec.source.c)
-        total = spec.target.pixels
-        head = constants("SRC", spec.source) + constants("DST", spec.target)
-        head += setting(total=total, lanes=lanes, logarithm=int(spec.logarithm))
-        return Launch(PRELUDE + head + _SOURCE, self.name, blocks_for(total * lanes), THREADS)
+        return lane_launch(self.name, _SOURCE, spec, {"logarithm": int(spec.logarithm)})
 
     def parameters(self, spec: SoftmaxSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
         """Return nothing."""
@@ -93,14 +84,6 @@ class Softmax:
         sums = np.exp(shifted).sum(axis=-1, keepdims=True)
         result: Floats = shifted - np.log(sums) if spec.logarithm else np.exp(shifted) / sums
         return result
-
-
-def lanes_for(channels: int) -> int:
-    """Return how many lanes share a pixel: a power of two, each with four channels or more."""
-    lanes = 1
-    while lanes < 32 and lanes * 4 < channels:
-        lanes *= 2
-    return lanes
 
 
 REGISTRY.register(Softmax.name)(Softmax())

@@ -33,12 +33,11 @@ from segrt.cuda.kernels._access import (
 )
 from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch, blocks_for
 from segrt.cuda.kernels._elements import code, compute, literal
+from segrt.cuda.kernels._limits import require_elements
 from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
 from segrt.cuda.views import View
-from segrt.errors import EngineError
 
 _HALF_MAX = 65504.0
-_LARGEST = 2**31 - 1
 _ACCESS_BYTES = 16
 
 
@@ -212,14 +211,7 @@ def _walks(spec: StridedSpec) -> _Walks:
         EngineError: An operand has more elements than 31 bits can count.
     """
     views = (*spec.operands, spec.target)
-    largest = max(view.pixels * view.pitch for view in views)
-    if largest > _LARGEST:
-        raise EngineError(
-            "a value is too large for one launch",
-            found=f"{largest} elements",
-            wanted=f"at most {_LARGEST}",
-            hint="use a smaller batch or image",
-        )
+    require_elements(*views)
     accesses = (*spec.accesses, whole(spec.target.sizes))
     found = [dimensions(access, view) for access, view in zip(accesses, views, strict=True)]
     single, begins = [walk for walk, _ in found], [begin for _, begin in found]

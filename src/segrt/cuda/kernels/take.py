@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.kernels._access import counters, physical
+from segrt.cuda.kernels._access import counters, physical, place
 from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch, blocks_for
+from segrt.cuda.kernels._limits import require_elements, require_places
 from segrt.cuda.kernels._operands import (
     Fixed,
     operand_arrays,
@@ -19,7 +20,7 @@ from segrt.cuda.kernels._operands import (
     pointer_arguments,
     pointer_order,
 )
-from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
+from segrt.cuda.kernels._prelude import PRELUDE, constants, filled, setting
 from segrt.cuda.views import View
 
 _SOURCE = r"""
@@ -71,6 +72,8 @@ class Take:
     def launch(self, spec: TakeSpec, /) -> Launch:
         """Return source and geometry: one thread an element."""
         table, numbers = operand_views(spec.sources, spec.fixed)
+        require_elements(table, numbers, spec.target)
+        require_places(table.sizes[spec.axis])
         sizes, axis, rank = spec.target.sizes, spec.axis, len(numbers.sizes)
         total = prod(sizes)
         head = constants("A", table) + constants("B", numbers) + constants("DST", spec.target)
@@ -81,13 +84,11 @@ class Take:
         parts = {
             "ARGUMENTS ": pointer_arguments("ab", pointer_order(2, spec.fixed)),
             "COUNTERS": "\n    ".join(counters("i", sizes, "id")),
-            "PICK": _sum(counts[axis : axis + rank], numbers.strides),
-            "PUT": _sum(counts, spec.target.strides),
-            "FROM": _sum(outside, strides),
+            "PICK": place(counts[axis : axis + rank], numbers.strides),
+            "PUT": place(counts, spec.target.strides),
+            "FROM": place(outside, strides),
         }
-        source = _SOURCE
-        for name, text in parts.items():
-            source = source.replace(name, text)
+        source = filled(_SOURCE, parts)
         return Launch(PRELUDE + head + source, self.name, blocks_for(total), THREADS)
 
     def parameters(self, spec: TakeSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
@@ -109,11 +110,6 @@ class Take:
         rows = np.rint(numbers).astype(int)
         rows = np.clip(np.where(rows < 0, rows + size, rows), 0, size - 1)
         return physical(spec.target, np.take(table, rows, axis=spec.axis))
-
-
-def _sum(counts: Sequence[str], strides: Sequence[int]) -> str:
-    terms = [f"{count} * {stride}" for count, stride in zip(counts, strides, strict=True) if stride]
-    return " + ".join(terms) or "0"
 
 
 REGISTRY.register(Take.name)(Take())

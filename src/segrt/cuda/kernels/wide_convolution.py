@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.kernels import _hopper
+from segrt.cuda.kernels import _hopper, _pooled
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch, Map
-from segrt.cuda.kernels._prelude import constants, setting
+from segrt.cuda.kernels._prelude import filled, setting
 from segrt.cuda.kernels.first_convolution import convolve
 from segrt.cuda.views import View
 
@@ -33,20 +33,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) wide_convolution(
         const u8* __restrict__ weights, const float* __restrict__ bias, DST_S* __restrict__ y) {
     constexpr int TX = (DST_W + 15) / 16, TY = (DST_H + 31) / 32, GROUPS = DST_C / 64;
     constexpr int CHUNKS = SRC_C / 64, WORK = DST_N * TX * TY * GROUPS, BLOCK = 8192;
-    extern __shared__ u8 memory[];
-    __shared__ u64 barriers[2 * IMAGES + 2 * RING];
-    u32 base = (shared_at(memory) + 1023) & ~1023u;
-    u32 full = shared_at(barriers), empty = full + 8 * IMAGES;
-    u32 ring_full = empty + 8 * IMAGES, ring_empty = ring_full + 8 * RING;
-    u32 ring = base + IMAGES * TILE;
-    int thread = threadIdx.x;
-    int group = __shfl_sync(0xffffffffu, thread / 128, 0);
-    if (thread == 0) {
-        for (int s = 0; s < IMAGES; ++s) { init(full + 8 * s, 1); init(empty + 8 * s, 2); }
-        for (int s = 0; s < RING; ++s) { init(ring_full + 8 * s, 1); init(ring_empty + 8 * s, 2); }
-        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-    }
-    __syncthreads();
+@BEGIN@
     int slot = 0, stage = 0;
     if (group == 2) {
         asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
@@ -123,7 +110,24 @@ extern "C" __global__ void __launch_bounds__(384, 1) wide_convolution(
         }
     }
 }
-"""
+""".replace(
+    "@BEGIN@",
+    _hopper.begin(
+        "2 * IMAGES + 2 * RING",
+        "empty = full + 8 * IMAGES;\n"
+        "    u32 ring_full = empty + 8 * IMAGES, ring_empty = ring_full + 8 * RING;\n"
+        "    u32 ring = base + IMAGES * TILE",
+        [
+            f"for (int s = 0; s < {count}; ++s) "
+            f"{{ init({full} + 8 * s, 1); init({empty} + 8 * s, 2); }}"
+            for count, full, empty in (
+                ("IMAGES", "full", "empty"),
+                ("RING", "ring_full", "ring_empty"),
+            )
+        ],
+        lane=False,
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +153,7 @@ class WideConvolutionSpec:
     @property
     def sources(self) -> tuple[View, ...]:
         """The image, and the pooled one, which is written."""
-        return (self.source,) if self.pooled is None else (self.source, self.pooled)
+        return _pooled.sources(self)
 
     @property
     def halo(self) -> tuple[int, int]:
@@ -168,16 +172,10 @@ def _sizes(spec: WideConvolutionSpec) -> tuple[int, int, int]:
 
 def fits(spec: WideConvolutionSpec) -> bool:
     """Say whether the kernel takes these sizes."""
-    views = [spec.target] if spec.pooled is None else [spec.target, spec.pooled]
-    half = all(view.dtype == spec.source.dtype for view in views)
-    aligned = all(view.pitch % 8 == 0 and view.offset % 8 == 0 for view in views)
-    whole = all(view.c == spec.target.c and view.c % 64 == 0 for view in views)
-    sizes = spec.pooled is None or (2 * spec.pooled.h, 2 * spec.pooled.w) == (
-        spec.target.h, spec.target.w,
-    )  # fmt: skip
+    ends = _hopper.fits_copy_engine(spec.source) and spec.target.dtype == spec.source.dtype
     taps = spec.window[0] * spec.window[1]
     small = max(spec.window) <= 3 and taps >= _BEHIND and _sizes(spec)[1] > _BEHIND
-    return _hopper.fits_copy_engine(spec.source) and half and aligned and whole and sizes and small
+    return ends and _pooled.fits(spec) and small
 
 
 def arrange(weights: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
@@ -210,18 +208,15 @@ class WideConvolution:
     def launch(self, spec: WideConvolutionSpec, /) -> Launch:
         """Return source and geometry: two computing warpgroups and a fetching thread."""
         tile, ring, total = _sizes(spec)
-        source, target, pooled = spec.source, spec.target, spec.pooled
-        rows, cols = spec.halo
-        kind = "f16" if source.dtype == "fp16" else "bf16"
-        head = constants("SRC", source) + constants("DST", target)
-        head += constants("POOL", pooled) if pooled is not None else ""
+        target, (rows, cols) = spec.target, spec.halo
+        kind = "f16" if target.dtype == "fp16" else "bf16"
+        head = _pooled.views(spec)
         head += setting(top=spec.before[0], left=spec.before[1])
         head += setting(taps=spec.window[0] * spec.window[1], width=spec.window[1])
         head += setting(rows=rows, cols=cols, tile=tile, images=_IMAGES, ring=ring)
         head += setting(staging=_hopper.STAGING_BYTES, behind=_BEHIND)
         head += _hopper.column_words(kind, spec.relu) + _hopper.product(0, 256, kind)
-        text = _SOURCE.replace("@STORE@", _hopper.store_columns(TILE_H, pooled is not None))
-        text = text.replace("@POOLED@", "" if pooled is None else "DST_S* __restrict__ pooled, ")
+        text = filled(_SOURCE, _pooled.parts(spec, TILE_H))
         tiles = target.n * -(-target.h // TILE_H) * -(-target.w // TILE_W) * (target.c // 64)
         return Launch(
             _hopper.HELPERS + head + _hopper.COLUMNS + text, self.name, tiles,

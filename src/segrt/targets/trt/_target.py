@@ -51,6 +51,7 @@ class TensorRtTarget(Target):
     """
 
     on_gpu = True
+    measures = False
     routes = (NETWORK, ONNX_PARSER)
 
     def __init__(self, flavour: Flavour) -> None:

@@ -14,7 +14,7 @@ ERROR = LIBRARY.ILogger.Severity.ERROR
 def test_a_message_goes_to_the_log_of_its_thread():
     mine = Log(LIBRARY)
     theirs: list[Log] = []
-    turn = threading.Barrier(2, timeout=10)
+    turn = threading.Barrier(2, timeout=100)
 
     def work() -> None:
         theirs.append(Log(LIBRARY))

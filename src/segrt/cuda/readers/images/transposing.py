@@ -17,6 +17,7 @@ def read_transpose(node: ir.Node, layer: str) -> Operation | None:
     perm, value = integers(node, "perm", ()), node.inputs[0]
     if perm == _TO_FIRST and value is not None and value.is_graph_input():
         return Import(layer, names, output, channels_first=False)
-    if perm == _TO_LAST and node.outputs[0].is_graph_output():
+    # Whoever reads it within the graph wants it in the graph's order, too.
+    if perm == _TO_LAST and node.outputs[0].is_graph_output() and not node.outputs[0].uses():
         return Export(layer, names, output, channels_first=False)
     return None

@@ -80,12 +80,14 @@ def _set_sizes(writer: Writer, node: ir.Node, x: Tensor, layer: Any) -> None:
     elif inputs[3] is not None and inputs[3].const_value is None:
         layer.set_input(1, writer.tensor(inputs[3]))
     elif scales is not None and scales.size:
-        # A whole factor and a known size: the very size, not one that a rounding may miss.
+        # A whole result of a broken factor: the very size, not one that a rounding may miss. Where
+        # something was cut off, size by size is another factor than the one that is wanted.
         known = list(x.shape)
-        wanted = np.floor(np.multiply(known, scales)).astype(int)
+        products = np.multiply(known, scales)
+        wanted = np.rint(products)
         exact = -1 not in known and not np.equal(np.mod(scales, 1), 0).all()
-        if exact:
-            layer.shape = wanted.tolist()
+        if exact and np.allclose(products, wanted, rtol=1e-6, atol=0):
+            layer.shape = wanted.astype(int).tolist()
         else:
             layer.scales = [float(scale) for scale in scales]
     else:

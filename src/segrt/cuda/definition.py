@@ -1,0 +1,111 @@
+"""What single pixels of a convolution are by definition, in NumPy: to check what computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from segrt.cuda.operations import (
+    Convolution,
+    MergedUpsampling,
+    Opening,
+    Operation,
+    PooledConvolution,
+    TransposedConvolution,
+)
+
+Floats: TypeAlias = npt.NDArray[np.floating[Any]]
+Places: TypeAlias = npt.NDArray[np.intp]
+# Rows and columns of pixels (P,), perhaps outside -> (P, C), zeros there.
+Fetch: TypeAlias = Callable[[Places, Places], Floats]
+
+
+def is_defined(operation: Operation) -> bool:
+    """Say whether `pixels` knows an operation."""
+    if isinstance(operation, Convolution):
+        return operation.activation in ("none", "relu") and operation.decision == "none"
+    if isinstance(operation, (MergedUpsampling, PooledConvolution)):
+        return is_defined(operation.convolution)
+    if isinstance(operation, Opening):
+        return is_defined(operation.first) and is_defined(operation.second)
+    return isinstance(operation, TransposedConvolution)
+
+
+def pixels(
+    operation: Operation, images: tuple[Fetch, ...], rows: Places, columns: Places
+) -> Floats:
+    """Return pixels of what an operation writes.
+
+    Args:
+        operation: One that `is_defined`.
+        images: What it reads, one batch entry each.
+        rows: Of the pixels (P,).
+        columns: Likewise.
+
+    Returns:
+        (P, channels). Of one that pools too, the image before that.
+    """
+    if isinstance(operation, TransposedConvolution):
+        return _transposed(operation, images[0], rows, columns)
+    if isinstance(operation, MergedUpsampling):
+        inner = operation.convolution
+        phases = pixels(inner, images, rows // 2, columns // 2)
+        split = phases.reshape(len(rows), 4, -1)
+        shuffled: Floats = split[np.arange(len(rows)), rows % 2 * 2 + columns % 2]
+        return shuffled
+    if isinstance(operation, PooledConvolution):
+        return pixels(operation.convolution, images[:1], rows, columns)
+    if isinstance(operation, Opening):
+        height, width = operation.middle
+
+        def middle(ys: Places, xs: Places) -> Floats:
+            inside = (ys >= 0) & (ys < height) & (xs >= 0) & (xs < width)
+            return pixels(operation.first, images[:1], ys, xs) * inside[:, None]
+
+        return pixels(operation.second, (middle,), rows, columns)
+    assert isinstance(operation, Convolution)
+    return _convolution(operation, images, rows, columns)
+
+
+def _convolution(
+    operation: Convolution, images: tuple[Fetch, ...], rows: Places, columns: Places
+) -> Floats:
+    (step_y, step_x), (apart_y, apart_x) = operation.stride, operation.dilation
+    image, (top, left) = images[0], operation.before
+    groups, outputs = operation.groups, len(operation.bias)
+    result = np.zeros((len(rows), outputs)) + operation.bias
+    for ky, kx in np.ndindex(*operation.kernel.shape[2:]):
+        seen = image(rows * step_y + ky * apart_y - top, columns * step_x + kx * apart_x - left)
+        result += _products(seen, operation.kernel[:, :, ky, kx], groups)
+    if operation.residual:
+        result += images[1](rows, columns)
+    return np.maximum(result, 0) if operation.activation == "relu" else result
+
+
+def _products(seen: Floats, taps: npt.NDArray[Any], groups: int) -> Floats:
+    """Multiply (P, C) with (O, C / groups)."""
+    split = seen.reshape(len(seen), groups, -1).transpose(1, 0, 2)
+    by_group = taps.reshape(groups, -1, taps.shape[1]).transpose(0, 2, 1)
+    products: Floats = (split @ by_group).transpose(1, 0, 2).reshape(len(seen), -1)
+    return products
+
+
+def _transposed(
+    operation: TransposedConvolution, image: Fetch, rows: Places, columns: Places
+) -> Floats:
+    """Sum what each tap brings from the source pixel that it spreads, if it spreads one here."""
+    (step_y, step_x), (apart_y, apart_x) = operation.stride, operation.dilation
+    (top, left), groups = operation.before, operation.groups
+    inputs, each, *window = operation.kernel.shape
+    split = operation.kernel.reshape(groups, inputs // groups, each, *window)
+    taps = split.transpose(0, 2, 1, 3, 4).reshape(groups * each, inputs // groups, *window)
+    result = np.zeros((len(rows), groups * each)) + operation.bias
+    for ky, kx in np.ndindex(*window):
+        y, x = rows + top - ky * apart_y, columns + left - kx * apart_x
+        met = (y % step_y == 0) & (x % step_x == 0)
+        seen = image(np.where(met, y // step_y, -1), np.where(met, x // step_x, -1))
+        result += _products(seen, taps[:, :, ky, kx], groups)
+    return result
