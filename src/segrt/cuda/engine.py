@@ -281,6 +281,7 @@ class Engine:
             self._graph = None
         self._choices.clear()
         self._jobs.clear()
+        self._referee.close()
         self._tuner.close()
         self._chooser.close()
         for buffer in self._memory:
