@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.abc import Loader
+    from importlib.machinery import ModuleSpec
 
 _LIBRARY = "onnx_ir"
 _PUT_OFF = ("sympy", "onnx_ir._symbolic_shapes")
@@ -33,7 +34,7 @@ class _Later(ModuleType):
         return getattr(importlib.import_module(self.__name__), name)
 
 
-class _Loader(Loader):
+class _Loader:
     """Runs a module with the stand-ins in place."""
 
     def __init__(self, usual: Loader) -> None:
@@ -47,11 +48,17 @@ class _Loader(Loader):
         module.__loader__ = self._usual
         if module.__spec__ is not None:
             module.__spec__.loader = self._usual
-        with _stand_ins():
+        placed = {name: _Later(name) for name in _PUT_OFF if name not in sys.modules}
+        sys.modules.update(placed)
+        try:
             self._usual.exec_module(module)
+        finally:
+            for name, stand_in in placed.items():
+                if sys.modules.get(name) is stand_in:
+                    del sys.modules[name]
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Finds onnx_ir as Python would."""
 
     def find_spec(
@@ -59,22 +66,12 @@ class _Finder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if name != _LIBRARY:
             return None
+        from importlib.machinery import PathFinder  # every `import segrt` passes this file
+
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
+            spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
         return spec
-
-
-@contextmanager
-def _stand_ins() -> Iterator[None]:
-    placed = {name: _Later(name) for name in _PUT_OFF if name not in sys.modules}
-    sys.modules.update(placed)
-    try:
-        yield
-    finally:
-        for name, module in placed.items():
-            if sys.modules.get(name) is module:
-                del sys.modules[name]
 
 
 def put_off() -> None:

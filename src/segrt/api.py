@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy.typing as npt
 
+from segrt._outputs import check_output
 from segrt.errors import UsageError
 from segrt.types import (
     BuildOptions,
@@ -169,7 +170,7 @@ def convert(model: ir.Model | StrPath, output: StrPath, *, optimize: bool = Fals
     Args:
         model: A graph as `load` returned it, or a model file.
         output: The file to write. ``.safetensors``, ``.h5`` and ``.hdf5``: the weights alone, as
-            `segrt.graph.export_weights` says. Any other name: ONNX.
+            `segrt.graph.export_weights` says. ``.onnx``, or a name that is no other format's: ONNX.
         optimize: Write the graph after the passes (with resize kept where it is exact) instead of
             the one before any rewrite.
 
@@ -177,13 +178,15 @@ def convert(model: ir.Model | StrPath, output: StrPath, *, optimize: bool = Fals
         The graph that was written.
 
     Raises:
-        SegrtError: As `load` and `lower`; UsageError if the file cannot be written.
+        SegrtError: As `load` and `lower`; UsageError if the file cannot be written, or is
+            ``model``.
     """
     from segrt.graph import export_weights
     from segrt.graph.store import save_graph
     from segrt.passes._base import PassContext
     from segrt.passes._pipeline import lower as run_passes
 
+    check_output(Path(output), Path(model) if isinstance(model, str | os.PathLike) else None)
     only_weights = Path(output).suffix.lower() in export_weights.SUFFIXES
     if only_weights and optimize:
         raise UsageError(
@@ -219,7 +222,7 @@ def build(
 
     Args:
         model: A graph as `load` returned it, or a model file.
-        target: ``cpu`` (the faster of the two here), ``onnxruntime``, ``openvino``,
+        target: ``cpu`` (the faster of the two here), ``onnxruntime``, ``openvino``, ``cuda``,
             ``tensorrt-rtx`` or ``tensorrt``.
         output: The package directory to write; None makes one among the temporary files.
         precision: The type the engine computes in; which there are depends on the target.
@@ -424,7 +427,7 @@ def record(
 
     Raises:
         UnavailableError: No fitting Keras is installed.
-        UsageError: Neither images nor inputs, or both.
+        UsageError: Neither images nor inputs, or both; ``output`` is the model.
         SegrtError: The file cannot be loaded, or the inputs do not fit.
     """
     from segrt.prediction.sample import sample_for
@@ -433,6 +436,7 @@ def record(
     if (images is None) == (inputs is None):
         raise UsageError("give either images or inputs")
     path = None if architecture is None else Path(architecture)
+    check_output(Path(output), Path(model), path)
     if images is not None:
         inputs = sample_for(Path(model), path, preprocess or Preprocess(), _paths(images))
     code: dict[str, Any] = {"allow_code": allow_code, "custom_objects": custom_objects}

@@ -11,7 +11,8 @@ from pathlib import Path
 
 _LIBRARIES = (
     "segrt", "numpy", "h5py", "onnx", "onnx-ir", "onnxruntime", "openvino", "pillow", "tifffile",
-    "tensorrt_rtx_cu13", "tensorrt", "keras", "tf_keras", "tensorflow",
+    "tensorrt_rtx_cu13", "tensorrt", "cuda-core", "cuda-bindings", "nvidia-cuda-nvrtc",
+    "nvidia-cudnn-cu13", "nvidia-cudnn-frontend", "keras", "tf_keras", "tensorflow",
 )  # fmt: skip
 _FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "bf16")
 

@@ -340,6 +340,14 @@ case("TopK", lambda b, x: b.ops("TopK", [x, b.constant("k", i64(2))], name="y", 
      axis=1)[0])  # fmt: skip
 case("places of TopK", lambda b, x: b.op("Identity", [b.ops("TopK", [x, b.constant("k", i64(3))],
      name="t", outputs=2, axis=3, largest=0)[1]], name="y"))  # fmt: skip
+case("Trilu", op("Trilu"))
+case("Trilu above the diagonal", op("Trilu", np.int64(2)), (1, 4, 6, 9))
+case("Trilu of the lower half", op("Trilu", np.int64(-1), upper=0), (1, 4, 9, 6))
+case("Trilu of infinities", lambda b, x: b.op("Exp", [b.op("Trilu", [b.op("Div", [b.op("Abs", [x],
+     name="a"), b.constant("zero", f32(-0.0))], name="d")], name="t", upper=0)],
+     name="y"))  # fmt: skip
+case("Size", lambda b, x: b.op("Div", [x, b.op("Cast", [b.op("Size", [x], name="s")], name="c",
+     to=int(ir.DataType.FLOAT))], name="y"))  # fmt: skip
 case("CumSum", op("CumSum", np.int64(2)))
 case("CumSum backwards without itself", op("CumSum", np.int64(-1), exclusive=1, reverse=1))
 
@@ -488,7 +496,7 @@ PARSED = (
     "resize 3-D trilinear", "conv 1-D", "layer norm of channels", "GridSample", "GatherND",
     "CumSum", "Split", "TopK", "Tile", "OneHot", "ReduceL2", "Slice with steps", "Mod by channel",
     "Mod of integers as Python", "Mod of integers as C", "ScatterElements", "ScatterND",
-    "Slice forwards with steps", "resize to another's size",
+    "Slice forwards with steps", "resize to another's size", "Trilu above the diagonal", "Size",
 )  # fmt: skip
 
 
@@ -508,7 +516,7 @@ FREE = (
     "Pad a constant", "Pad edge", "Pad reflect", "DepthToSpace CRD", "Flatten",
     "Reshape", "Tile", "Split", "GatherND", "CumSum", "Unsqueeze", "instance norm",
     "Mod by channel", "broadcast to another's size", "Slice to half the size", "Range",
-    "ConstantOfShape",
+    "ConstantOfShape", "Trilu", "Trilu of the lower half", "Size",
 )  # fmt: skip
 
 

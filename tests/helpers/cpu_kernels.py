@@ -1,8 +1,8 @@
 """Run a kernel's CUDA source on the CPU: g++ compiles it behind a few definitions.
 
-Threads of a block are threads of the system, blocks run one after the other. That is far too slow
-for anything but a kernel's smallest cases, and it knows only what simple kernels use: no
-asynchronous copies, no tensor cores.
+Threads of a block take turns, each from one barrier to the next; blocks run one after the other.
+That is far too slow for anything but a kernel's smallest cases, and it knows only what simple
+kernels use: no asynchronous copies, no tensor cores.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ import numpy as np
 from segrt.cuda.kernels._base import REGISTRY, Launch
 from segrt.cuda.kernels._prelude import PRELUDE
 
-COMPILER = shutil.which("g++")
-OPTIONS = ["-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-pthread"]
+# Numbers are not contracted (a * b + c rounded once): the sources say where they want that.
+_OPTIONS = ("-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-ffp-contract=off")
 _SHIM = r"""
-#include <barrier>
+#include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <thread>
-#include <vector>
+#include <ucontext.h>
+#include <utility>
 using std::isnan;
 using std::max;
 using std::min;
@@ -43,10 +43,11 @@ using std::min;
 #define __expf expf
 struct alignas(16) float4 { float x, y, z, w; };
 struct Three { unsigned x; };
-static thread_local Three threadIdx, blockIdx;
-static Three blockDim;
-static std::barrier<>* gate;
-static void __syncthreads() { gate->arrive_and_wait(); }
+static Three threadIdx, blockIdx, blockDim;
+// Threads of the system would be stopped and started at each barrier, and may be too many.
+static ucontext_t scheduler, fibers[1024];
+static bool ended[1024];
+static void __syncthreads() { swapcontext(&fibers[threadIdx.x], &scheduler); }
 template <class To, class From> static To same(From v) { To r; memcpy(&r, &v, 4); return r; }
 static float __uint_as_float(unsigned v) { return same<float>(v); }
 static unsigned __float_as_uint(float v) { return same<unsigned>(v); }
@@ -81,22 +82,41 @@ template <class... A, size_t... I> static void call(void (*f)(A...), void** p,
                                                     std::index_sequence<I...>) {
     f((A)p[I]...);
 }
+template <int COUNT, class F> struct Kernel {
+    static inline F function;
+    static inline void** pointers;
+    static void thread() {
+        call(function, pointers, std::make_index_sequence<COUNT>());
+        ended[threadIdx.x] = true;
+    }
+};
 template <int COUNT, class F> static void run_all(F f, int begin, int end, int threads,
                                                  void** p) {
+    const size_t room = 1 << 17;
+    char* stacks = new char[threads * room];
+    Kernel<COUNT, F>::function = f;
+    Kernel<COUNT, F>::pointers = p;
     blockDim.x = threads;
     for (int b = begin; b < end; ++b) {
-        std::barrier<> here(threads);
-        gate = &here;
-        std::vector<std::thread> team;
-        for (int t = 0; t < threads; ++t)
-            team.emplace_back([=] {
-                threadIdx.x = t;
-                blockIdx.x = b;
-                call(f, p, std::make_index_sequence<COUNT>());
-                gate->arrive_and_drop();
-            });
-        for (auto& each : team) each.join();
+        blockIdx.x = b;
+        for (int t = 0; t < threads; ++t) {
+            ended[t] = false;
+            getcontext(&fibers[t]);
+            fibers[t].uc_stack.ss_sp = stacks + t * room;
+            fibers[t].uc_stack.ss_size = room;
+            fibers[t].uc_link = &scheduler;
+            makecontext(&fibers[t], Kernel<COUNT, F>::thread, 0);
+        }
+        // Each round takes every thread that has not ended to its next barrier.
+        for (int left = threads; left;)
+            for (int t = 0; t < threads; ++t)
+                if (!ended[t]) {
+                    threadIdx.x = t;
+                    swapcontext(&scheduler, &fibers[t]);
+                    left -= ended[t];
+                }
     }
+    delete[] stacks;
 }
 """
 _MACRO = re.compile(r"^#define (\w+)", re.MULTILINE)
@@ -164,14 +184,36 @@ def _library(launches: tuple[CpuLaunch, ...]) -> ctypes.CDLL:
         parts += [f"#undef {name}\n" for name in _MACRO.findall(one.launch.source)]
         settings = {"index": index, "count": one.pointers, "entry": one.launch.entry}
         parts.append(_ENTRY % settings)
+    return _compiled(str(COMPILER), "".join(parts))
+
+
+def _compiled(compiler: str, text: str) -> ctypes.CDLL:
     folder = Path(tempfile.mkdtemp(prefix="kernels"))
     try:
         source, library = folder / "kernel.cpp", folder / "kernel.so"
-        source.write_text("".join(parts))
-        subprocess.run([str(COMPILER), *OPTIONS, str(source), "-o", str(library)], check=True)
+        source.write_text(text)
+        command = [compiler, *_OPTIONS, str(source), "-o", str(library)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise OSError(f"{compiler}: {done.stderr[:2000]}")
         return ctypes.CDLL(str(library))
     finally:
         shutil.rmtree(folder)
+
+
+def _working(name: str) -> str | None:
+    """Return the compiler if it is one that can do it: older ones than GCC 12 cannot."""
+    compiler = shutil.which(name)
+    try:
+        if compiler is None:
+            return None
+        _compiled(compiler, "#include <ucontext.h>\n_Float16 half; inline int one = 1;\n")
+    except OSError:
+        return None
+    return compiler
+
+
+COMPILER = _working("g++")
 
 
 def _for_the_host(launch: Launch) -> str:
@@ -181,8 +223,10 @@ def _for_the_host(launch: Launch) -> str:
         assert words in source
         source = source.replace(words, others)
     source = re.sub(r"__shared__ (alignas\(\d+\))", r"\1 static", source)
-    return re.sub(
-        r'asm\("cvt\.rni\.sat\.s8\.f32 %0, %1;" : "=r"\(r\) : "f"\((.*?)\)\);',
-        r"r = (int)rintf(fminf(fmaxf(\1, -128.0f), 127.0f));",
-        source,
-    )
+    for short, low, high in (("s8", -128, 127), ("u8", 0, 255)):
+        source = re.sub(
+            rf'asm\("cvt\.rni\.sat\.{short}\.f32 %0, %1;" : "=r"\(r\) : "f"\((.*?)\)\);',
+            rf"r = (int)rintf(fminf(fmaxf(\1, {low}.0f), {high}.0f));",
+            source,
+        )
+    return source

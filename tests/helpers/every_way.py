@@ -113,7 +113,8 @@ class Case:
     def by_cuda(self, index: int, precision: str) -> str:
         from helpers.emulated_engine import run
 
-        ran = run(self.monkeypatch, self.lowered("cuda", index), self.feeds, precision)
+        graph = self.lowered("cuda", index)
+        ran = run(self.monkeypatch, graph, self.feeds, precision, memory=1 << 24)
         return self.compared(ran.outputs, BOUND if precision == "fp32" else HALF_BOUND)
 
     def by_tensorrt(self, route: str) -> str:

@@ -143,14 +143,14 @@ def test_the_installed_command_walks_the_demo(tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, "demo", "-o", "out", "--target", "onnxruntime",
          "--threads", "1"],
-        capture_output=True, text=True, encoding="utf-8", check=False, timeout=120, cwd=tmp_path,
+        capture_output=True, text=True, encoding="utf-8", check=False, timeout=900, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "holds" in done.stdout
     assert len(list((tmp_path / "out" / "masks").glob("*.png"))) >= 6
     failed = subprocess.run(
         [sys.executable, "-c", code, "verify", "nowhere.segrt"],
-        capture_output=True, text=True, encoding="utf-8", check=False, timeout=60, cwd=tmp_path,
+        capture_output=True, text=True, encoding="utf-8", check=False, timeout=900, cwd=tmp_path,
     )  # fmt: skip
     assert failed.returncode == 2
     assert "nowhere.segrt" in failed.stderr

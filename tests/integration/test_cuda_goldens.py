@@ -1,13 +1,12 @@
-"""Recordings of real Keras against the CUDA engine in fp32: right, or refused by layer name."""
+"""Recordings of real Keras against the CUDA engine in fp32."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from helpers.cuda_refusals import is_refused, one_of_each
+from helpers.cuda_goldens import one_of_each
 from helpers.goldens import Golden
-from segrt.errors import UnsupportedLayerError
 from segrt.passes._base import PassContext
 from segrt.passes._pipeline import lower
 from segrt.targets._base import REGISTRY
@@ -20,19 +19,11 @@ BOUND = 1e-5
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("golden", one_of_each(), ids=str)
-def test_agrees_with_keras_or_refuses(golden: Golden):
+def test_agrees_with_keras(golden: Golden):
     target = REGISTRY.find("cuda")
     assert target is not None
     feeds, wanted = golden.arrays("input"), golden.arrays("output")
     lowered, _ = lower(golden.read(), CONTEXT)
-    if is_refused(golden):
-        with (
-            pytest.raises(UnsupportedLayerError) as refusal,
-            target.open_model(lowered, BuildOptions()) as session,
-        ):
-            session.run(feeds)
-        assert refusal.value.layers
-        return
     with target.open_model(lowered, BuildOptions()) as session:
         found = session.run(feeds)
     for name, array in wanted.items():

@@ -2,81 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from helpers.emulated_engine import Ran, run
+from helpers.emulated_engine import run
+from helpers.operator_cases import BOUNDS, Case, compare, model_of
 from helpers.tensorrt_graphs import one_node
 from segrt.errors import UnsupportedLayerError
 from segrt.graph.builder import GraphBuilder
 
 pytest.importorskip("cuda.core", reason="cuda-core is not installed")
-BOUND = 2e-6
-
-
-@dataclass
-class Case:
-    """One operator, or several: each reads the first output of the one before.
-
-    Attributes:
-        name: For the report.
-        shape: N C H W of the input.
-        nodes: Operator, constants behind its first input (None: left out), attributes.
-        launched: A kernel that must be among those launched.
-        opset: Version of the operators.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    nodes: list[tuple[str, list[Any], dict[str, Any]]]
-    launched: str = ""
-    opset: int = 18
-    outputs: int = field(default=1)
-
-
-def _model(case: Case) -> onnx.ModelProto:
-    nodes, constants, value = [], [], "x"
-    for index, (op_type, arrays, attributes) in enumerate(case.nodes):
-        inputs = [value]
-        for position, array in enumerate(arrays):
-            inputs.append("" if array is None else f"c{index}_{position}")
-            if array is not None:
-                constants.append(numpy_helper.from_array(np.asarray(array), inputs[-1]))
-        last = index == len(case.nodes) - 1
-        made = [f"y{index}_{k}" for k in range(case.outputs if last else 1)]
-        nodes.append(helper.make_node(op_type, inputs, made, **attributes))
-        value = made[0]
-    outputs = [helper.make_empty_tensor_value_info(name) for name in nodes[-1].output]
-    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, case.shape)]
-    graph = helper.make_graph(nodes, "case", inputs, outputs, constants)
-    opset = [helper.make_opsetid("", case.opset)]
-    model = helper.make_model(graph, opset_imports=opset, ir_version=10)
-    return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-
-
-def _compare(monkeypatch: pytest.MonkeyPatch, case: Case, precision: str = "fp32") -> Ran:
-    model = _model(case)
-    feeds = {"x": np.random.default_rng(5).normal(size=case.shape).astype(np.float32)}
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    read = ir.serde.deserialize_model(model)
-    ran = run(monkeypatch, read, feeds, precision, memory=1 << 24)
-    bound = {"fp32": BOUND, "fp16": 2e-3, "bf16": 1.5e-2}[precision]
-    for output, wanted in zip(session.get_outputs(), session.run(None, feeds), strict=True):
-        found = ran.outputs[output.name]
-        assert found.shape == wanted.shape
-        assert np.isfinite(found).all()
-        error = np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
-        assert error <= bound, (output.name, error)
-    return ran
+BOUND = BOUNDS["fp32"]
 
 
 def _kernel(*shape: int) -> np.ndarray:
@@ -246,31 +186,31 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_agrees_with_onnx_runtime(monkeypatch, case: Case):
-    ran = _compare(monkeypatch, case)
+    ran = compare(monkeypatch, case)
     assert case.launched in {*ran.launched, ""}
 
 
 def test_scale_and_relu_go_into_the_normalization(monkeypatch):
     case = next(case for case in CASES if case.name == "group norm")
-    assert "pointwise" not in _compare(monkeypatch, case).launched
+    assert "pointwise" not in compare(monkeypatch, case).launched
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_halves(monkeypatch, precision: str):
     for case in CASES:
         if case.name in ("pad reflect", "softmax", "group norm", "cubic half_pixel", "depthwise"):
-            _compare(monkeypatch, case, precision)
+            compare(monkeypatch, case, precision)
 
 
 def test_zero_padding_goes_into_the_convolution(monkeypatch):
     case = next(case for case in CASES if case.name == "padded convolution")
-    assert "gather_pixels" not in _compare(monkeypatch, case).launched
+    assert "gather_pixels" not in compare(monkeypatch, case).launched
 
 
 def test_rows_and_columns_are_resized_in_one_pass(monkeypatch):
     rows = np.eye(30, 20, dtype=np.float32)
     columns = np.eye(24, 30, dtype=np.float32)
-    model = _model(Case("", (1, 3, 20, 24), [("MatMul", [columns], {})]))
+    model = model_of(Case("", (1, 3, 20, 24), [("MatMul", [columns], {})]))
     node = helper.make_node("MatMul", ["rows", "y0_0"], ["y"])
     model.graph.node.append(node)
     model.graph.initializer.append(numpy_helper.from_array(rows, "rows"))
@@ -304,4 +244,4 @@ def test_what_has_no_rule_is_refused(monkeypatch):
     crop[1][0] = np.array([0, 0, 0.1, 0.1, 1, 1, 0.9, 0.9], np.float32)
     case = Case("crop and resize", _IMAGE, [crop])
     with pytest.raises(UnsupportedLayerError):
-        _compare(monkeypatch, case)
+        compare(monkeypatch, case)

@@ -65,6 +65,84 @@ case(
     }""",
     x=(1, 2, 5, 5),
 )
+case(
+    "a longer result of a transposed convolution without padding",
+    """g (float[1,2,5,8] x) => (float[1,1,15,17] y)
+    <float[2,1,1,2] w = {1, 2, 3, 4}> {
+        y = ConvTranspose<auto_pad = "VALID", strides = [3, 2], output_padding = [2, 1]>(x, w)
+    }""",
+    x=(1, 2, 5, 8),
+)
+case(
+    "an output of constants alone",
+    """g (float[1,2,4,4] x) => (float[1,2,1,1] a, float[1,2,4,4] y)
+    <float[1,2,1,1] c = {-0.5, 2}> {
+        a = Max(c)
+        y = LogSoftmax<axis = 1>(x)
+    }""",
+    ways=("import", "passes", "all passes", "onnxruntime", "openvino"),
+    x=(1, 2, 4, 4),
+)
+for mode in ("SAME_UPPER", "SAME_LOWER"):
+    case(
+        f"a transposed convolution padded by the word {mode}",
+        f"""g (float[1,2,5,4] x) => (float[1,1,10,12] y)
+        <float[2,1,3,2] w = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}}> {{
+            y = ConvTranspose<auto_pad = "{mode}", strides = [2, 3]>(x, w)
+        }}""",
+        x=(1, 2, 5, 4),
+    )
+case(
+    "a transposed convolution with an odd number of pixels over",
+    """g (float[1,1,9,3] x) => (float[1,1,18,7] y)
+    <float[1,1,3,3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9}> {
+        y = ConvTranspose<output_shape = [18, 7], strides = [2, 2]>(x, w)
+    }""",
+    x=(1, 1, 9, 3),
+)
+case(
+    "places of a pool put out",
+    """g (float[1,2,6,6] x) => (int64[1,2,3,3] places, float[1,2,3,3] y) {
+        y, places = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(x)
+    }""",
+    x=(1, 2, 6, 6),
+)
+case(
+    "a part from before the beginning",
+    """g (float[3,1] x) => (float[3,1] y)
+    <int64[1] starts = {-2}, int64[1] ends = {2147483647}, int64[1] axes = {1}> {
+        a = Slice(x, starts, ends, axes)
+        y = Tanh(a)
+    }""",
+    x=(3, 1),
+)
+case(
+    "dropout between transposes that go away",
+    """g (float[3,2,5,1] x) => (float[3,1,5,1] y) <int64[2] axes = {2, 3}> {
+        a = Abs(x)
+        b = Transpose<perm = [0, 2, 3, 1]>(a)
+        c = Dropout(b)
+        d = ReduceMax<keepdims = 1>(c, axes)
+        y = Transpose<perm = [0, 3, 1, 2]>(d)
+    }""",
+    x=(3, 2, 5, 1),
+)
+for include in (0, 1):
+    case(
+        f"windows that begin in the padding, counted {include}",
+        f"""g (float[1,2,9,10] x) => (float[1,2,3,5] y) {{
+            y = AveragePool<ceil_mode = 1, count_include_pad = {include}, kernel_shape = [3, 3],
+                            pads = [0, 0, 1, 0], strides = [3, 2]>(x)
+        }}""",
+        x=(1, 2, 9, 10),
+    )
+case(
+    "the largest in windows that reach over the end",
+    """g (float[1,2,9,10] x) => (float[1,2,3,5] y) {
+        y = MaxPool<ceil_mode = 1, kernel_shape = [3, 3], pads = [0, 0, 1, 0], strides = [3, 2]>(x)
+    }""",
+    x=(1, 2, 9, 10),
+)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -52,7 +52,7 @@ def run_python(code: str, *arguments: str) -> str:
     """Run code in a fresh interpreter and return what it prints."""
     done = subprocess.run(
         [sys.executable, *arguments, "-c", code],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -12,16 +12,26 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from segrt._outputs import write_text
+from segrt.cli._errors import stop_writing
 from segrt.types import Shape, ShapeProfile
 
 # A pipe or a file has no width of its own; 80 columns would break names apart there.
 _WIDTH_OF_FILES = 160
 
 
+class _Results(Console):
+    """A console whose reader may leave (`| head`): the verb goes on, and its exit code holds."""
+
+    def on_broken_pipe(self) -> None:
+        """Write no more."""
+        stop_writing()
+
+
 def results() -> Console:
     """Return the console for what the user asked for."""
     width = None if sys.stdout.isatty() else _WIDTH_OF_FILES
-    return Console(markup=False, emoji=False, width=width, highlight=False)
+    return _Results(markup=False, emoji=False, width=width, highlight=False)
 
 
 def notes() -> Console:
@@ -61,5 +71,4 @@ def write_json(value: Any, target: Path | None = None) -> None:
     if target is None or str(target) == "-":
         click.echo(text)
     else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text + "\n", encoding="utf-8")
+        write_text(target, text + "\n")

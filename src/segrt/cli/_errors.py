@@ -29,13 +29,20 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
         _say("stopped")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of a pipe (`| head`) has seen enough. Without this, Python would complain
-        # once more when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Its reader (`| head`) has seen enough.
+        stop_writing()
         return 0
     except Exception as error:  # noqa: BLE001 - the last catch before the user
         return _tell(error, show_trace="--traceback" in arguments)
     return code
+
+
+def stop_writing() -> None:
+    """Let whatever is written to stdout from here on go nowhere.
+
+    Otherwise Python complains once more when it flushes stdout at exit.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(error: Exception, *, show_trace: bool) -> int:
@@ -53,7 +60,7 @@ def _tell(error: Exception, *, show_trace: bool) -> int:
         _say(f"Error: {error.strerror or error}{where}")
         return 1
     if isinstance(error, MemoryError):
-        _say("Error: out of memory\n  do: use smaller tiles (--tile), a smaller batch, or more RAM")
+        _say("Error: out of memory\n  do: use smaller tiles (--tile) or batches, or more RAM")
         return 1
     _say(
         f"Unexpected error: {type(error).__name__}: {error}\n"

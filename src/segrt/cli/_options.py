@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar
@@ -23,10 +24,12 @@ def number(text: str) -> float:
     """Parse a number or a fraction such as ``1/255``."""
     above, slash, below = text.partition("/")
     try:
-        return float(above) / float(below) if slash else float(above)
+        value = float(above) / float(below) if slash else float(above)
     except (ValueError, ZeroDivisionError):
-        problem = f"{text!r} is no number and no fraction such as 1/255"
-    raise click.BadParameter(problem)
+        value = math.nan
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{text!r} is no number and no fraction such as 1/255")
+    return value
 
 
 def numbers(text: str) -> tuple[float, ...]:

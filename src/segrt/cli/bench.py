@@ -102,11 +102,15 @@ def command(
     reaches on this machine, memory, and how far each one's output is from the network in fp32.
     Exit code 1 when the package's own output is another network's.
     """
+    from segrt._outputs import check_report, write_text
     from segrt.cli import _console
     from segrt.measurement import bench as measurement
     from segrt.measurement.markdown import to_markdown
     from segrt.measurement.report_table import render
 
+    for file in (json_file, markdown_file):
+        if file is not None and str(file) != "-":
+            check_report(file, images)
     report = measurement.bench(
         package,
         against=against,
@@ -118,11 +122,11 @@ def command(
         layers=layers,
         images=images,
     )
+    # First to the screen: a file that cannot be written must not cost the measurement.
+    if str(json_file) != "-":
+        _console.results().print(render(report))
     if json_file is not None:
         _console.write_json(report.to_dict(), json_file)
     if markdown_file is not None:
-        markdown_file.parent.mkdir(parents=True, exist_ok=True)
-        markdown_file.write_text(to_markdown(report), encoding="utf-8")
-    if str(json_file) != "-":
-        _console.results().print(render(report))
+        write_text(markdown_file, to_markdown(report))
     return 0 if report.ok else 1

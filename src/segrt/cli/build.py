@@ -44,16 +44,17 @@ Examples:
     "--target",
     default="cpu",
     show_default=True,
-    help="What to build for: onnxruntime, openvino, cpu (whichever is faster here), "
+    help="What to build for: onnxruntime, openvino, cpu (whichever is faster here), cuda, "
     "tensorrt-rtx or tensorrt.",
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "tf32", "fp16", "bf16"]),
+    type=click.Choice(["fp32", "tf32", "fp16", "bf16", "int8"]),
     default="fp32",
     show_default=True,
-    help="Type to compute in. tf32 and fp16: TensorRT only. "
-    "bf16 on a CPU needs OpenVINO and AMX or AVX512-BF16.",
+    help="Type to compute in. tf32 and fp16: TensorRT and CUDA. "
+    "bf16 on a CPU needs OpenVINO and AMX or AVX512-BF16. "
+    "int8: CUDA, and a model that carries its quantisation.",
 )
 @_options.threads
 @click.option(

@@ -42,9 +42,11 @@ def command(model: Path, loading: _options.Loading, output: Path, optimize: bool
     stand in the file's metadata (.safetensors) or attributes (.h5).
     """
     from segrt import api
+    from segrt._outputs import check_output
     from segrt.cli import _console
     from segrt.graph import export_weights, metadata
 
+    check_output(output, model, loading["architecture"])
     converted = api.convert(api.load(model, **loading), output, optimize=optimize)
     notes = _console.notes()
     for remark in metadata.remarks(converted):

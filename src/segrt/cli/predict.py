@@ -30,10 +30,10 @@ Examples:
     "-i",
     "--input",
     "inputs",
-    required=True,
     multiple=True,
     type=_options.ANY,
-    help="Image or folder of images (PNG, JPEG, TIFF); may be repeated.",
+    help="Image or folder of images (PNG, JPEG, BMP, TIFF); may be repeated. More may follow "
+    "without -i.  [required]",
 )
 @click.argument("more", nargs=-1, type=_options.ANY, metavar="[IMAGE]...")
 @click.option(
@@ -76,7 +76,7 @@ Examples:
 )
 @_options.threads
 @_options.device
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar and no list of images.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar and no remarks.")
 @_ops.ops
 def command(
     *,
@@ -107,10 +107,13 @@ def command(
         save=cast("tuple[Product, ...]", tuple(dict.fromkeys(("mask", *save)))),
         batch=batch,
     )
+    images = [*inputs, *more]
+    if not images:
+        raise click.UsageError("Missing option '-i' / '--input'.", click.get_current_context())
     with _Progress(quiet) as progress:
         report = api.predict(
             package,
-            [*inputs, *more],
+            images,
             output,
             threads=threads,
             options=options,
@@ -130,10 +133,7 @@ def show(report: PredictReport, output: Path, *, quiet: bool) -> None:
         named = result.source.name in str(result.error)
         where = "" if named else f"{result.source}: "
         notes.print(f"failed: {where}{result.error}", style="red", markup=False)
-    remarks = [*report.remarks]
-    for result in report.results:
-        remarks += [f"{result.source.name}: {remark}" for remark in result.remarks]
-    for remark in [] if quiet else remarks:
+    for remark in [] if quiet else [*report.remarks, *_gathered(report)]:
         notes.print(f"remark: {remark}", style="yellow", markup=False)
     done = len(report.results) - len(report.failed)
     speed = report.pixels / report.seconds / 1e6 if report.seconds else 0.0
@@ -141,6 +141,18 @@ def show(report: PredictReport, output: Path, *, quiet: bool) -> None:
         f"{done} of {len(report.results)} images in {report.seconds:.2f} s "
         f"({speed:.2f} megapixels a second) -> {output}"
     )
+
+
+def _gathered(report: PredictReport) -> list[str]:
+    """Say each remark once, with the first of the images that it is about."""
+    about: dict[str, list[str]] = {}
+    for result in report.results:
+        for remark in result.remarks:
+            about.setdefault(remark, []).append(result.source.name)
+    return [
+        names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "") + f": {remark}"
+        for remark, names in about.items()
+    ]
 
 
 class _Progress:

@@ -14,9 +14,9 @@ from segrt.cli import _objects, _ops, _options
     short_help="Compare a package with Keras, layer by layer.",
     epilog="""\b
 Examples:
-  segrt verify unet.segrt --against keras.npz            a recording (see: segrt record)
-  segrt verify unet.segrt --against unet.h5 --images DIR real Keras, where it is installed
-  segrt verify unet.segrt                                the package's own graph before rewriting
+  segrt verify unet.segrt --against keras.npz              a recording (see: segrt record)
+  segrt verify unet.segrt --against unet.h5 --images DIR   real Keras, where it is installed
+  segrt verify unet.segrt                                  the package's graph before rewriting
   segrt verify unet.segrt --against keras.npz --json report.json
 """,
 )
@@ -67,10 +67,13 @@ def command(
     masks. Exit code 1 when it does not hold.
     """
     from segrt import api
+    from segrt._outputs import check_report
     from segrt.cli import _console
     from segrt.verification.report_table import render
     from segrt.verification.verifier import VerifyOptions
 
+    if json_file is not None and str(json_file) != "-":
+        check_report(json_file, against, architecture, images)
     report = api.verify(
         package,
         against=against,
@@ -81,8 +84,9 @@ def command(
             architecture=architecture, custom_objects=custom_objects, allow_code=allow_code
         ),
     )
-    if json_file is not None:
-        _console.write_json(report.to_dict(), json_file)
+    # First to the screen: a file that cannot be written must not cost the result.
     if str(json_file) != "-":
         _console.results().print(render(report))
+    if json_file is not None:
+        _console.write_json(report.to_dict(), json_file)
     return 0 if report.ok else 1

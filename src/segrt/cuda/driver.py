@@ -20,6 +20,8 @@ from segrt.cuda.views import INTEGERS, View
 from segrt.errors import DeviceMemoryError, EngineError, UnavailableError
 
 INSTALL = "pip install 'segrt[cuda]'"
+# How `missing` begins where the packages are there.
+NO_GPU = "no NVIDIA GPU with its driver"
 _MAP_BYTES = 128
 
 
@@ -55,14 +57,15 @@ def _checked(answer: tuple[Any, ...]) -> Any:
 
 def missing() -> str | None:
     """Say what keeps the engine from running here, None if nothing does; never raises."""
-    for module in ("cuda", "cudnn"):
-        if not is_installed(module) or (module == "cuda" and not is_installed("cuda.core")):
-            return f"the Python package of {module} is not installed"
+    # `cuda` is a folder that several packages share.
+    for module, package in (("cuda.core", "cuda-core"), ("cudnn", "nvidia-cudnn-frontend")):
+        if not is_installed(module):
+            return f"{package} is not installed"
     try:
         count = len(core().Device.get_all_devices())
     except Exception as error:  # noqa: BLE001 - each layer below has errors of its own
-        return f"no NVIDIA driver: {error}"
-    return None if count else "no NVIDIA GPU"
+        return f"{NO_GPU}: {' '.join(str(error).split())}"
+    return None if count else NO_GPU
 
 
 def driver_version() -> str:

@@ -1,11 +1,14 @@
-"""Operations on batches of images that one kernel, or two of the engine's own, compute."""
+"""Operations on images and volumes that one kernel, or two of the engine's own, compute."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from segrt.cuda.kernels.global_pooling import Kind
 from segrt.cuda.operations import Operation, Pair, Weights
+
+Triple: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,3 +84,29 @@ class GroupNormalize(Operation):
     vectors: Weights
     epsilon: float
     relu: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Slices(Operation):
+    """Slices of a volume side by side: what a window meets along the depth, as channels.
+
+    Attributes:
+        table: The source's slice (slices written, taps), int32; -1 for one of zeros.
+        groups: Of channels; those that a group has of all taps stay together.
+    """
+
+    table: Weights
+    groups: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class VolumePool(Operation):
+    """Max or average pooling of volumes: as `Pool`, along depth, height and width."""
+
+    window: Triple
+    stride: Triple
+    before: Triple
+    maximum: bool
+    count_padding: bool
+    after: Triple = (0, 0, 0)
+    dilation: Triple = (1, 1, 1)

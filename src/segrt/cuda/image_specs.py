@@ -6,14 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segrt.cuda.image_operations import Decide, GatherPixels, GlobalPool, Resample, Softmax
+from segrt.cuda.image_operations import (
+    Decide,
+    GatherPixels,
+    GlobalPool,
+    Resample,
+    Slices,
+    Softmax,
+    VolumePool,
+)
 from segrt.cuda.kernels.argmax import ArgmaxSpec
 from segrt.cuda.kernels.direct_convolution import DirectConvolutionSpec
 from segrt.cuda.kernels.gather_pixels import GatherPixelsSpec
 from segrt.cuda.kernels.global_pooling import GlobalPoolingSpec
 from segrt.cuda.kernels.head import HeadSpec
 from segrt.cuda.kernels.resample import ResampleSpec
+from segrt.cuda.kernels.slices import SlicesSpec
 from segrt.cuda.kernels.softmax import SoftmaxSpec
+from segrt.cuda.kernels.volume_pooling import VolumePoolingSpec
 from segrt.cuda.operations import Convolution, TransposedConvolution, Weights
 from segrt.cuda.views import View
 
@@ -51,7 +61,7 @@ def direct_spec(
     )
 
 
-def image_spec(job: Job) -> tuple[Any, ...] | None:
+def image_spec(job: Job) -> tuple[Any, ...] | None:  # noqa: PLR0911 - one per operation
     """Return kernel, spec and parameters; None for an operation of another kind."""
     operation, source, target = job.operation, job.views[0], job.target
     if isinstance(operation, GatherPixels):
@@ -76,4 +86,14 @@ def image_spec(job: Job) -> tuple[Any, ...] | None:
         return "argmax", ArgmaxSpec(source, target, operation.minimum, operation.last)
     if isinstance(operation, GlobalPool):
         return "global_pooling", GlobalPoolingSpec(source, target, operation.kind)
+    if isinstance(operation, Slices):
+        made, taps = operation.table.shape
+        slices = SlicesSpec(source, target, made, taps, operation.groups)
+        return "slices", slices, np.asarray(operation.table, np.int32)
+    if isinstance(operation, VolumePool):
+        pooling = VolumePoolingSpec(
+            source, target, operation.window, operation.stride, operation.before,
+            operation.maximum, operation.count_padding, operation.after, operation.dilation,
+        )  # fmt: skip
+        return "volume_pooling", pooling
     return None

@@ -111,7 +111,7 @@ def in_turn(first: Proposal, second: Proposal) -> Proposal:
 # What a choice does not depend on.
 _NUMBERS = (
     "layer", "inputs", "output", "kernel", "bias", "vectors", "scales", "constants", "sizes",
-    "rows", "columns", "channels", "row_weights", "column_weights", "ranges",
+    "rows", "columns", "channels", "row_weights", "column_weights", "ranges", "table",
 )  # fmt: skip
 
 

@@ -46,9 +46,11 @@ def kernel_spec(job: Job) -> tuple[Any, ...]:  # noqa: PLR0911 - one per operati
         return tensor_spec(job)
     operation, source, target = job.operation, job.views[0], job.target
     if isinstance(operation, Import):
-        return "layout", LayoutSpec(source, target, source_first=operation.channels_first)
+        views = (source.stacked, target.stacked)
+        return "layout", LayoutSpec(*views, source_first=operation.channels_first)
     if isinstance(operation, Export):
-        return "layout", LayoutSpec(source, target, target_first=operation.channels_first)
+        views = (source.stacked, target.stacked)
+        return "layout", LayoutSpec(*views, target_first=operation.channels_first)
     if isinstance(operation, Upsample):
         if operation.mode == "nearest":
             return "nearest", NearestSpec(source, target, operation.factors)

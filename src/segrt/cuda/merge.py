@@ -13,6 +13,7 @@ from segrt.cuda.kernels.wide_convolution import fits as wide_fits
 from segrt.cuda.operations import Convolution, Opening, Operation, Pool, PooledConvolution
 from segrt.cuda.plan import Place, Plan, measure_lives
 from segrt.cuda.views import View
+from segrt.cuda.volume_parts import split_volumes
 
 PlanStep = tuple[Operation, tuple[Place, ...], Place]
 _HOPPER = (9, 0)
@@ -20,6 +21,7 @@ _HOPPER = (9, 0)
 
 def merge_steps(plan: Plan, capability: tuple[int, int]) -> Plan:
     """Return a plan that computes the same in fewer steps on a GPU of this capability."""
+    plan = split_volumes(plan)
     if capability != _HOPPER:
         return plan
     for rule in (_pools, _openings):
@@ -72,7 +74,7 @@ def _pools(steps: list[PlanStep]) -> list[PlanStep]:
     merged = list(steps)
     for step in steps:
         pool, sources, pooled = step
-        maker = next((other for other in merged if other[2] == sources[0]), None)
+        maker = next((other for other in merged if other[2] in sources[:1]), None)
         if maker is None or not isinstance(pool, Pool) or not isinstance(maker[0], Convolution):
             continue
         halves = pool.window == pool.stride == (2, 2) and pool.before == (0, 0) and pool.maximum
@@ -92,6 +94,8 @@ def _openings(steps: list[PlanStep]) -> list[PlanStep]:
     merged = list(steps)
     for step in steps:
         reader, sources, target = step
+        if not sources:  # computed of constants alone
+            continue
         second = reader.convolution if isinstance(reader, PooledConvolution) else reader
         touching = [s for s in merged if any(p.buffer == sources[0].buffer for p in (*s[1], s[2]))]
         if not isinstance(second, Convolution) or len(touching) != 2 or touching[1] != step:

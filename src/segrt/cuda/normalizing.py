@@ -25,13 +25,14 @@ def normalization(
         job: The operation with its memory.
         operation: The operation itself.
     """
-    source = job.views[0]
+    # All of a volume belongs together, as all of an image does.
+    source, target = job.views[0].stacked, job.target.stacked
     pieces = statistics_view(source, operation.groups)
     settings = (operation.epsilon, operation.relu)
     launches = (
         find_kernel("group_statistics").launch(GroupStatisticsSpec(source, pieces)),
         find_kernel("group_normalization").launch(
-            GroupNormalizationSpec(source, pieces, job.target, *settings)
+            GroupNormalizationSpec(source, pieces, target, *settings)
         ),
     )
 

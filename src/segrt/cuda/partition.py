@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
+from segrt.cuda.image_operations import Slices
 from segrt.cuda.known_values import is_known, note_known_values
 from segrt.cuda.layouts import images_among
 from segrt.cuda.operations import Export, Import, Operation, Program
 from segrt.cuda.quantisation import SCALE
 from segrt.cuda.readers import _base as readers
 from segrt.cuda.readers._custom import read_custom
+from segrt.cuda.volumes import note_volumes
 from segrt.errors import UnsupportedLayerError
 from segrt.graph import custom_nodes, metadata
 
@@ -57,6 +59,10 @@ def partition(model: ir.Model) -> Program:
             types[name] = kind
         if SCALE in value.meta:
             scales[name] = float(value.meta[SCALE])
+    # Slices that only lie otherwise are numbers of the same scale.
+    for operation in operations:
+        if isinstance(operation, Slices) and operation.inputs[0] in scales:
+            scales[operation.output] = scales[operation.inputs[0]]
     return Program(tuple(operations), inner, inputs, outputs, scales, dense, types)
 
 
@@ -67,11 +73,14 @@ def refusals(graph: ir.Graph) -> dict[ir.Node, str]:
         graph: All sizes are known; what is computed from these alone is noted on its values.
     """
     note_known_values(graph)
+    note_volumes(graph, readers.VOLUMES.names())
     found = {}
     for node in graph:
         if is_known(node):
             continue
-        if any(_sizes(value) is None for value in node.outputs):
+        if all(value.const_value is not None for value in node.outputs):
+            found[node] = "the CUDA engine puts out nothing that is known before it runs"
+        elif any(_sizes(value) is None for value in node.outputs):
             found[node] = "the CUDA engine has to know all sizes, and those of its result are not"
         elif not _read(node, ""):
             found[node] = "the CUDA engine has no implementation of it with these settings"
@@ -175,7 +184,7 @@ def _inner_shapes(
     for operation in operations:
         if isinstance(operation, Import):
             first, sizes = operation.channels_first, shapes[operation.inputs[0]]
-            inner[operation.output] = sizes if first else (sizes[0], sizes[3], *sizes[1:3])
+            inner[operation.output] = sizes if first else (sizes[0], sizes[-1], *sizes[1:-1])
         elif isinstance(operation, Export):
             inner[operation.output] = inner[operation.inputs[0]]
         else:

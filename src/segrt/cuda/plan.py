@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from segrt.cuda.heads import is_head
-from segrt.cuda.image_operations import Decide, GatherPixels, Resample, Softmax
+from segrt.cuda.image_operations import Decide, GatherPixels, Resample, Slices, Softmax
 from segrt.cuda.kernels._access import Access, stays, whole
 from segrt.cuda.kernels._window import WindowSpec
 from segrt.cuda.kernels.first_convolution import FirstConvolutionSpec
@@ -38,7 +38,7 @@ from segrt.cuda.views import View
 Kind = TypeVar("Kind", bound=WindowSpec)
 
 # Their kernels read and write every type of element.
-_TYPELESS = (Chain, TensorOperation, Decide, GatherPixels, Resample, Softmax)
+_TYPELESS = (Chain, TensorOperation, Decide, GatherPixels, Resample, Slices, Softmax)
 
 # Slices begin at multiples of 16 bytes: what the tensor cores' loads want.
 _ALIGNMENT_BYTES = 16
@@ -46,10 +46,11 @@ _ALIGNMENT_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A view of a named buffer."""
+    """A view of a named buffer; in front of a part of a batch lie the ``first`` images of it."""
 
     buffer: str
     view: View
+    first: int = 0
 
 
 @dataclass(slots=True)
@@ -119,8 +120,7 @@ class _Planner:
     def _view(self, value: str, dtype: str) -> View:
         if value in self._program.dense:
             return View.dense(self._program.shapes[value], dtype)
-        n, c, h, w = self._program.shapes[value]
-        return View(n, h, w, c, dtype)
+        return View.of(self._program.shapes[value], dtype)
 
     def _inner_view(self, value: str) -> View:
         """Return how a value is kept where nothing else is wanted: in eight bits if scaled."""
@@ -261,8 +261,9 @@ def measure_lives(plan: Plan) -> None:
         for place in (*sources, target):
             if place.buffer in outside:
                 continue
-            size = place.view.span_bytes
-            plan.buffers.setdefault(place.buffer, Buffer(size, index, index)).last = index
+            buffer = plan.buffers.setdefault(place.buffer, Buffer(0, index, index))
+            size = place.first * place.view.image_bytes + place.view.span_bytes
+            buffer.size, buffer.last = max(buffer.size, size), index
 
 
 def _moves(operation: Operation, program: Program) -> Access | None:

@@ -71,4 +71,5 @@ def blamed(job: Job, error: SegrtError) -> SegrtError:
 
 
 def _address(place: Place, addresses: Mapping[str, int]) -> int:
-    return addresses[place.buffer] + place.view.offset * place.view.item_bytes
+    before = place.first * place.view.image_bytes + place.view.offset * place.view.item_bytes
+    return addresses[place.buffer] + before

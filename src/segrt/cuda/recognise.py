@@ -41,7 +41,7 @@ def _group_normalisation(graph: ir.Graph, node: ir.Node) -> None:
         return
     scale, shift = constant(node.inputs[1]), constant(node.inputs[2])
     source, grouped = sizes_of(before.inputs[0]), sizes_of(before.outputs[0])
-    if scale is None or shift is None or len(source) != 4 or len(grouped) != 3:
+    if scale is None or shift is None or len(source) not in (4, 5) or len(grouped) != 3:
         return
     if sizes_of(after.outputs[0]) != source or grouped[0] != source[0] or source[1] % grouped[1]:
         return

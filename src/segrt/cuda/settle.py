@@ -164,8 +164,7 @@ class _Settler:
         return first_spec(operation, *views) is not None
 
     def _view(self, name: str, dtype: str) -> View:
-        n, c, h, w = self._shapes[name]
-        return View(n, h, w, c, dtype)
+        return View.of(self._shapes[name], dtype)
 
 
 def _without_unread(operations: list[Operation]) -> list[Operation]:

@@ -86,5 +86,4 @@ def _allows(program: Program, operation: Operation, name: str, chosen: set[str])
 
 def _view(program: Program, name: str) -> View:
     """Return a value by itself; a sign makes no difference to what takes it."""
-    n, c, h, w = program.shapes[name]
-    return View(n, h, w, c, "int8" if name in program.scales else "fp16")
+    return View.of(program.shapes[name], "int8" if name in program.scales else "fp16")

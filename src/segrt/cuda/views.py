@@ -1,7 +1,8 @@
 """How a value lies in GPU memory.
 
-An image lies N H W C, dense but for the distance between pixels. A value of any other kind is
-dense in the order of its axes; kernels that know images only see it as one row of channels.
+An image lies N H W C, dense but for the distance between pixels. A volume lies N D H W C, and is a
+batch of images, its slices, to all that knows only these. A value of any other kind is dense in the
+order of its axes; kernels that know images only see it as one row of channels.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ HOST_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A batch of images, or a channel slice of one; or a dense value of any rank.
+    """A batch of images or volumes, or a channel slice of one; or a dense value of any rank.
 
     Attributes:
-        n: Batch.
+        n: Batch; of volumes the slices of all.
         h: Height.
         w: Width.
         c: Channels.
@@ -40,6 +41,7 @@ class View:
         offset: Channels that lie before this slice in each pixel.
         scale: What a stored int8 or uint8 is multiplied with; 1 for the other types.
         shape: Sizes of a dense value, whose elements are then ``c``; None: an image.
+        depth: Slices of one volume; 0: an image.
     """
 
     n: int
@@ -51,6 +53,14 @@ class View:
     offset: int = 0
     scale: float = 1.0
     shape: tuple[int, ...] | None = None
+    depth: int = 0
+
+    @classmethod
+    def of(cls, sizes: Sequence[int], dtype: str) -> View:
+        """Return the view of images N C H W, or of volumes N C D H W."""
+        n, c, *space = sizes
+        depth = space[0] if len(space) == 3 else 0
+        return cls(n * max(1, depth), space[-2], space[-1], c, dtype, depth=depth)
 
     @classmethod
     def dense(cls, shape: Sequence[int], dtype: str) -> View:
@@ -68,14 +78,18 @@ class View:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Sizes as the graph has them: N C H W of an image."""
+        """Sizes as the graph has them: N C H W of an image, N C D H W of a volume."""
+        if self.depth:
+            return (self.n // self.depth, self.c, self.depth, self.h, self.w)
         return (self.n, self.c, self.h, self.w) if self.shape is None else self.shape
 
     @property
     def strides(self) -> tuple[int, ...]:
         """Elements from one place to the next along each axis of `sizes`."""
         if self.shape is None:
-            return self.h * self.w * self.pitch, 1, self.w * self.pitch, self.pitch
+            image, row = self.h * self.w * self.pitch, self.w * self.pitch
+            volume = (self.depth * image, 1, image, row, self.pitch)
+            return volume if self.depth else (image, 1, row, self.pitch)
         return tuple(prod(self.shape[axis + 1 :]) for axis in range(len(self.shape)))
 
     @property
@@ -91,9 +105,21 @@ class View:
         return ITEM_BYTES[self.dtype]
 
     @property
+    def image_bytes(self) -> int:
+        """Bytes from one image of the batch to the next."""
+        return self.h * self.w * self.pitch * self.item_bytes
+
+    @property
     def span_bytes(self) -> int:
         """Bytes of the memory that the pixels are spread over, the other slices included."""
         return self.pixels * self.pitch * self.item_bytes
+
+    @property
+    def stacked(self) -> View:
+        """The same memory as one image a volume: slices below one another; an image as it is."""
+        if not self.depth:
+            return self
+        return replace(self, n=self.n // self.depth, h=self.depth * self.h, depth=0)
 
     def sliced(self, offset: int, channels: int) -> View:
         """Return a channel slice of this view."""

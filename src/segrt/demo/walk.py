@@ -143,7 +143,10 @@ def _judge(predicted: PredictReport, labels: Path, sheet: Path) -> tuple[tuple[S
                 _read(result.files["overlay"]),
             )
         )
-    write_sheet(sheet, ("image", "truth", "mask", "overlay"), rows)
+    captions = [
+        f"{one.image}: IoU {one.iou:.3f}, {one.accuracy:.1%} of the pixels right" for one in scores
+    ]
+    write_sheet(sheet, ("image", "truth", "mask", "overlay"), rows, captions)
     return tuple(scores), sheet
 
 

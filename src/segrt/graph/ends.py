@@ -120,6 +120,21 @@ class Ends:
         }
 
 
+def check_numbers(preprocess: Preprocess) -> None:
+    """Refuse numbers by which no pixel becomes an input.
+
+    Raises:
+        UsageError: One is NaN or infinite, ``scale`` is 0, or ``std`` holds a 0.
+    """
+    scale = () if preprocess.scale is None else (preprocess.scale,)
+    for name, values in (("scale", scale), ("mean", preprocess.mean), ("std", preprocess.std)):
+        if not np.isfinite(values).all():
+            raise UsageError(f"{name} must be finite", found=", ".join(map(str, values)))
+        if name != "mean" and 0 in values:
+            what = "be 0" if name == "scale" else "hold a 0"
+            raise UsageError(f"{name} must not {what}", found=", ".join(map(str, values)))
+
+
 def per_channel(name: str, values: tuple[float, ...], channels: int) -> npt.NDArray[np.float64]:
     """Return one number a channel.
 
@@ -130,7 +145,7 @@ def per_channel(name: str, values: tuple[float, ...], channels: int) -> npt.NDAr
         raise UsageError(
             f"{name} does not fit the network's channels",
             found=f"{len(values)} values",
-            wanted=f"1 or {channels} values",
+            wanted=f"1 or {channels} values" if channels > 1 else "1 value",
         )
     return np.broadcast_to(np.array(values, dtype=np.float64), (channels,))
 

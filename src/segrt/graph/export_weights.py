@@ -32,6 +32,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 from safetensors.numpy import save_file
 
+from segrt._outputs import check_output
 from segrt.errors import UsageError
 from segrt.graph import metadata
 
@@ -81,6 +82,7 @@ def export_weights(model: ir.Model, path: Path) -> list[ExportedWeight]:
         raise UsageError(f"no format for {path.name}", wanted=", ".join(SUFFIXES))
     if not path.parent.is_dir():
         raise UsageError(f"no such folder: {path.parent}", hint="create it first")
+    check_output(path)
     weights = collect_weights(model)
     header = _header(model, weights)
     try:

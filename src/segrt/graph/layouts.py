@@ -8,8 +8,10 @@ Keras and ONNX both correlate, and both transposed convolutions are the gradient
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -46,4 +48,10 @@ def channels_to_front(array: Array) -> Array:
 
 
 def _channels_before_taps(kernel: Array, first: int, second: int) -> Array:
-    return kernel.transpose(first, second, *range(kernel.ndim - 2))
+    *taps, rows, columns = kernel.shape
+    if (first, second) != (-1, -2) or math.prod(taps) < 2 or not kernel.flags.c_contiguous:
+        return kernel.transpose(first, second, *range(kernel.ndim - 2))
+    # In two steps, each of which reads or writes memory in order: a third of the time of one.
+    together = np.ascontiguousarray(kernel.reshape(math.prod(taps), -1).T)
+    blocks = together.view(np.dtype((np.void, together.strides[0]))).reshape(rows, columns)
+    return np.ascontiguousarray(blocks.T).view(kernel.dtype).reshape(columns, rows, *taps)

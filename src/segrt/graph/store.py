@@ -8,11 +8,16 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
+from segrt._outputs import check_output
 from segrt.errors import ModelFileError, UsageError
 from segrt.graph.onnx_bytes import write_onnx
 
 # Protocol buffers cannot exceed 2 GiB; beyond this the weights go to a file beside the graph.
 _MAX_EMBEDDED_BYTES = 1_900_000_000
+# Under such a name nothing would look for ONNX.
+_OTHER_FORMATS = {
+    ".keras", ".pb", ".tflite", ".engine", ".plan", ".trt", ".pt", ".pth", ".npz", ".segrt",
+}  # fmt: skip
 
 
 def save_graph(model: ir.Model, path: Path) -> None:
@@ -21,8 +26,15 @@ def save_graph(model: ir.Model, path: Path) -> None:
     Weights of more than 1.9 GB go to ``<name>.data`` beside the file.
 
     Raises:
-        UsageError: The folder does not exist or cannot be written.
+        UsageError: The folder does not exist or cannot be written, or ``path`` is a device
+            or called like a file of another format.
     """
+    if path.suffix.lower() in _OTHER_FORMATS:
+        raise UsageError(
+            f"{path.name} would be an ONNX file called otherwise",
+            wanted="a name that ends with .onnx",
+        )
+    check_output(path)
     folder = path.parent
     if not folder.is_dir():
         raise UsageError(f"no such folder: {folder}", hint="create it first")

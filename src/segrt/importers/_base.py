@@ -9,7 +9,8 @@ from typing import Protocol
 import onnx_ir as ir
 
 from segrt._registry import Registry
-from segrt.errors import ModelFileError
+from segrt.errors import ModelFileError, UsageError
+from segrt.importers._mistaken import explain
 from segrt.types import LoadOptions
 
 
@@ -52,6 +53,12 @@ def import_model(path: Path, options: LoadOptions | None = None) -> ir.Model:
     options = options or LoadOptions()
     # A SavedModel is a folder; the file in it that describes the graph tells it.
     described = path / "saved_model.pb" if path.is_dir() else path
+    if (path / "manifest.json").is_file() and not described.is_file():
+        raise ModelFileError(
+            f"{path} is a package, not the model it was built from",
+            hint="packages are for: segrt predict, verify, bench, doctor, inspect --engine; "
+            f"the network in it is {path / 'imported.onnx'}",
+        )
     for file in (described, options.architecture):
         if file is not None and not file.is_file():
             raise ModelFileError(
@@ -67,14 +74,27 @@ def import_model(path: Path, options: LoadOptions | None = None) -> ir.Model:
     for _, importer in REGISTRY:
         if importer.recognises(head):
             return importer.read(path, options)
+    found, hint = explain(described, head)
     raise ModelFileError(
         f"{path} is of no known format",
-        found=f"a file of {described.stat().st_size} bytes that begins with {head!r}",
+        found=found,
         wanted="; ".join(importer.description for _, importer in REGISTRY),
-        hint="this looks like an architecture: give the file of weights, with this beside it"
-        if head.lstrip().startswith(b"{")
-        else "save the whole model from Keras: model.save('model.h5') or model.save('model.keras')",
+        hint=hint,
     )
+
+
+def refuse_tensors(path: Path, options: LoadOptions) -> None:
+    """Refuse ``inputs`` and ``outputs`` for a format that names its own.
+
+    Raises:
+        UsageError: Some were given.
+    """
+    if options.outputs or options.inputs:
+        raise UsageError(
+            f"{path.name} names its own inputs and outputs",
+            found=", ".join(options.outputs + options.inputs),
+            hint="leave --inputs and --outputs out: they are for frozen graphs",
+        )
 
 
 def sha256_of(*paths: Path | None) -> str:

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from onnx import inliner
 
 from segrt.errors import ModelFileError, UnsafeFileError, UnsupportedLayerError
+from segrt.importers._random import inference_hint
 
 # Protocol buffers cannot be larger.
 _MOST_BYTES = 2**31 - 1
@@ -57,14 +58,30 @@ def to_model(proto: onnx.ModelProto, path: Path) -> ir.Model:
     """Turn a checked model into a graph, weights beside the file included.
 
     Raises:
-        ModelFileError: The model contradicts itself.
+        ModelFileError: The model contradicts itself, or does not say what its inputs are.
     """
+    _settle_ends(proto.graph, path)
     try:
         model = ir.from_proto(proto)
         ir.external_data.set_base_dir(model.graph, path.parent)
         return ir.external_data.load_to_model(model)
     except (ValueError, KeyError, TypeError, OSError, RuntimeError) as error:
         raise _damaged(path, str(error)) from error
+
+
+def _settle_ends(graph: onnx.GraphProto, path: Path) -> None:
+    """Refuse inputs of unknown rank; let an output that is an input be of the same shape."""
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = {value.name: value.type for value in graph.input if value.name not in constants}
+    for name, kind in inputs.items():
+        if kind.HasField("tensor_type") and not kind.tensor_type.HasField("shape"):
+            raise ModelFileError(
+                f"{path.name} does not say how many axes its input {name!r} has",
+                hint="export it with a shape; sizes may be free",
+            )
+    for value in graph.output:
+        if value.name in inputs:
+            value.type.CopyFrom(inputs[value.name])
 
 
 def _damaged(path: Path, found: str) -> ModelFileError:
@@ -211,7 +228,8 @@ def _check_operators(proto: onnx.ModelProto, path: Path) -> None:
         raise UnsupportedLayerError(
             f"{path.name}: {len(unknown)} nodes are not operators of ONNX opset {opset}:{rows}",
             unknown,
-            hint="export with a newer opset (18), or load the Keras file itself",
+            hint=inference_hint(kind for _, kind in unknown)
+            or "export with a newer opset (18), or load the Keras file itself",
         )
 
 

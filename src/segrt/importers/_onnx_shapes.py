@@ -167,11 +167,13 @@ def _deconvolution(shapes: Shapes, node: ir.Node) -> Sizes | None:
     after = []
     for axis in range(space):
         stride = number(strides[axis])
+        reach = (kernel[axis] - 1) * dilations[axis] + 1 + extra[axis]
         if mode.startswith("SAME"):
-            after.append(before[2 + axis] * stride)
-            continue
-        given = 0 if mode == "VALID" else pads[axis] + pads[space + axis]
-        reach = (kernel[axis] - 1) * dilations[axis] + 1 + extra[axis] - given
+            # Nothing is cut off, and nothing added, where a window is shorter than the stride.
+            given = max(0, reach - strides[axis])
+        else:
+            given = 0 if mode == "VALID" else pads[axis] + pads[space + axis]
+        reach -= given
         after.append((before[2 + axis] - number(1)) * stride + number(reach))
     return [before[0], weight[1] * number(groups), *after]
 
@@ -289,7 +291,8 @@ def slice_bounds(shapes: Shapes, node: ir.Node) -> list[tuple[int, Formula, Form
 def _bound(place: Formula, size: Formula) -> Formula | None:
     whole = place.whole
     if whole is not None and whole < 0:
-        return size + place
+        from_end = size + place
+        return number(max(0, from_end.whole)) if from_end.whole is not None else from_end
     if (whole is not None and whole >= 1 << 30) or (place - size).at_least(0):
         return size
     return place if (size - place).at_least(0) or place.at_least(0) else None
@@ -304,7 +307,8 @@ def _slice(shapes: Shapes, node: ir.Node) -> Sizes | None:
         # An end whose relation to the size is unknown could be cut: then nothing is said.
         if end != before[axis] and not (before[axis] - end).at_least(0):
             return None
-        after[axis] = end - start
+        length = end - start
+        after[axis] = number(max(0, length.whole)) if length.whole is not None else length
     return after
 
 

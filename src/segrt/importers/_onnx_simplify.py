@@ -16,6 +16,7 @@ from onnx_ir.passes.common import (
 )
 
 from segrt.errors import ModelFileError
+from segrt.importers._onnx_ceiling import spell_ceiling
 from segrt.importers._onnx_names import shared_path
 from segrt.importers._onnx_scales import raised_scales
 from segrt.importers._onnx_shapes import InferenceError, Shapes, Sizes, slice_bounds
@@ -58,6 +59,11 @@ class _Simplifier:
 
     def prepare(self, node: ir.Node) -> None:
         """Change what a node's shapes would be inferred wrongly from."""
+        if node.op_type in ("MaxPool", "AveragePool"):
+            padding = spell_ceiling(self._graph, node)
+            if padding is not None:
+                self._taken.add(padding.outputs[0].name)
+                self._shapes.infer(padding)
         raised = raised_scales(node, self._shapes) if node.op_type == "Resize" else None
         if raised is not None:
             constant = self._constant(f"{node.outputs[0].name}:scales", raised)

@@ -1,8 +1,10 @@
-"""Write ``SAME`` padding of windows with gaps as numbers.
+"""Write padding that libraries read differently as numbers.
 
 ONNX Runtime pads a dilated pool with ``auto_pad`` as if it had no gaps, so that its result is too
-small, and refuses a dilated convolution, and pads of a pool that are as long as its kernel. ONNX
-defines them all.
+small, and refuses a dilated convolution, and pads of a pool that are as long as its kernel. Of a
+transposed convolution OpenVINO (2026.4) ignores ``auto_pad``, and TensorRT's parser the
+``output_padding`` beside ``VALID``; both share out what ``output_shape`` leaves over the other way.
+ONNX defines them all.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from segrt.errors import UnsupportedConfigError
 from segrt.graph.builder import GraphBuilder, static_shape
 
 _SAME = ("SAME_UPPER", "SAME_LOWER")
@@ -18,6 +21,8 @@ _SAME = ("SAME_UPPER", "SAME_LOWER")
 def spell_padding(model: ir.Model) -> None:
     """Replace ``auto_pad`` of dilated windows by pads, in place, wherever they can be known."""
     for node in list(model.graph):
+        if node.op_type == "ConvTranspose" and node.domain == "":
+            _spell_transposed(node)
         if node.op_type not in ("Conv", "MaxPool", "AveragePool") or node.domain != "":
             continue
         mode = node.attributes.get_string("auto_pad", "NOTSET")
@@ -34,6 +39,58 @@ def spell_padding(model: ir.Model) -> None:
             _pad_before(model.graph, node, pads)
             pads = [0] * len(pads)
         node.attributes["pads"] = ir.AttrInt64s("pads", pads)
+
+
+def _spell_transposed(node: ir.Node) -> None:
+    """Give a transposed convolution pads; the larger half of an odd sum is behind for SAME_UPPER.
+
+    Raises:
+        UnsupportedConfigError: They depend on a size that is free.
+    """
+    get = node.attributes
+    mode, wanted = get.get_string("auto_pad", "NOTSET"), list(get.get_ints("output_shape", ()))
+    kernel = _taps(node)
+    if not kernel or (mode == "NOTSET" and not wanted):
+        return
+    ones = [1] * len(kernel)
+    strides, dilations = get.get_ints("strides", ones), get.get_ints("dilations", ones)
+    extra = get.get_ints("output_padding", [0] * len(kernel))
+    reach = [
+        (taps - 1) * gap + 1 + more
+        for taps, gap, more in zip(kernel, dilations, extra, strict=True)
+    ]
+    if wanted:
+        image = node.inputs[0]
+        sizes = () if image is None or image.shape is None else static_shape(image)[2:]
+        if len(sizes) != len(kernel) or None in sizes:
+            raise UnsupportedConfigError(
+                f"node {node.name!r} (ConvTranspose) has an output_shape, and its input free sizes",
+                found=f"output_shape {wanted} of an input of {list(sizes)}",
+                hint="export it with fixed sizes, or with pads",
+            )
+        full = [(size - 1) * step for size, step in zip(sizes, strides, strict=True) if size]
+        totals = [a + b - c for a, b, c in zip(full, reach, wanted[-len(kernel) :], strict=True)]
+    elif mode in _SAME:
+        totals = [max(0, a - step) for a, step in zip(reach, strides, strict=True)]
+    else:
+        totals = [0] * len(kernel)
+    if min(totals) < 0:
+        return
+    small, large = [n // 2 for n in totals], [n - n // 2 for n in totals]
+    pads = [*small, *large] if mode == "SAME_UPPER" else [*large, *small]
+    get.pop("auto_pad", None)
+    get.pop("output_shape", None)
+    get["pads"] = ir.AttrInt64s("pads", pads)
+
+
+def _taps(node: ir.Node) -> list[int]:
+    """Return the sizes of a kernel; none where they are unknown."""
+    weight = node.inputs[1]
+    given = list(node.attributes.get_ints("kernel_shape", ()))
+    if given or weight is None or weight.shape is None:
+        return given
+    sizes = static_shape(weight)[2:]
+    return [] if None in sizes else [size or 0 for size in sizes]
 
 
 def _pad_before(graph: ir.Graph, pool: ir.Node, pads: list[int]) -> None:

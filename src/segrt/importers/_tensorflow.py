@@ -29,6 +29,7 @@ from segrt.errors import (
 )
 from segrt.graph.metadata import Source
 from segrt.importers._onnx_read import read_proto
+from segrt.importers._random import inference_hint
 from segrt.importers.onnx_file import from_proto
 
 _SECONDS = 900
@@ -113,4 +114,7 @@ def _error(path: Path, answer: Mapping[str, Any]) -> SegrtError:
             wanted="names such as mask/Sigmoid:0",
             hint="--outputs NAME:0 (in Python: outputs=['NAME:0'])",
         )
-    return ModelFileError(f"{path.name} cannot be converted", found=str(answer["message"])[:400])
+    message = str(answer["message"])
+    return ModelFileError(
+        f"{path.name} cannot be converted", found=message[:400], hint=inference_hint([message])
+    )

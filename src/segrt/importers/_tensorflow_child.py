@@ -86,8 +86,14 @@ def _convert(arguments: list[str]) -> None:
 
 
 def _teach() -> None:
-    """Give tf2onnx what it does not know: newer TensorFlow says its exact GELU by erfc."""
+    """Give tf2onnx what it does not know, and take away what it does wrong."""
+    from tf2onnx import tfonnx
     from tf2onnx.handler import tf_op
+
+    # It matches all of them first: of two in a row, the second one's input is gone by its turn.
+    # Written as Greater, Cast and Mul they are as TensorFlow computes them.
+    tfonnx.rewrite_thresholded_relu = lambda _, nodes: nodes
+    # Newer TensorFlow says its exact GELU by erfc.
 
     if "Erfc" in _convertible():
         return
@@ -118,10 +124,13 @@ def _saved_model(request: dict[str, Any]) -> list[str]:
     message.ParseFromString((folder / "saved_model.pb").read_bytes())
     for meta in message.meta_graphs:
         _check(meta.graph_def, {_node(t.name) for t in _signature_tensors(meta)})
-    if any(node.op == "Switch" for meta in message.meta_graphs for node in meta.graph_def.node):
+    inlined = [_beside("inline").allow_inlining(meta.graph_def) for meta in message.meta_graphs]
+    parted = any(n.op == "Switch" for meta in message.meta_graphs for n in meta.graph_def.node)
+    if parted:
         for meta in message.meta_graphs:
-            _phase().settle(meta.graph_def)
+            _beside("phase").settle(meta.graph_def)
             _forget(meta)
+    if parted or any(inlined):
         folder = shutil.copytree(folder, Path(request["target"]).with_name("settled"))
         (folder / "saved_model.pb").write_bytes(message.SerializeToString())
     return ["--saved-model", str(folder), "--output", request["target"]]
@@ -136,10 +145,10 @@ def _forget(meta: Any) -> None:
             del meta.collection_def[key]
 
 
-def _phase() -> ModuleType:
-    """Load the file beside this one; its folder must not be searched for modules."""
-    path = Path(__file__).with_name("_tensorflow_phase.py")
-    spec = importlib.util.spec_from_file_location("_tensorflow_phase", path)
+def _beside(part: str) -> ModuleType:
+    """Load a file beside this one; its folder must not be searched for modules."""
+    path = Path(__file__).with_name(f"_tensorflow_{part}.py")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -161,9 +170,10 @@ def _frozen(request: dict[str, Any]) -> list[str]:
     if not message.node:
         raise Refused("failed", "the graph is empty")
     _check(message, {node.name for node in message.node})
-    phases = _phase().names_of_phases(message.node)
+    phases = _beside("phase").names_of_phases(message.node)
     path = Path(request["target"]).with_name("settled.pb")
-    _phase().settle(message)
+    _beside("phase").settle(message)
+    _beside("inline").allow_inlining(message)
     path.write_bytes(message.SerializeToString())
     names = {node.name for node in message.node}
     inputs = request["inputs"] or [

@@ -19,12 +19,13 @@ from segrt.importers._layer_graph import KerasLayer, LayerGraph, WeightEntry
 from segrt.importers._match_weights import snake_case
 from segrt.importers._model_config import MODEL_CLASSES
 from segrt.importers._specs import may_own_arrays, owns_arrays
-from segrt.importers._weights_by_name import make_entry
+from segrt.importers._weights_by_name import make_entry, surplus_remark
 from segrt.importers.layers._wrapped import PART
 
 _CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
-# Groups are called after the Python class, configurations after the public name.
-_PYTHON_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
+# Groups are called after the Python class, configurations after the public name; a Functional
+# model's was Model before Keras 2.4.
+_PYTHON_NAMES = {"GroupQueryAttention": "GroupedQueryAttention", "Model": "Functional"}
 
 
 def holds_this_layout(root: h5py.Group) -> bool:
@@ -54,7 +55,8 @@ def bind(graph: LayerGraph, root: h5py.Group, file: str) -> list[str]:
     for layer in graph.layers.values():
         if owns_arrays(layer) or may_own_arrays(layer):
             owners.setdefault(_group_stem(layer), []).append(layer)
-    remarks: list[str] = []
+    surplus = [name for stem, names in by_class.items() if stem not in owners for name in names]
+    remarks = [surplus_remark(surplus)] if surplus else []
     for stem, candidates in owners.items():
         names = by_class.get(stem, [])
         layers = candidates

@@ -56,6 +56,9 @@ def bind(graph: LayerGraph, root: h5py.Group, file: str) -> list[str]:
             )
         remarks.append("layer names differ between architecture and weights: matched by position")
         full = dict(zip(owners, full.values(), strict=True))
+    surplus = [name for name in full if name not in owners]
+    if surplus:
+        remarks.append(surplus_remark(surplus))
     for name, layer in owners.items():
         _give(layer, full[name], file)
     return remarks
@@ -74,6 +77,11 @@ def _entries(root: h5py.Group, layer: str, file: str) -> list[WeightEntry]:
     group = get_group(root, layer, file)
     names = text_list_attribute(group, "weight_names", file) or []
     return [make_entry(group, name, file) for name in names]
+
+
+def surplus_remark(names: list[str]) -> str:
+    """Say that a file holds weights for layers that the architecture does not have."""
+    return f"the file holds weights that the architecture has no layer for: {_some(names)}"
 
 
 def make_entry(group: h5py.Group, name: str, file: str) -> WeightEntry:

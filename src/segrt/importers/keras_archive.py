@@ -15,9 +15,10 @@ import onnx_ir as ir
 from segrt.errors import ModelFileError, UnsafeFileError, UsageError
 from segrt.graph.metadata import Source
 from segrt.importers import _hdf5, _weights_by_class
-from segrt.importers._base import REGISTRY, sha256_of
+from segrt.importers._base import REGISTRY, refuse_tensors, sha256_of
 from segrt.importers._convert import convert
 from segrt.importers._json import MAX_JSON_BYTES, parse_object
+from segrt.importers._mistaken import explain_zip
 from segrt.importers._model_config import read_model
 from segrt.types import LoadOptions
 
@@ -41,6 +42,7 @@ class KerasArchive:
 
     def read(self, path: Path, options: LoadOptions) -> ir.Model:
         """Read the model; see `segrt.importers._base.Importer`."""
+        refuse_tensors(path, options)
         if options.architecture is not None:
             raise UsageError(
                 f"{path.name} is a full model and brings its own architecture",
@@ -165,6 +167,7 @@ def _small_member(
             f"{file} is a zip but no Keras archive",
             found=", ".join(sorted(members))[:200] or "an empty archive",
             wanted=name,
+            hint=explain_zip(set(members)),
         )
     if info.file_size > MAX_JSON_BYTES:
         raise UnsafeFileError(f"{file}: {name} is too large", found=f"{info.file_size} bytes")

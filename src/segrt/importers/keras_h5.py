@@ -10,7 +10,7 @@ import onnx_ir as ir
 from segrt.errors import ModelFileError, UsageError
 from segrt.graph.metadata import Source
 from segrt.importers import _hdf5, _weights_by_class, _weights_by_name
-from segrt.importers._base import REGISTRY, sha256_of
+from segrt.importers._base import REGISTRY, refuse_tensors, sha256_of
 from segrt.importers._convert import convert
 from segrt.importers._json import MAX_JSON_BYTES, parse_object
 from segrt.importers._layer_graph import JsonObject, LayerGraph
@@ -30,6 +30,7 @@ class KerasH5:
 
     def read(self, path: Path, options: LoadOptions) -> ir.Model:
         """Read the model; see `segrt.importers._base.Importer`."""
+        refuse_tensors(path, options)
         with _hdf5.open_hdf5(path, path.name) as file:
             if "model_config" in file.attrs:
                 return self._full(file, path, options)

@@ -11,12 +11,13 @@ from segrt.errors import UsageError
 from segrt.graph import metadata
 from segrt.graph.builder import IR_VERSION
 from segrt.importers import _onnx_names
-from segrt.importers._base import REGISTRY, sha256_of
+from segrt.importers._base import REGISTRY, refuse_tensors, sha256_of
 from segrt.importers._onnx_branches import settle_branches
 from segrt.importers._onnx_opset import to_opset
 from segrt.importers._onnx_read import read_proto, to_model
 from segrt.importers._onnx_simplify import simplify
 from segrt.importers._onnx_windows import spell_padding
+from segrt.importers._random import refuse_random
 from segrt.types import LoadOptions
 
 # `ModelProto` begins with field 1, the IR version; 1 and 2 are older than ONNX 1.0.
@@ -35,12 +36,7 @@ class OnnxFile:
     def read(self, path: Path, options: LoadOptions) -> ir.Model:
         """Read the model; see `segrt.importers._base.Importer`."""
         refuse_unused(path, options)
-        if options.outputs or options.inputs:
-            raise UsageError(
-                f"{path.name} names its own inputs and outputs",
-                found=", ".join(options.outputs + options.inputs),
-                hint="leave --inputs and --outputs out: they are for frozen graphs",
-            )
+        refuse_tensors(path, options)
         proto, files = read_proto(path)
         source = metadata.Source(
             file=path.name,
@@ -66,6 +62,7 @@ def from_proto(proto: onnx.ModelProto, path: Path, source: metadata.Source) -> i
     model.producer_name, model.producer_version = "segrt", None
     model.graph.metadata_props.clear()
     settle_branches(model, path.name)
+    refuse_random(model, path.name)
     simplify(model, path.name)
     spell_padding(model)
     _onnx_names.tag(model)

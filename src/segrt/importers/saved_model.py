@@ -6,10 +6,10 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from segrt.errors import ModelFileError, UnsafeFileError, UsageError
+from segrt.errors import ModelFileError, UnsafeFileError
 from segrt.graph.metadata import Source
 from segrt.importers import _tensorflow
-from segrt.importers._base import REGISTRY, sha256_of
+from segrt.importers._base import REGISTRY, refuse_tensors, sha256_of
 from segrt.importers.onnx_file import refuse_unused
 from segrt.types import LoadOptions
 
@@ -30,12 +30,7 @@ class SavedModelFolder:
     def read(self, path: Path, options: LoadOptions) -> ir.Model:
         """Read the model; see `segrt.importers._base.Importer`."""
         refuse_unused(path, options)
-        if options.outputs or options.inputs:
-            raise UsageError(
-                f"{path.name} names its own inputs and outputs",
-                found=", ".join(options.outputs + options.inputs),
-                hint="leave --inputs and --outputs out: they are for frozen graphs",
-            )
+        refuse_tensors(path, options)
         folder = path if path.is_dir() else path.parent
         source = Source(
             file=folder.name,

@@ -7,6 +7,7 @@ evaluator then takes over. All compute in the type of their first input.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
@@ -232,6 +233,13 @@ def _identity(_node: ir.Node, inputs: list[Array | None]) -> Array | None:
     return inputs[0]
 
 
+def _largest(_node: ir.Node, inputs: list[Array | None]) -> Array | None:
+    arrays = [array for array in inputs if array is not None]
+    if len({array.dtype for array in arrays}) != 1 or len(arrays) != len(inputs):
+        return None
+    return functools.reduce(np.maximum, arrays)
+
+
 def _matmul(_node: ir.Node, inputs: list[Array | None]) -> Array | None:
     a, b = inputs
     if a is None or b is None or a.ndim < 2 or b.ndim < 3:
@@ -267,6 +275,22 @@ def _reshape(node: ir.Node, inputs: list[Array | None]) -> Array | None:
     return x.reshape(sizes)
 
 
+def _slice(_node: ir.Node, inputs: list[Array | None]) -> Array | None:
+    x, *given = inputs
+    bounds = [[] if array is None else array.tolist() for array in given]
+    if x is None or len(bounds) < 2:
+        return None
+    starts, ends, axes, steps = [*bounds, [], []][:4]
+    axes, steps = axes or list(range(len(starts))), steps or [1] * len(starts)
+    # Backwards, an end before the beginning is spelled otherwise than in Python.
+    if not len(starts) == len(ends) == len(axes) == len(steps) or min(steps, default=1) < 1:
+        return None
+    index = [slice(None)] * x.ndim
+    for axis, *place in zip(axes, starts, ends, steps, strict=True):
+        index[axis] = slice(*place)
+    return x[tuple(index)]
+
+
 def _unsqueeze(_node: ir.Node, inputs: list[Array | None]) -> Array | None:
     x, axes = inputs
     return None if x is None or axes is None else np.expand_dims(x, tuple(axes.tolist()))
@@ -281,10 +305,12 @@ OPERATORS: dict[str, Callable[[ir.Node, list[Array | None]], Array | None]] = {
     "Expand": _expand,
     "Identity": _identity,
     "MatMul": _matmul,
+    "Max": _largest,
     "MaxPool": _pool,
     "Relu": _relu,
     "Reshape": _reshape,
     "Resize": _resize,
+    "Slice": _slice,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }

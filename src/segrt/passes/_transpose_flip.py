@@ -181,12 +181,25 @@ def _splice(region: Region, result: _Flip) -> None:
             new.name = name
     for node in region.nodes:
         _carry(node.outputs[0], result.moved[node.outputs[0]], region.perm)
+    for entry in region.entries:
+        _carry_recoveries(region, entry)
     for node in [*region.exits, *reversed(region.nodes)]:
         prune(node)
     for restored in result.restored.values():
         producer = restored.producer()
         if producer is not None:
             prune(producer)
+
+
+def _carry_recoveries(region: Region, entry: ir.Value) -> None:
+    """Let what an entry's Transpose stood for be recovered from its input, where it is to go."""
+    inside = {**region.nodes, **region.exits}
+    stays = entry.is_graph_output() or any(use.node not in inside for use in entry.uses())
+    if stays or metadata.keras_name(entry) or not metadata.recoveries(entry):
+        return
+    if region.perm[1] == 1 or all(map(metadata.is_uniform, metadata.recoveries(entry))):
+        metadata.permute_tags(entry, region.perm)
+        metadata.same_tags(entry, _source(entry))
 
 
 def _keep(region: Region, value: ir.Value, result: _Flip) -> None:

@@ -103,8 +103,7 @@ def _unfold(rewriter: Rewriter, pool: ir.Node) -> Certificate:
     certificate = prove(pool.outputs[0], best, feeds, claim="bit-equal", what="noise")
     if places is not None:
         prove(pool.outputs[1], places, feeds, claim="bit-equal", what="noise")
-        metadata.move_tags(pool.outputs[1], places)
-        pool.outputs[1].replace_all_uses_with(places, replace_graph_outputs=True)
+        replace(pool.outputs[1], places)
     replace(pool.outputs[0], best)
     return certificate
 

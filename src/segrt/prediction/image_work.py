@@ -21,6 +21,7 @@ from segrt.prediction.postprocess import MASKS, FloatArray, MaskArray, classes, 
 from segrt.prediction.preprocess import fit_channels
 from segrt.prediction.report import ImageResult
 from segrt.prediction.tiling import Fixed, TilePlan, choose_tile, plan_tiles
+from segrt.prediction.value_remarks import remark_on_values
 from segrt.prediction.write import write_picture
 from segrt.types import Preprocess
 
@@ -122,11 +123,7 @@ def load(job: Job, network: Network, preprocess: Preprocess, options: PredictOpt
     """
     picture = read_image(job.source, job.page, max_pixels=options.max_pixels)
     pixels, remarks = fit_channels(picture, network.channels)
-    if pixels.dtype.kind == "f" and preprocess.scale is None and float(pixels.max()) <= 1.0:
-        remarks += (
-            "floating-point pixels of at most 1 were divided by 255 as all others: "
-            "if they are in the range 0..1, set the scale to 1",
-        )
+    remarks += remark_on_values(picture, network.channels, preprocess)
     plan = plan_image((picture.height, picture.width), network.size, options)
     return ImageWork(job, picture, pixels, plan, picture.remarks + remarks)
 

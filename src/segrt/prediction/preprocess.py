@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.errors import ShapeError, UsageError
-from segrt.graph.ends import per_channel
+from segrt.errors import ShapeError
+from segrt.graph.ends import check_numbers, per_channel
 from segrt.prediction.picture import Picture, Pixels
 from segrt.types import Preprocess, TensorSpec
 
@@ -84,7 +84,7 @@ class Normaliser:
         dtype: The network's input type.
 
     Raises:
-        UsageError: ``mean`` or ``std`` does not fit the channels, or ``std`` holds a 0.
+        UsageError: ``mean`` or ``std`` does not fit the channels, or `check_numbers` refuses one.
     """
 
     def __init__(
@@ -92,8 +92,7 @@ class Normaliser:
     ) -> None:
         self._mean = per_channel("mean", preprocess.mean, channels)
         self._std = per_channel("std", preprocess.std, channels)
-        if not self._std.all():
-            raise UsageError("std must not hold a 0", found=f"{preprocess.std}")
+        check_numbers(preprocess)
         self._scale = preprocess.scale
         self._first = channel_axis == 1
         self._dtype = np.dtype(dtype)
@@ -141,11 +140,12 @@ class Normaliser:
 def check_preprocess(preprocess: Preprocess, inputs: Sequence[TensorSpec]) -> None:
     """Refuse what cannot be applied to a network's images, before anything is built.
 
-    Networks with other inputs than one image take no image files, so nothing is checked there.
+    Networks with other inputs than one image take no image files: there only the numbers count.
 
     Raises:
-        UsageError: ``mean`` or ``std`` does not fit the channels, or ``std`` holds a 0.
+        UsageError: ``mean`` or ``std`` does not fit the channels, or `check_numbers` refuses one.
     """
+    check_numbers(preprocess)
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         return
     axis = inputs[0].channel_axis or -1

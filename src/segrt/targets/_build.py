@@ -101,11 +101,11 @@ def build_package(
     options = target.resolve(imported, options)
     model = apply_sizes(imported, batch=options.batch, size=options.size)
     model = deploy_ends(model, options)
-    lowered = [lower(model, lowering) for lowering in target.lowerings(model, options)]
 
     def fill(folder: Path) -> Callable[[dict[str, FileEntry]], Manifest]:
         engines = None if fallback is None else Engines(target, fallback, options)
         with recorded_beside(model, folder, alone=target.measures or fallback is not None):
+            lowered = [lower(model, lowering) for lowering in target.lowerings(model, options)]
             mixed = None if engines is None else build_mix(engines, lowered, lower, folder)
             if mixed is None:
                 try:
@@ -270,7 +270,7 @@ def _find_fallback(target: Target, options: BuildOptions) -> Target | None:
         raise UsageError(
             f"target {target.name!r} cannot be its own fallback",
             found=options.fallback,
-            wanted="another target, such as cpu",
+            wanted="another target, such as " + ("onnxruntime" if target.name == "cpu" else "cpu"),
         )
     known = fallback.availability()
     _check_options(fallback, fallback_options(options), known, usable=known.can_build)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from segrt.targets._manifest import NAME, FileEntry, Manifest
 
 _LARGEST_MANIFEST = 32 * 2**20
 _MOST_ENTRIES = 2000
+# The disk, or what one may use of it, is full; or a file may not become so large.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CHUNK = 2**20
 
 
@@ -76,12 +80,13 @@ def load_package(path: str | os.PathLike[str]) -> Package:
         raise _damaged(folder, f"missing: {', '.join(missing)}", "all files of the manifest")
     if extra := sorted(set(present) - listed):
         raise _damaged(folder, f"unknown: {', '.join(extra)}", "the files of the manifest only")
+    # The sizes first: a file that was swapped for a huge one is refused without reading it.
     for name, entry in manifest.files.items():
-        # The size first: a file that was swapped for a huge one is refused without reading it.
         if present[name] != entry.bytes:
             raise _damaged(folder, f"{name}: {present[name]} bytes", f"{entry.bytes} bytes")
-        found = hash_file(folder / name).sha256
-        if found != entry.sha256:
+    hashes = _hashes(folder, list(manifest.files))
+    for name, entry in manifest.files.items():
+        if (found := hashes[name].sha256) != entry.sha256:
             raise _damaged(folder, f"{name}: sha256 {found}", entry.sha256)
     return Package(folder, manifest)
 
@@ -102,7 +107,7 @@ def write_package(
     _check_replaceable(output)
     with _staging(output) as folder:
         finish = fill(folder)
-        files = {name: hash_file(folder / name) for name in sorted(_list_files(folder))}
+        files = _hashes(folder, sorted(_list_files(folder)))
         manifest = finish(files)
         (folder / NAME).write_text(manifest.to_json(), encoding="utf-8")
         _move_into_place(folder, output)
@@ -119,6 +124,12 @@ def hash_file(path: Path) -> FileEntry:
     return FileEntry(digest.hexdigest(), size)
 
 
+def _hashes(folder: Path, names: Sequence[str]) -> dict[str, FileEntry]:
+    """Hash files, two at a time: the library lets go of Python while it hashes."""
+    with ThreadPoolExecutor(2, thread_name_prefix="segrt-hash") as workers:
+        return dict(zip(names, workers.map(hash_file, [folder / n for n in names]), strict=True))
+
+
 def _read_manifest(folder: Path) -> Manifest:
     file = folder / NAME
     if not folder.is_dir() or file.is_symlink() or not file.is_file():
@@ -126,6 +137,9 @@ def _read_manifest(folder: Path) -> Manifest:
             f"{folder} is no SegRT package",
             found="a directory without manifest.json" if folder.is_dir() else "no directory",
             wanted="a directory that `segrt build` wrote",
+            hint=f"a model file becomes one: segrt build {folder} -o {folder.with_suffix('.segrt')}"
+            if folder.is_file()
+            else None,
         )
     with file.open("rb") as stream:
         data = stream.read(_LARGEST_MANIFEST + 1)
@@ -198,6 +212,14 @@ def _staging(output: Path) -> Iterator[Path]:
         raise UsageError(f"cannot write to {output.parent}", found=str(error)) from error
     try:
         yield folder
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise UsageError(
+            f"cannot write {output}",
+            found=error.strerror,
+            hint="make room there, or choose another place; nothing was changed",
+        ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

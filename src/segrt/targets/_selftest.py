@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,8 +20,13 @@ GRAPH, RECORDING = "imported.onnx", "selftest.npz"
 _SIDE = 64
 
 
-def record(model: ir.Model, folder: Path) -> None:
+def record(model: ir.Model, folder: Path, threads: int | None = None) -> None:
     """Write the imported graph, and its outputs by ONNX Runtime in fp32 for one seeded input.
+
+    Args:
+        model: The imported graph.
+        folder: Of the package.
+        threads: Of ONNX Runtime; None leaves them to it.
 
     Raises:
         EngineError: ONNX Runtime refuses the graph or fails, or the graph is too large for a file.
@@ -28,7 +34,8 @@ def record(model: ir.Model, folder: Path) -> None:
     save_model(model, folder / GRAPH)
     feeds = sample_feeds(model, side=_SIDE)
     # From the file, so that the weights are not put into bytes once more.
-    with OnnxRuntime().open_file(model, folder / GRAPH, BuildOptions()) as session:
+    options = BuildOptions(threads=threads)
+    with OnnxRuntime().open_file(model, folder / GRAPH, options) as session:
         outputs = session.run(feeds)
     arrays = {f"input/{name}": array for name, array in feeds.items()}
     arrays |= {f"output/{name}": array for name, array in outputs.items()}
@@ -54,6 +61,8 @@ def recorded_beside(model: ir.Model, folder: Path, *, alone: bool) -> Iterator[N
         record(model, folder)
         return
     with ThreadPoolExecutor(1, thread_name_prefix="segrt-selftest") as worker:
-        recording = worker.submit(record, model, folder)
+        # Half of the processor: threads that wait for one another are slow beside others.
+        threads = max(1, (os.cpu_count() or 1) // 2)
+        recording = worker.submit(record, model, folder, threads)
         yield
         recording.result()

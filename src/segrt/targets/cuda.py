@@ -169,7 +169,9 @@ class Cuda(Target):
         if problem is None:
             text = f"cuda-core {library_version('cuda-core')}, cuDNN frontend "
             return Availability(True, True, text + library_version("nvidia-cudnn-frontend"))
-        return Availability(False, False, problem, f"run: {driver.INSTALL}")
+        installed = problem.startswith(driver.NO_GPU)
+        hint = "use a machine with an NVIDIA GPU and its driver"
+        return Availability(False, False, problem, hint if installed else f"run: {driver.INSTALL}")
 
     def lowerings(self, model: ir.Model, options: BuildOptions) -> tuple[Lowering, ...]:
         """Return the merged form first, then plain upsampling."""

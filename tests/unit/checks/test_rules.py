@@ -122,6 +122,8 @@ def test_what_tf2onnx_writes_is_told_apart(net):
         ("GreaterOrEqual", (np.float32(0),), "plugin", "rewritten"),
         ("Equal", (np.float32(0),), "plugin", "supported"),
         ("CumSum", (np.int64(1),), "plugin", "plugin"),
+        ("Trilu", (), "plugin", "rewritten"),
+        ("Size", (), "rewritten", "rewritten"),
         ("GridSample", (np.zeros((1, 3, 3, 2), np.float32),), "plugin", "supported"),
         ("Tile", (np.array([1, 1, 2, 2]),), "rewritten", "rewritten"),
         ("OneHot", (np.int64(3), np.array([0, 1], np.float32)), "plugin", "rewritten"),

@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import onnx_ir as ir
 import pytest
 
 import segrt as package
+from helpers.tensorrt_graphs import one_node
 
 MODEL = Path(package.__file__).parent / "demo" / "data" / "cells_unet.h5"
 GOLDENS = Path(__file__).parents[2] / "golden" / "data"
@@ -46,11 +48,19 @@ def test_fail_on(segrt, target, level, expected):
     assert segrt("check", MODEL, "--target", target, "--fail-on", level)[0] == expected
 
 
-def test_fail_on_what_the_cuda_engine_refuses(segrt):
-    volume = GOLDENS / "keras-3.15" / "volume_unet.keras"
-    code, out, _ = segrt("check", volume, "--target", "cuda", "--fail-on", "blocked")
+def test_fail_on_what_the_cuda_engine_refuses(segrt, tmp_path):
+    model = one_node(lambda b, x: b.op("LRN", [x], name="y", size=3), (1, 4, 8, 8))
+    ir.save(model, tmp_path / "responses.onnx")
+    code, out, _ = segrt(
+        "check", tmp_path / "responses.onnx", "--target", "cuda", "--fail-on", "blocked"
+    )
     assert code == 1
-    assert "MaxPooling3D" in out
+    assert "LRN" in out
+
+
+def test_the_cuda_engine_takes_volumes(segrt):
+    volume = GOLDENS / "keras-3.15" / "volume_unet.keras"
+    assert segrt("check", volume, "--target", "cuda", "--fail-on", "blocked")[0] == 0
 
 
 def test_all_layers(segrt):

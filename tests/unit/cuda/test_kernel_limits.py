@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from helpers.cpu_kernels import COMPILER, CpuLaunch, launch_of, run_blocks
+from helpers.cuda_emulator import EmulatedGpu
 from helpers.cudnn_emulator import EmulatedLibrary
 from helpers.kernel_memory import numbers, random_memory
 from segrt.cuda.choices import Chooser
@@ -197,7 +198,7 @@ def launches() -> tuple[CpuLaunch, ...]:
     return tuple(launch_of(REGISTRY.find(name), _largest(name)) for name in MANY)
 
 
-@pytest.mark.skipif(COMPILER is None, reason="there is no g++")
+@pytest.mark.skipif(COMPILER is None, reason="there is no g++ of GCC 12 or newer")
 @pytest.mark.parametrize("name", MANY)
 def test_elements_beyond_32_bits_are_found(launches, tmp_path, name: str):
     """The last images of a batch of more than four thousand million elements, run on the CPU."""
@@ -223,3 +224,59 @@ def test_elements_beyond_32_bits_are_found(launches, tmp_path, name: str):
     wanted = kernel.reference(small, sources, parameters)
     found = numbers(arrays[-1][-images:], small.target)
     np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=2e-3)
+
+
+def _run_last(gpu: Any, kernel: Any, spec: Any, images: int) -> tuple[np.ndarray, np.ndarray]:
+    """Run a spec on a GPU; return the last images as computed, and as they should be."""
+    small = _batched(spec, images)
+    sources = [random_memory(view, seed) for seed, view in enumerate(small.sources)]
+    parameters = kernel.parameters(small, 7)
+    buffers, pointers = [], []
+    for view, part in zip(spec.sources, sources, strict=True):
+        whole, end = gpu.allocate(view.span_bytes, "test"), gpu.upload(part, "test")
+        gpu.copy(int(whole.handle) + view.span_bytes - part.nbytes, end)
+        buffers += [whole, end]
+        pointers.append(int(whole.handle) + view.offset * view.item_bytes)
+    uploads = [gpu.upload(parameter, "test") for parameter in parameters]
+    result = gpu.allocate(spec.target.span_bytes, "test")
+    place = int(result.handle) + spec.target.offset * spec.target.item_bytes
+    launch = kernel.launch(spec)
+    addresses = [*pointers, *(int(upload.handle) for upload in uploads), place]
+    gpu.put(gpu.configuration(launch), gpu.kernel(launch), addresses)
+    staging, memory = gpu.pinned(small.target.span_bytes)
+    begin = int(result.handle) + spec.target.span_bytes - small.target.span_bytes
+    gpu.copy_bytes(int(staging.handle), begin, small.target.span_bytes)
+    gpu.stream.sync()
+    view = small.target
+    found = memory.copy().view(HOST_TYPES[view.dtype])
+    found = numbers(found.reshape(view.n, view.h, view.w, view.pitch), view)
+    staging.close()
+    for buffer in (*buffers, *uploads, result):
+        buffer.close(gpu.stream)
+    read = [numbers(part, view) for part, view in zip(sources, small.sources, strict=True)]
+    return found, kernel.reference(small, read, parameters)
+
+
+# The images before them are not numbers.
+@pytest.mark.filterwarnings("ignore:All-NaN slice")
+@pytest.mark.parametrize("name", MANY)
+def test_the_last_images_are_looked_at(monkeypatch, name: str):
+    """The same test as on a GPU, of a small batch in the emulation."""
+    gpu, kernel = EmulatedGpu(monkeypatch, size=1 << 24), REGISTRY.find(name)
+    gpu.tuning = False
+    found, wanted = _run_last(gpu, kernel, _batched(kernel.cases[MANY[name]], 5), 2)
+    np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["pointwise", "pooling", "nearest", "softmax", "global_pooling"])
+def test_elements_beyond_32_bits_are_found_on_a_gpu(name: str):
+    from segrt.cuda.driver import Gpu
+
+    gpu, kernel, spec = Gpu(), REGISTRY.find(name), _largest(name)
+    wanted = sum(view.span_bytes for view in (*spec.sources, spec.target)) + (1 << 28)
+    if gpu.memory()[0] < wanted:
+        pytest.skip(f"needs {wanted >> 30} GiB of device memory")
+    found, wanted = _run_last(gpu, kernel, spec, 2)
+    np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=2e-3)
+    gpu.close()

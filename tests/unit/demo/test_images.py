@@ -77,8 +77,21 @@ def test_sheet_shows_every_picture(tmp_path):
     grey = np.full((5, 7), 90, np.uint8)
     red = np.zeros((5, 7, 3), np.uint8)
     red[..., 0] = 200
-    write_sheet(tmp_path / "sheet.png", ("one", "two"), [(grey, red), (red, grey)])
+    write_sheet(tmp_path / "sheet.png", ("one", "two"), [(grey, red), (red, grey)], ("1", "2"))
     found = read(tmp_path / "sheet.png").reshape(-1, 3)
     # Enlarged twofold: four pixels for one, two pictures of each kind.
     for colour in ((90, 90, 90), (200, 0, 0)):
         assert (found == colour).all(axis=1).sum() == 2 * 4 * 5 * 7
+
+
+def test_each_row_of_the_sheet_has_its_caption(tmp_path):
+    white = np.full((5, 70), 255, np.uint8)
+    with_words, without = tmp_path / "with.png", tmp_path / "without.png"
+    write_sheet(with_words, ("image",), [(white,), (white,)], ("first", "second"))
+    write_sheet(without, ("image",), [(white,), (white,)], ("first", ""))
+    rows = np.flatnonzero((read(with_words) != read(without)).any(axis=(1, 2)))
+    # The second caption alone differs, and lies between the pictures.
+    assert len(rows) > 0
+    assert rows.min() > 20 + 6 + 20 + 10
+    with pytest.raises(ValueError, match="argument"):
+        write_sheet(with_words, ("image",), [(white,), (white,)], ("first",))

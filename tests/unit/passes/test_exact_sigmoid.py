@@ -45,7 +45,9 @@ def test_each_decade_is_right(argument, target, tmp_path):
     package = segrt.build(network(), target=target, threads=1, output=tmp_path / "p.segrt")
     with segrt.open_session(package) as session:
         found = session.run({"image": images})["mask"]
-    assert_close(found, expit(images.astype(np.float64)), 1e-6)
+    # ONNX Runtime's own are wrong by 1e-3 and more below -10. OpenVINO's are right to 3e-7, on
+    # processors that cannot multiply and add at once (before AVX2) to 4e-6.
+    assert_close(found, expit(images.astype(np.float64)), 1e-5)
     assert segrt.verify(package, inputs={"image": images}, threads=1).ok
 
 

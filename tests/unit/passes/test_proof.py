@@ -100,6 +100,35 @@ def test_other_own_operators_agree_with_onnx_runtime():
     compare(net, y, (1, 8, 6, 5))
 
 
+@pytest.mark.parametrize(
+    ("starts", "ends", "axes", "steps"),
+    [
+        ([0, 1], [1 << 62, -1], [2, 3], [2, 2]),
+        ([-4, -99], [99, 3], [-1, 1], [1, 3]),
+        ([5], [2], [3], None),
+        ([0, 1, 2], [1, 7, 5], None, None),
+        ([4, -1], [0, -99], [3, 2], [-1, -2]),
+    ],
+)
+def test_slices_agree_with_onnx_runtime(starts, ends, axes, steps):
+    net = Net()
+    x = net.image(8)
+    bounds = [
+        None if numbers is None else net.constant(name, np.int64(numbers))
+        for name, numbers in (("from", starts), ("to", ends), ("axes", axes), ("steps", steps))
+    ]
+    compare(net, net.op("Slice", [x, *bounds], name="y"), (2, 8, 6, 5))
+
+
+def test_maxima_agree_with_onnx_runtime():
+    net = Net()
+    x = net.image(3)
+    others = [net.constant("row", net.normal((3, 1, 5))), net.constant("one", net.normal(()))]
+    compare(net, net.op("Max", [x, *others], name="y"), (2, 3, 6, 5))
+    alone = Net()
+    compare(alone, alone.op("Max", [alone.image(3)], name="y"), (2, 3, 6, 5))
+
+
 def test_a_value_without_a_beginning_is_an_error():
     net = Net()
     y = net.op("Relu", [net.image(2)], name="y")

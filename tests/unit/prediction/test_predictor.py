@@ -222,7 +222,9 @@ def test_sixteen_bits_and_alpha(folder, fake_session):
     report = predict(fake_session(identity, (None, None, None, 1)), folder)
     assert not report.failed
     np.testing.assert_array_equal(read(folder / "out" / "deep.png") > 0, deep > 32767)
-    assert report.results[0].remarks == ("transparency was ignored",)
+    ignored, grey = report.results[0].remarks
+    assert (ignored, "made grey" in grey) == ("transparency was ignored", True)
+    assert report.results[1].remarks == ()
 
 
 def test_floating_point_pixels_up_to_one_are_remarked(folder, fake_session):

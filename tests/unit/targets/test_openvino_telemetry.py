@@ -58,7 +58,7 @@ def attempts(folder: Path, more: str = "") -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -120,13 +120,16 @@ def pick(access: Access, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def logical(view: View, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return an N H W C array of a view's memory with the graph's axes."""
+    if view.depth:
+        return np.moveaxis(array.reshape(-1, view.depth, *array.shape[1:]), -1, 1)
     return array.transpose(0, 3, 1, 2) if view.shape is None else array.reshape(view.shape)
 
 
 def physical(view: View, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return an array with the graph's axes as N H W C of a view's memory."""
     if view.shape is None:
-        return array.reshape(view.sizes).transpose(0, 2, 3, 1)
+        last = np.moveaxis(array.reshape(view.sizes), 1, -1)
+        return last.reshape(-1, *last.shape[-3:])
     return array.reshape(view.n, view.h, view.w, view.c)
 
 

@@ -268,16 +268,30 @@ def product(slot: int, width: int, kind: str) -> str:
 
     ``sums`` holds ``width / 2`` numbers a thread and slot.
     """
-    each = width // 2
+    return product_function(slot, width, f"k16.f32.{kind}.{kind}", "float", "1, 1, 0, 0")
+
+
+def product_function(slot: int, width: int, types: str, sums: str, settings: str = "") -> str:
+    """Return a function for a product of 64 rows.
+
+    Args:
+        slot: Which of the sums; part of the function's name.
+        width: Columns.
+        types: End of the instruction: its depth and types.
+        sums: C++ type of the sums.
+        settings: Further operands of the instruction.
+    """
+    each, letter = width // 2, "f" if sums == "float" else "r"
     registers = ", ".join(f"%{i}" for i in range(each))
-    sums = ", ".join(f'"+f"(sums[{each * slot + i}])' for i in range(each))
+    operands = ", ".join(f'"+{letter}"(sums[{each * slot + i}])' for i in range(each))
+    rest = f", {settings}" if settings else ""
     return (
         f"template <int SIZE> __device__ __forceinline__ void product_{slot}"
-        "(float (&sums)[SIZE], u64 image, u64 weights) {\n"
+        f"({sums} (&sums)[SIZE], u64 image, u64 weights) {{\n"
         '    asm volatile("{ .reg .pred p; setp.ne.b32 p, 1, 0; wgmma.mma_async.sync.aligned'
-        f'.m64n{width}k16.f32.{kind}.{kind} "\n'
-        f'        "{{{registers}}}, %{each}, %{each + 1}, p, 1, 1, 0, 0; }}"\n'
-        f'        : {sums} : "l"(image), "l"(weights));\n}}\n'
+        f'.m64n{width}{types} "\n'
+        f'        "{{{registers}}}, %{each}, %{each + 1}, p{rest}; }}"\n'
+        f'        : {operands} : "l"(image), "l"(weights));\n}}\n'
     )
 
 

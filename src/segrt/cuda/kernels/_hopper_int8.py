@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segrt.cuda.kernels._hopper import product_function
 from segrt.cuda.views import INTEGERS, View
 
 CHANNELS = 128
@@ -88,18 +89,8 @@ def words(target: View, steps: int, row: int) -> str:
 
 def product(slot: int, width: int, source: View) -> str:
     """Return the function ``product_<slot>``: 64 pixels x ``width`` outputs x 32 channels."""
-    each = width // 2
     kind = "u8" if source.dtype == "uint8" else "s8"
-    registers = ", ".join(f"%{i}" for i in range(each))
-    sums = ", ".join(f'"+r"(sums[{each * slot + i}])' for i in range(each))
-    return (
-        f"template <int SIZE> __device__ __forceinline__ void product_{slot}"
-        "(int (&sums)[SIZE], u64 image, u64 weights) {\n"
-        '    asm volatile("{ .reg .pred p; setp.ne.b32 p, 1, 0; wgmma.mma_async.sync.aligned'
-        f'.m64n{width}k32.s32.{kind}.s8 "\n'
-        f'        "{{{registers}}}, %{each}, %{each + 1}, p; }}"\n'
-        f'        : {sums} : "l"(image), "l"(weights));\n}}\n'
-    )
+    return product_function(slot, width, f"k32.s32.{kind}.s8", "int")
 
 
 def order() -> npt.NDArray[np.intp]:

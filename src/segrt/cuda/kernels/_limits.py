@@ -9,7 +9,8 @@ from __future__ import annotations
 from segrt.cuda.views import View
 from segrt.errors import EngineError
 
-LARGEST = 2**31 - 1
+# Less than an int holds, for a loop's last step goes beyond its end.
+LARGEST = 2**31 - 4096
 # Places that a network computes are float32, which holds every whole number up to here.
 EXACT = 2**24
 

@@ -68,7 +68,8 @@ class Argmax:
         ArgmaxSpec(View(1, 2, 3, 1000, "uint8"), View(1, 2, 3, 1, "fp32"), last=True),
         ArgmaxSpec(View(1, 5, 5, 300, "uint8"), View(1, 5, 5, 1, "fp32")),
         ArgmaxSpec(View(1, 5, 5, 16, "int8", scale=0.05), View(1, 5, 5, 1, "uint8")),
-    )
+        ArgmaxSpec(View(3, 1, 1, 33, "bf16", 40, 7), View(3, 1, 1, 1, "fp16", 3, 1)),
+    )  # fmt: skip
 
     def launch(self, spec: ArgmaxSpec, /) -> Launch:
         """Return source and geometry: lanes of a warp a pixel."""

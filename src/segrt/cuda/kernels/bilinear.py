@@ -12,6 +12,7 @@ import numpy.typing as npt
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
 from segrt.cuda.kernels._image_launch import TARGET_PLACE
 from segrt.cuda.kernels._upsampling import CASES, UpsamplingSpec, upsampling_launch
+from segrt.cuda.views import View
 from segrt.graph.custom._places import BILINEAR
 
 _SOURCE = (
@@ -49,7 +50,14 @@ class Bilinear:
 
     name = "bilinear"
     capability = (7, 5)
-    cases = tuple(BilinearSpec(*each) for each in CASES)
+    cases = (
+        *(BilinearSpec(*each) for each in CASES),
+        # One row; pairs of channels.
+        BilinearSpec(View(2, 1, 3, 6, "fp32", 12, 6), View(2, 3, 6, 6, "fp16", 8, 2), (3, 2)),
+        BilinearSpec(
+            View(1, 3, 2, 16, "int8", scale=0.1), View(1, 6, 4, 16, "int8", scale=0.1), (2, 2)
+        ),
+    )
 
     def launch(self, spec: BilinearSpec, /) -> Launch:
         """Return source and geometry: one thread a target pixel and vector of channels."""

@@ -135,6 +135,14 @@ class DirectConvolution:
         DirectConvolutionSpec(
             View(1, 6, 4, 16, "int8", scale=0.1), View(1, 6, 4, 3, "int8", scale=0.2), (1, 1)
         ),
+        # Smaller than the window, in slices.
+        DirectConvolutionSpec(
+            View(3, 1, 1, 3, "fp32", 5, 1), View(3, 1, 1, 5, "bf16", 9, 3), (5, 5), before=(2, 2)
+        ),
+        DirectConvolutionSpec(
+            View(1, 2, 3, 7, "uint8", 16, 1, 0.05), View(1, 2, 3, 7, "uint8", 9, 2, 0.05), (3, 3),
+            before=(1, 1), groups=7, relu=True,
+        ),
     )  # fmt: skip
 
     def launch(self, spec: DirectConvolutionSpec, /) -> Launch:

@@ -72,6 +72,15 @@ class Dot(Product):
             (View.dense((2, 7, 30), "fp32"), View.dense((2, 30, 2), "fp32")),
             View.dense((2, 2, 7), "fp32"), "bmk", "bkn", "bnm",
         ),
+        ProductSpec(
+            (View.dense((1, 1), "int8"), View.dense((1, 1), "fp32")), View.dense((1, 1), "bf16"),
+            "mk", "kn", "mn",
+        ),
+        # From a slice to a slice.
+        ProductSpec(
+            (View(3, 2, 1, 5, "fp16", 9, 3),), View(3, 2, 1, 7, "bf16", 11, 2), "bchw", "kc",
+            "bkhw", ((1, (7, 5)),),
+        ),
     )  # fmt: skip
 
     def launch(self, spec: ProductSpec, /) -> Launch:

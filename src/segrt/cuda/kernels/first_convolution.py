@@ -133,7 +133,15 @@ class FirstConvolution:
             (1, 1),
             True,
         ),
-    )
+        # Smaller than the window.
+        FirstConvolutionSpec(
+            View(3, 2, 3, 4, "bf16", 6, 1), View(3, 2, 3, 8, "fp16", 24, 8), (5, 5), (2, 2), False
+        ),
+        FirstConvolutionSpec(
+            View(1, 1, 1, 1, "uint8", 3, 1), View(1, 1, 1, 8, "uint8", 16, 8, 0.02), (3, 3), (1, 1),
+            True,
+        ),
+    )  # fmt: skip
 
     def launch(self, spec: FirstConvolutionSpec, /) -> Launch:
         """Return source and geometry: one thread a strip of 8 pixels and 8 channels."""

@@ -79,7 +79,8 @@ class GatherPixels:
         GatherPixelsSpec(
             View(1, 6, 4, 16, "int8", scale=0.1), View(1, 7, 5, 16, "int8", scale=0.1), 0.0
         ),
-    )
+        GatherPixelsSpec(View(3, 2, 3, 5, "bf16", 9, 3), View(3, 4, 1, 5, "bf16", 7, 1), 0.5),
+    )  # fmt: skip
 
     def launch(self, spec: GatherPixelsSpec, /) -> Launch:
         """Return source and geometry: one thread a target pixel and vector of channels."""

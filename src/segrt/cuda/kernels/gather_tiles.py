@@ -79,7 +79,9 @@ class GatherTiles:
         GatherTilesSpec(View(1, 1, 6, 2, "uint8"), View(3, 3, 4, 2, "fp32")),
         # Three planes: channels come first.
         GatherTilesSpec(View(3, 7, 8, 1, "fp32"), View(12, 4, 5, 1, "fp32")),
-    )
+        # One tile, as large as the image.
+        GatherTilesSpec(View(1, 2, 3, 8, "bf16"), View(1, 2, 3, 8, "bf16")),
+    )  # fmt: skip
 
     def launch(self, spec: GatherTilesSpec, /) -> Launch:
         """Return source and geometry: one thread a target pixel and vector of channels."""

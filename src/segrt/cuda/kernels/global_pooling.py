@@ -102,7 +102,11 @@ class GlobalPooling:
         GlobalPoolingSpec(View(3, 2, 2, 520, "bf16"), View(3, 1, 1, 520, "fp32"), "sum"),
         GlobalPoolingSpec(View(1, 30, 31, 3, "fp32"), View(1, 1, 1, 3, "fp32"), "min"),
         GlobalPoolingSpec(View(1, 30, 31, 16, "int8", scale=0.1), View(1, 1, 1, 16, "fp32")),
-    )
+        GlobalPoolingSpec(View(3, 1, 1, 6, "bf16", 10, 4), View(3, 1, 1, 6, "bf16", 8, 2)),
+        GlobalPoolingSpec(
+            View(1, 5, 3, 20, "uint8", 36, 4, 0.1), View(1, 1, 1, 20, "uint8", scale=0.1), "max"
+        ),
+    )  # fmt: skip
 
     def launch(self, spec: GlobalPoolingSpec, /) -> Launch:
         """Return source and geometry: one block an image and span of channels."""

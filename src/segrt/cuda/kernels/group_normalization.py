@@ -108,6 +108,10 @@ class GroupNormalization:
             View(1, 9, 8, 16, "int8", scale=0.1), View(1, 2, 1, 4, "fp32"),
             View(1, 9, 8, 16, "int8", scale=0.1), 1e-3,
         ),
+        GroupNormalizationSpec(
+            View(1, 3, 5, 15, "fp32", 17, 1), View(1, 2, 1, 6, "fp32"),
+            View(1, 3, 5, 15, "bf16", 16, 1), 1e-3,
+        ),
     )  # fmt: skip
 
     def launch(self, spec: GroupNormalizationSpec, /) -> Launch:

@@ -104,7 +104,9 @@ class GroupStatistics:
         GroupStatisticsSpec(View(1, 5, 5, 6, "fp32"), View(1, 1, 1, 12, "fp32")),
         GroupStatisticsSpec(View(1, 40, 31, 24, "bf16"), View(1, 7, 1, 2, "fp32")),
         GroupStatisticsSpec(View(1, 9, 8, 16, "int8", scale=0.1), View(1, 2, 1, 4, "fp32")),
-    )
+        GroupStatisticsSpec(View(3, 3, 5, 15, "bf16", 17, 1), View(3, 2, 1, 6, "fp32")),
+        GroupStatisticsSpec(View(1, 1, 1, 3, "fp32"), View(1, 1, 1, 6, "fp32")),
+    )  # fmt: skip
 
     def launch(self, spec: GroupStatisticsSpec, /) -> Launch:
         """Return source and geometry: one block an image, piece and group."""

@@ -112,7 +112,11 @@ class Head:
             View(1, 5, 7, 8, "fp32"), View(1, 5, 7, 1, "uint8"), 1, "sigmoid", "threshold", -1
         ),
         HeadSpec(View(1, 5, 7, 16, "int8", scale=0.1), View(1, 5, 7, 1, "fp32"), 1, "sigmoid"),
-    )
+        HeadSpec(View(1, 1, 1, 7, "bf16", 9, 1), View(1, 1, 1, 3, "bf16", 5, 2), 3, "none"),
+        HeadSpec(
+            View(3, 5, 7, 32, "uint8", scale=0.1), View(3, 5, 7, 8, "fp16", 16, 8), 8, "relu"
+        ),
+    )  # fmt: skip
 
     def launch(self, spec: HeadSpec, /) -> Launch:
         """Return source and geometry: one thread a pixel."""

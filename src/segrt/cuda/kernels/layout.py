@@ -66,7 +66,9 @@ class Layout:
         LayoutSpec(View(1, 5, 3, 4, "bf16", 9, 1), View(1, 5, 3, 4, "fp32"), target_first=True),
         LayoutSpec(View(1, 6, 2, 3, "uint8"), View(1, 6, 2, 3, "fp32")),
         LayoutSpec(View(1, 6, 2, 3, "fp32"), View(1, 6, 2, 3, "int8", scale=0.02)),
-    )
+        LayoutSpec(View(3, 2, 1, 5, "int8", 8, 3, 0.5), View(3, 2, 1, 5, "bf16", 9, 4)),
+        LayoutSpec(View(1, 1, 1, 5, "fp16"), View(1, 1, 1, 5, "fp32"), source_first=True),
+    )  # fmt: skip
 
     def launch(self, spec: LayoutSpec, /) -> Launch:
         """Return source and geometry: one thread an element."""

@@ -169,7 +169,15 @@ class NarrowConvolution:
             (0, 0),
             False,
         ),
-    )
+        # Smaller than a tile and than the window.
+        NarrowConvolutionSpec(
+            View(1, 3, 2, 16, "fp16"), View(1, 3, 2, 1, "bf16", 3, 1), (5, 5), (2, 2), True
+        ),
+        NarrowConvolutionSpec(
+            View(1, 1, 1, 32, "int8", scale=0.03), View(1, 1, 1, 7, "uint8", 9, 1, 0.1), (3, 3),
+            (1, 1), True,
+        ),
+    )  # fmt: skip
 
     def launch(self, spec: NarrowConvolutionSpec, /) -> Launch:
         """Return source and geometry: one block of eight warps a tile of 8 x 32 pixels."""

@@ -52,7 +52,8 @@ class Nearest:
         NearestSpec(
             View(1, 3, 2, 16, "int8", scale=0.5), View(1, 6, 4, 16, "int8", scale=0.4), (2, 2)
         ),
-    )
+        NearestSpec(View(3, 1, 1, 5, "uint8"), View(3, 2, 3, 5, "uint8", 9, 3), (2, 3)),
+    )  # fmt: skip
 
     def launch(self, spec: NearestSpec, /) -> Launch:
         """Return source and geometry: one thread a source pixel and vector of channels."""

@@ -159,6 +159,13 @@ class Normalise:
             View.dense((2, 3, 400), "fp32"), View.dense((2, 3, 400), "fp32"), "standard", (1, 2),
             1e-5, None, (1, 3, 400),
         ),
+        # From a slice to a slice.
+        NormaliseSpec(
+            View(3, 2, 1, 5, "int8", 9, 3, 0.05), View(3, 2, 1, 5, "fp16", 8, 2), "softmax", (1,)
+        ),
+        NormaliseSpec(
+            View.dense((3, 1), "fp32"), View.dense((3, 1), "fp32"), "root", (1,), 1e-6, (1, 1)
+        ),
     )  # fmt: skip
 
     def launch(self, spec: NormaliseSpec, /) -> Launch:

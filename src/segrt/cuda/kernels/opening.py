@@ -257,6 +257,15 @@ class Opening:
             View(2, 21, 37, 1, "uint8"), View(2, 18, 34, 64, "fp16"), View(2, 9, 17, 64, "fp16"),
             (20, 36), ((2, 2), (3, 3)), ((0, 0), (0, 0)), (False, False),
         ),
+        # Smaller than a tile.
+        OpeningSpec(
+            View(1, 5, 3, 1, "fp32", 3, 1), View(1, 5, 3, 64, "fp16", 192, 64), None,
+            (5, 3), ((3, 3), (3, 3)), ((1, 1), (1, 1)), (True, False),
+        ),
+        OpeningSpec(
+            View(1, 2, 2, 1, "fp16"), View(1, 2, 2, 64, "bf16"), View(1, 1, 1, 64, "bf16", 72, 8),
+            (2, 2), ((3, 3), (3, 3)), ((1, 1), (1, 1)), (True, True),
+        ),
     )  # fmt: skip
 
     def launch(self, spec: OpeningSpec, /) -> Launch:

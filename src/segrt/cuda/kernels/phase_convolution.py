@@ -92,6 +92,11 @@ class PhaseConvolution:
             View(3, 9, 12, 64, "bf16", 128, 64), View(3, 18, 24, 64, "bf16"),
             (2, 2), (1, 1), ((0, 0), (1, 1), (2, 2), (3, 3), (3, 0)), False,
         ),
+        # One pixel.
+        PhaseConvolutionSpec(
+            View(1, 1, 1, 64, "fp16"), View(1, 2, 2, 64, "fp16", 72, 8), (2, 2), (0, 0), SAME_2X2,
+            True,
+        ),
     )  # fmt: skip
 
     def launch(self, spec: PhaseConvolutionSpec, /) -> Launch:

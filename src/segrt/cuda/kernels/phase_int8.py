@@ -100,6 +100,11 @@ class PhaseInt8:
             View(3, 9, 12, 160, "uint8", scale=0.1), View(3, 18, 24, 80, "int8", scale=0.2),
             (2, 2), (0, 0), SAME_2X2, True,
         ),
+        # One pixel.
+        PhaseInt8Spec(
+            View(1, 1, 1, 16, "int8", scale=0.1), View(1, 2, 2, 16, "uint8", 48, 16, 0.2), (2, 2),
+            (0, 0), SAME_2X2, True,
+        ),
     )  # fmt: skip
 
     def launch(self, spec: PhaseInt8Spec, /) -> Launch:

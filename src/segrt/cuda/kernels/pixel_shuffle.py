@@ -66,7 +66,10 @@ class PixelShuffle:
         PixelShuffleSpec(
             View(1, 3, 2, 64, "int8", scale=0.1), View(1, 6, 4, 16, "int8", 32, 16, 0.1), 2, True
         ),
-    )
+        PixelShuffleSpec(
+            View(3, 1, 1, 12, "bf16", 20, 4), View(3, 2, 2, 3, "bf16", 5, 2), 2, True
+        ),
+    )  # fmt: skip
 
     def launch(self, spec: PixelShuffleSpec, /) -> Launch:
         """Return source and geometry: one thread a target pixel and vector of channels."""

@@ -148,6 +148,14 @@ class Pointwise:
             )
             for op in _ONE if op != "sqrt"
         ),
+        # From odd slices to odd slices, and to unsigned integers.
+        PointwiseSpec(
+            (View(3, 1, 1, 5, "bf16", 7, 2),), View(3, 1, 1, 5, "fp32", 9, 4),
+            (Step("add", "channel"), Step("tanh")),
+        ),
+        PointwiseSpec(
+            (View(1, 3, 5, 16, "fp16"),), View(1, 3, 5, 16, "uint8", 32, 16, 0.02), (Step("relu"),)
+        ),
     )  # fmt: skip
 
     def launch(self, spec: PointwiseSpec, /) -> Launch:

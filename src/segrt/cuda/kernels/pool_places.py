@@ -82,6 +82,9 @@ class PoolPlaces:
             View.dense((1, 2, 5, 6), "fp32"), View(1, 3, 4, 2, "fp32"), (2, 2), (1, 1), (0, 0),
             (2, 2),
         ),
+        PoolPlacesSpec(
+            View(3, 1, 5, 3, "bf16", 5, 2), View(3, 1, 2, 3, "fp32", 7, 3), (3, 2), (2, 2), (1, 0)
+        ),
     )  # fmt: skip
 
     def launch(self, spec: PoolPlacesSpec, /) -> Launch:

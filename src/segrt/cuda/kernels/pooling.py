@@ -115,6 +115,14 @@ class Pooling:
             View(1, 6, 7, 4, "fp16"), View(1, 3, 3, 4, "fp32"), (5, 3), (3, 3), (1, 0), False, True,
             (1, 1),
         ),
+        # One pixel, in odd slices.
+        PoolingSpec(
+            View(3, 1, 1, 5, "bf16", 9, 3), View(3, 1, 1, 5, "bf16", 7, 1), (3, 3), (2, 2), (1, 1)
+        ),
+        PoolingSpec(
+            View(1, 5, 3, 20, "uint8", 36, 4, 0.02), View(1, 3, 2, 20, "uint8", 24, 4, 0.02),
+            (2, 2), (2, 2),
+        ),
     )  # fmt: skip
 
     def launch(self, spec: PoolingSpec, /) -> Launch:

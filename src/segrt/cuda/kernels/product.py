@@ -245,6 +245,15 @@ class Product:
             (View.dense((100, 3), "fp32"), View.dense((3, 70), "int8")),
             View.dense((100, 70), "bf16"), "mk", "kn", "mn", (), 1, -1.5,
         ),
+        ProductSpec(
+            (View.dense((1, 1), "int8"), View.dense((1, 1), "fp32")), View.dense((1, 1), "bf16"),
+            "mk", "kn", "mn",
+        ),
+        # From a slice to a slice, one column more than a tile.
+        ProductSpec(
+            (View(1, 13, 5, 7, "fp16", 9, 2),), View(1, 13, 5, 17, "fp32", 20, 3), "bchw", "kc",
+            "bkhw", ((1, (17, 7)),),
+        ),
     )  # fmt: skip
 
     def launch(self, spec: ProductSpec, /) -> Launch:

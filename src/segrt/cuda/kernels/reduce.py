@@ -153,7 +153,11 @@ class Reduce:
             ReduceSpec(View.dense((4, 3, 50), "fp32"), View.dense((3, 50), "fp32"), kind, (0,))
             for kind in ("sum", "min", "prod", "l1", "sum_square")
         ),
-    )
+        ReduceSpec(View(3, 2, 5, 7, "bf16", 9, 1), View(3, 2, 5, 1, "fp16", 4, 2), "max", (1,)),
+        ReduceSpec(
+            View(1, 1, 1, 5, "int8", 9, 3, 0.5), View.dense((), "bf16"), "sum", (0, 1, 2, 3)
+        ),
+    )  # fmt: skip
 
     def launch(self, spec: ReduceSpec, /) -> Launch:
         """Return source and geometry."""

@@ -84,7 +84,8 @@ class Resample:
         ResampleSpec(
             View(1, 6, 4, 16, "int8", scale=0.1), View(1, 9, 5, 16, "int8", scale=0.1), (2, 2)
         ),
-    )
+        ResampleSpec(View(3, 1, 1, 5, "uint8"), View(3, 2, 3, 5, "bf16", 7, 1), (1, 2)),
+    )  # fmt: skip
 
     def launch(self, spec: ResampleSpec, /) -> Launch:
         """Return source and geometry: one thread a target pixel and vector of channels."""

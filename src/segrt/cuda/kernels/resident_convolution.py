@@ -86,6 +86,13 @@ class ResidentConvolution:
         ResidentConvolutionSpec(
             View(2, 9, 12, 64, "bf16"), View(2, 9, 12, 5, "bf16"), (2, 2), (0, 0), False
         ),
+        # Smaller than a tile and than the window.
+        ResidentConvolutionSpec(
+            View(1, 2, 1, 64, "fp16"), View(1, 2, 1, 64, "fp16", 72, 8), (3, 3), (1, 1), True
+        ),
+        ResidentConvolutionSpec(
+            View(1, 1, 1, 64, "bf16"), View(1, 1, 1, 1, "fp32", 3, 1), (3, 3), (1, 1), False
+        ),
     )  # fmt: skip
 
     def launch(self, spec: ResidentConvolutionSpec, /) -> Launch:

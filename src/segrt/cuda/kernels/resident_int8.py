@@ -164,6 +164,15 @@ class ResidentInt8:
             View(9, 17, 33, 48, "uint8", scale=0.1), View(9, 17, 33, 3, "fp32"), (3, 3), (1, 1),
             True,
         ),
+        # Smaller than a tile and than the window.
+        ResidentInt8Spec(
+            View(1, 3, 2, 16, "int8", scale=0.1), View(1, 3, 2, 16, "int8", 48, 16, 0.3), (5, 5),
+            (2, 2), False,
+        ),
+        ResidentInt8Spec(
+            View(1, 1, 1, 128, "int8", scale=0.1), View(1, 1, 1, 7, "bf16", 9, 1), (3, 3), (1, 1),
+            False,
+        ),
     )  # fmt: skip
 
     def launch(self, spec: ResidentInt8Spec, /) -> Launch:

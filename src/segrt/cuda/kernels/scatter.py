@@ -89,6 +89,15 @@ class Scatter:
             (View(1, 3, 4, 5, "fp16", 8, 0), View(1, 3, 4, 5, "fp32")),
             View(1, 3, 4, 5, "fp32"), 1, "max", ((1, (1, 4, 2, 4)),),
         ),
+        # From slices to a slice; places that no update is for.
+        ScatterSpec(
+            (View(3, 2, 1, 5, "bf16", 9, 3), View(3, 1, 1, 2, "fp16", 5, 1)),
+            View(3, 2, 1, 5, "fp16", 8, 2), 1, "mul", ((1, (3, 2, 1, 1)),),
+        ),
+        ScatterSpec(
+            (View.dense((1, 4), "int8"), View.dense((1, 6), "fp32")), View.dense((1, 4), "bf16"), 1,
+            "none", ((1, (1, 6)),),
+        ),
     )  # fmt: skip
 
     def launch(self, spec: ScatterSpec, /) -> Launch:

@@ -66,7 +66,8 @@ class Softmax:
         SoftmaxSpec(View(1, 2, 3, 1000, "fp32"), View(1, 2, 3, 1000, "bf16")),
         SoftmaxSpec(View(1, 5, 5, 40, "fp32"), View(1, 5, 5, 40, "fp32"), logarithm=True),
         SoftmaxSpec(View(1, 5, 5, 16, "int8", scale=0.05), View(1, 5, 5, 16, "fp32")),
-    )
+        SoftmaxSpec(View(3, 1, 1, 2, "bf16", 5, 3), View(3, 1, 1, 2, "fp16", 7, 4)),
+    )  # fmt: skip
 
     def launch(self, spec: SoftmaxSpec, /) -> Launch:
         """Return source and geometry: lanes of a warp a pixel."""

@@ -148,6 +148,11 @@ class Strided:
                 ("less_equal", "mul"), ("rdiv", "add"), ("less", "xor"),
             )
         ),
+        # From a slice to a slice.
+        StridedSpec(
+            (View(3, 2, 1, 5, "fp16", 9, 3),), View(3, 2, 1, 5, "bf16", 8, 3),
+            (whole((3, 5, 2, 1)),),
+        ),
     )  # fmt: skip
 
     def launch(self, spec: StridedSpec, /) -> Launch:

@@ -67,6 +67,10 @@ class Take:
             (View(2, 4, 3, 6, "bf16", 8, 2), View.dense((3,), "uint8")),
             View.dense((2, 6, 3, 3), "fp32"), 2,
         ),
+        # From a slice to a slice.
+        TakeSpec(
+            (View(3, 2, 1, 5, "fp16", 9, 3),), View(3, 2, 1, 4, "bf16", 7, 3), 1, ((1, (4,)),)
+        ),
     )  # fmt: skip
 
     def launch(self, spec: TakeSpec, /) -> Launch:

@@ -203,6 +203,14 @@ class WideConvolution:
             View(2, 21, 37, 64, "fp16"), View(2, 20, 36, 64, "fp16"), View(2, 10, 18, 64, "fp16"),
             (2, 2), (0, 0), False,
         ),
+        # Smaller than a tile.
+        WideConvolutionSpec(
+            View(1, 3, 5, 64, "fp16"), View(1, 3, 5, 64, "fp16", 72, 8), None, (3, 3), (1, 1), False
+        ),
+        WideConvolutionSpec(
+            View(1, 2, 2, 64, "bf16"), View(1, 2, 2, 64, "bf16"), View(1, 1, 1, 64, "bf16", 72, 8),
+            (3, 3), (1, 1), True,
+        ),
     )  # fmt: skip
 
     def launch(self, spec: WideConvolutionSpec, /) -> Launch:

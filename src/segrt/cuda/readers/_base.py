@@ -11,14 +11,16 @@ import onnx_ir as ir
 
 from segrt._registry import Registry
 from segrt.cuda.operations import Operation, Pair
+from segrt.cuda.volumes import meets_volumes
 
 # Given a node and its layer's name: an operation, or several that together make its outputs; None
 # where the engine has none for these settings.
 Reading: TypeAlias = "Operation | tuple[Operation, ...] | None"
 Reader: TypeAlias = Callable[[ir.Node, str], Reading]
 
-# By ONNX operator. Both may know the same one: images are faster, tensors know more.
+# By ONNX operator. Several may know the same one: images are faster, tensors know more.
 IMAGES: Registry[Reader] = Registry("CUDA reader of images", "segrt.cuda.readers.images")
+VOLUMES: Registry[Reader] = Registry("CUDA reader of volumes", "segrt.cuda.readers.volumes")
 TENSORS: Registry[Reader] = Registry("CUDA reader of tensors", "segrt.cuda.readers.tensors")
 
 
@@ -29,8 +31,8 @@ def read(node: ir.Node, layer: str) -> tuple[Operation, ...]:
         node: All its sizes are known.
         layer: The Keras layer it belongs to.
     """
-    registries = (IMAGES, TENSORS) if _is_of_images(node) else (TENSORS,)
-    for registry in registries:
+    first = (IMAGES,) if _is_of_images(node) else (VOLUMES,) if meets_volumes(node) else ()
+    for registry in (*first, TENSORS):
         reader = registry.find(node.op_type)
         found = None if reader is None else reader(node, layer)
         if found is not None:

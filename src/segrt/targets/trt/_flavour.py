@@ -88,7 +88,9 @@ class Flavour:
     def availability(self) -> Availability:
         """Say whether it can build and run here, without importing it."""
         if not is_installed(self.module):
-            return Availability(False, False, f"{self.module} is not installed", self.install)
+            return Availability(
+                False, False, f"{self.module} is not installed", f"run: {self.install}"
+            )
         detail = f"{self.title} {self.version()}"
         here = device.compute_capability()
         if here is None:

@@ -86,12 +86,13 @@ class TensorRtTarget(Target):
         with _ONE_AT_A_TIME:
             network = make_network(self.flavour, model, options)
             engine = build_engine(network, options.precision)
+        library_version = str(network.library.__version__)
+        del network  # with its copies of the weights
         (folder / "engines").mkdir(exist_ok=True)
         (folder / _PLAN).write_bytes(engine.plan)
         table = [layer.to_json() for layer in engine.layers]
         (folder / _LAYERS).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
         save_model(model, folder / "model.onnx")
-        library_version = str(network.library.__version__)
         self._check_plan(engine.plan, library_version)
         return Built(
             {

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from segrt.errors import EngineError, UnsupportedConfigError
 from segrt.graph import metadata
 from segrt.targets.trt._flavour import Flavour
+from segrt.targets.trt._narrow import LARGEST, narrow
 from segrt.targets.trt.logger import Log, engine_error
 from segrt.types import Precision
 
@@ -30,7 +31,6 @@ _COMPUTE = {
     Precision.BF16: np.dtype(ml_dtypes.bfloat16),
 }
 _FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
-_LARGEST = {"float16": 65504.0, "bfloat16": 3.3895e38, "float32": 3.4028e38}
 _UNKNOWN = -1
 _LONGEST_METADATA = 4095
 
@@ -295,14 +295,12 @@ class Writer:
         return self.constant(np.array([size], np.int64), f"size {size}")
 
     def _cast(self, array: Array, dtype: np.dtype[Any]) -> Array:
-        with np.errstate(over="ignore"):
-            cast = array.astype(dtype)
-        lost = np.isinf(cast.astype(np.float32)) & np.isfinite(array.astype(np.float64))
-        if lost.any():
+        cast, lost = narrow(array, dtype)
+        if lost is not None:
             raise EngineError(
                 f"a weight of {self.subject()} is too large for {self.precision}",
-                found=f"{float(np.abs(array[lost]).max()):g}",
-                wanted=f"at most {_LARGEST[dtype.name]:g}",
+                found=f"{lost:g}",
+                wanted=f"at most {LARGEST[dtype.name]:g}",
                 hint="use fp32 or bf16",
             )
         return cast

@@ -13,8 +13,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from segrt.errors import EngineError
-
-_LARGEST = float(np.finfo(np.float16).max)
+from segrt.targets.trt._narrow import LARGEST, narrow
 
 
 def to_half(model: ir.Model) -> ir.Model:
@@ -66,15 +65,14 @@ def _narrow_fill(node: ir.Node) -> None:
 
 
 def _narrowed(array: npt.NDArray[Any], name: str) -> npt.NDArray[np.float16]:
-    with np.errstate(over="ignore"):
-        narrow = array.astype(np.float16)
-    if (np.isinf(narrow) & np.isfinite(array)).any():
+    half, lost = narrow(array, np.dtype(np.float16))
+    if lost is not None:
         raise EngineError(
             f"constant {name!r} is too large for fp16",
-            wanted=f"at most {_LARGEST:g}",
+            wanted=f"at most {LARGEST['float16']:g}",
             hint="use fp32",
         )
-    return narrow
+    return half
 
 
 def _cast_input(graph: ir.Graph, value: ir.Value) -> None:

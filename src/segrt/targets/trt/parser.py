@@ -93,13 +93,18 @@ def prepared(model: ir.Model, precision: Precision) -> bytes:
 
 
 def _with_defaults(model: ir.Model) -> ir.Model:
-    """Return a copy that spells out ONNX' SELU: the parser's own defaults have five digits."""
+    """Return a copy that spells out what the parser takes otherwise where nothing is said.
+
+    Its own SELU has five digits, and its Trilu keeps the lower triangle.
+    """
     spelled = model.clone()
     for node in spelled.graph:
         if node.op_type == "Selu":
             for name, default in (("alpha", SELU_ALPHA), ("gamma", SELU_GAMMA)):
                 value = node.attributes.get_float(name, default)
                 node.attributes[name] = ir.AttrFloat32(name, value)
+        if node.op_type == "Trilu":
+            node.attributes["upper"] = ir.AttrInt64("upper", node.attributes.get_int("upper", 1))
     return spelled
 
 
@@ -184,3 +189,20 @@ def _check_interface(definition: Any, model: ir.Model) -> None:
         raise EngineError(
             "the parsed network has other inputs or outputs", found=str(found), wanted=str(wanted)
         )
+    for index, value in enumerate(model.graph.outputs):
+        sizes = [int(size) for size in definition.get_output(index).shape]
+        if value.shape is not None and not _fits(sizes, value.shape):
+            raise EngineError(
+                f"TensorRT's parser gives output {value.name!r} another shape than ONNX says",
+                found=str(sizes),
+                wanted=str(list(value.shape)),
+                hint="use --via network",
+            )
+
+
+def _fits(sizes: list[int], wanted: ir.Shape) -> bool:
+    """Compare what is known of two shapes; the parser says -1 of what it does not know."""
+    return len(sizes) == len(wanted) and all(
+        not isinstance(own, int) or size in (own, -1)
+        for size, own in zip(sizes, wanted, strict=True)
+    )

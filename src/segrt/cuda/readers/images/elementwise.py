@@ -10,7 +10,7 @@ from segrt.cuda.operations import Chain
 from segrt.cuda.readers._base import IMAGES, constant, names_of
 from segrt.cuda.readers._elements import PLAIN, bounds_of, settings_of
 
-_BINARY = {
+BINARY = {
     "Add": "add",
     "Sub": "sub",
     "Mul": "mul",
@@ -41,7 +41,7 @@ def read_prelu(node: ir.Node, layer: str) -> Chain | None:
     return _with_constant(node, layer, "prelu", 1)
 
 
-@IMAGES.register(*_BINARY)
+@IMAGES.register(*BINARY)
 def read_binary(node: ir.Node, layer: str) -> Chain | None:
     """Read what has two operands: images of one size, or an image and a constant."""
     kind = node.outputs[0].dtype
@@ -49,7 +49,7 @@ def read_binary(node: ir.Node, layer: str) -> Chain | None:
     whole = node.op_type == "Div" and kind is not None and kind.is_integer()
     if len(node.inputs) != 2 or whole:
         return None
-    op, (left, right) = _BINARY[node.op_type], node.inputs
+    op, (left, right) = BINARY[node.op_type], node.inputs
     if constant(right) is not None:
         return _with_constant(node, layer, op, 1)
     if constant(left) is not None:
@@ -65,15 +65,15 @@ def read_binary(node: ir.Node, layer: str) -> Chain | None:
 
 def _with_constant(node: ir.Node, layer: str, op: str, index: int) -> Chain | None:
     array, image = constant(node.inputs[index]), node.inputs[1 - index]
-    if array is None or image is None or image.shape is None or len(image.shape) != 4:
+    if array is None or image is None or image.shape is None or len(image.shape) < 4:
         return None
     output = node.outputs[0].name or ""
     if array.size == 1:
         step = Step(op, "number", (float(array.reshape(-1)[0]),))
         return Chain(layer, (image.name or "",), output, (step,))
-    channels = image.shape[1]
-    shape = (1,) * (4 - array.ndim) + array.shape
-    if shape != (1, channels, 1, 1):
+    channels, rank = image.shape[1], len(image.shape)
+    shape = (1,) * (rank - array.ndim) + array.shape
+    if shape != (1, channels, *(1,) * (rank - 2)):
         return None
     vector = array.reshape(-1).astype(np.float32)
     return Chain(layer, (image.name or "",), output, (Step(op, "channel"),), (vector,))

@@ -19,6 +19,8 @@ _KINDS: dict[str, ReduceKind] = {
     "ReduceSumSquare": "sum_square",
     "ReduceLogSumExp": "log_sum_exp",
 }
+# What these make of one number alone, over no axes, is said in two ways (ONNX 1.15 and 1.18).
+_OF_NO_AXES_UNCLEAR = ("ReduceL1", "ReduceL2", "ReduceSumSquare")
 _POOLS: dict[str, ReduceKind] = {"GlobalAveragePool": "mean", "GlobalMaxPool": "max"}
 _PLACES: dict[str, ReduceKind] = {"ArgMax": "argmax", "ArgMin": "argmin"}
 
@@ -31,7 +33,7 @@ def read_reduction(node: ir.Node, layer: str) -> Reduce | Strided | None:
     if axes is None and is_given(node, 1):
         return None
     if not axes and integer(node, "noop_with_empty_axes", 0):
-        return copied(node, layer)
+        return None if node.op_type in _OF_NO_AXES_UNCLEAR else copied(node, layer)
     along = tuple(sorted(axis_of(axis, rank) for axis in axes or range(rank)))
     return Reduce(layer, *names_of(node), _KINDS[node.op_type], along)
 

@@ -30,8 +30,10 @@ def reduce(writer: Writer, node: ir.Node) -> Tensor:
 
 def axis_mask(writer: Writer, node: ir.Node, x: Tensor) -> int:
     """Return the axes that a reduction is over as a bit mask; none given means all."""
-    rank = len(x.shape)
-    return sum(1 << (axis % rank) for axis in _axes(writer, node) or range(rank))
+    rank, axes = len(x.shape), _axes(writer, node)
+    if not axes and node.attributes.get_int("noop_with_empty_axes", False):
+        raise writer.unsupported("no axes", "at least one")
+    return sum(1 << (axis % rank) for axis in axes or range(rank))
 
 
 def _axes(writer: Writer, node: ir.Node) -> list[int]:

@@ -1,11 +1,9 @@
-"""Which golden models the CUDA engine is tried on, and which of them it refuses."""
+"""Which golden models the CUDA engine is tried on."""
 
 from __future__ import annotations
 
 from helpers.goldens import GOLDENS, Golden
 
-# Convolutions, pools and resizing of volumes.
-_VOLUMES = "volume"
 # Newest first: each model is taken from the first of these that has it.
 _FOLDERS = ("keras-3.15", "tf_keras-2.21", "tf.keras-2.15", "known-keras-3.15")
 
@@ -22,8 +20,3 @@ def one_of_each() -> list[Golden]:
     for golden in sorted(GOLDENS, key=_rank):
         found.setdefault(golden.name, golden)
     return sorted(found.values(), key=str)
-
-
-def is_refused(golden: Golden) -> bool:
-    """Say whether the engine has no implementation for some of the model's layers."""
-    return _VOLUMES in golden.name
