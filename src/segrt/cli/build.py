@@ -149,7 +149,7 @@ def command(
         head=head,
         preprocess=Preprocess(**preprocess),
     )
-    log.info("%s is written", package.path)
+    log.info("%s is written", output)
     show(package)
 
 

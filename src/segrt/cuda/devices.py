@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from segrt.errors import UsageError
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -82,6 +85,7 @@ def _driver() -> ModuleType | None:
     try:
         found = importlib.import_module("cuda.bindings.driver")
         found.cuCtxGetCurrent()
-    except Exception:  # noqa: BLE001 - without a driver each layer below has errors of its own
+    except Exception as error:  # noqa: BLE001 - each layer below has errors of its own
+        _LOG.debug("no driver: %s", error)
         return None
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
@@ -22,6 +23,7 @@ from segrt.errors import DeviceMemoryError, EngineError, UnavailableError
 INSTALL = "pip install 'segrt[cuda]'"
 # How `missing` begins where the packages are there.
 NO_GPU = "no NVIDIA GPU with its driver"
+_LOG = logging.getLogger(__name__)
 _MAP_BYTES = 128
 
 
@@ -112,7 +114,8 @@ def count() -> int:
     """Return how many GPUs there are; 0 where that cannot be found out."""
     try:
         return len(core().Device.get_all_devices())
-    except Exception:  # noqa: BLE001 - each layer below has errors of its own
+    except Exception as error:  # noqa: BLE001 - each layer below has errors of its own
+        _LOG.debug("no driver: %s", error)
         return 0
 
 

@@ -16,7 +16,7 @@ from segrt.cuda.capture import record
 from segrt.cuda.choices import Chooser
 from segrt.cuda.cudnn_graph import Library
 from segrt.cuda.driver import Gpu
-from segrt.cuda.jobs import Choice, Job, Proposal, signature
+from segrt.cuda.jobs import Choice, Job, Proposal, can_be_built, signature
 from segrt.cuda.memory import place_buffers
 from segrt.cuda.need import Need, weights_bytes
 from segrt.cuda.operations import MergedUpsampling, Program, Shuffle
@@ -154,6 +154,7 @@ class Engine:
                 if name not in asked:
                     with _blaming(job):
                         found = self._tuner.wanted(name, self._chooser.proposals(job))
+                        can_be_built(found)
                     usual = [way for way in found if not way.last_resort] or found
                     self._gpu.compile(launch for way in usual for launch in way.launches)
                     asked[name] = found
@@ -163,8 +164,7 @@ class Engine:
             _LOG.info("layer %d of %d: %s", *place, job.operation.layer, extra={"progress": place})
             # Of two alike the first is tuned; the other one is then known.
             ways: Iterable[Proposal] = asked.pop(name, ()) or self._chooser.proposals(job)
-            with _blaming(job):
-                self._choices.append(self._tuner.choose(name, ways, job))
+            self._choices.append(self._tuner.choose(name, ways, job))
 
     def _put(self, scratch: int) -> None:
         for choice in self._choices:

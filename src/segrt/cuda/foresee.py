@@ -14,7 +14,7 @@ import onnx_ir as ir
 from segrt._optional import is_installed
 from segrt.cuda.choices import Chooser
 from segrt.cuda.driver import Gpu, compile_source
-from segrt.cuda.jobs import Job, Proposal
+from segrt.cuda.jobs import Job, Proposal, can_be_built
 from segrt.cuda.memory import ALIGNMENT_BYTES
 from segrt.cuda.operations import Custom
 from segrt.cuda.planning import blamed, jobs_of, plan_program, read_program
@@ -67,9 +67,7 @@ def planned_jobs(model: ir.Model, precision: Precision, capability: tuple[int, i
 def _try(job: Job, gpu: AbstractGpu, precision: Precision) -> None:
     """Ask for all ways; compile the user's own source, the only one not tried before."""
     ways = list(Chooser(cast(Gpu, gpu), None, precision).proposals(job))
-    problems = [way.problem for way in ways]
-    if all(problems) and problems[0] is not None:
-        raise problems[0]
+    can_be_built(ways)
     if isinstance(job.operation, Custom) and is_installed("cuda.core"):
         _compile(ways, gpu)
 

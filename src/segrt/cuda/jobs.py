@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from segrt.cuda.kernels._base import REGISTRY, Kernel, Launch
@@ -84,6 +84,17 @@ def refused(name: str, problem: EngineError) -> Proposal:
         raise problem
 
     return Proposal(name, make, problem=problem)
+
+
+def can_be_built(ways: Sequence[Proposal]) -> None:
+    """Let ways pass of which one can be built, as far as that is known.
+
+    Raises:
+        EngineError: None can; what is said of the first.
+    """
+    problems = [way.problem for way in ways]
+    if problems and all(problems) and problems[0] is not None:
+        raise problems[0]
 
 
 def in_turn(first: Proposal, second: Proposal) -> Proposal:
