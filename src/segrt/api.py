@@ -295,8 +295,7 @@ def open_session(
 
     Raises:
         PackageError: The package is damaged or was changed.
-        UnavailableError: The engine's library or instructions, or the device, are missing here.
-        UsageError: A device for a package that runs on none.
+        UnavailableError, UsageError: Library, instructions or device are missing; none is used.
         EngineError: The engine fails, or the self-test does.
     """
     from segrt.targets._on_device import open_on
