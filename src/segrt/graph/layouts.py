@@ -53,5 +53,7 @@ def _channels_before_taps(kernel: Array, first: int, second: int) -> Array:
         return kernel.transpose(first, second, *range(kernel.ndim - 2))
     # In two steps, each of which reads or writes memory in order: a third of the time of one.
     together = np.ascontiguousarray(kernel.reshape(math.prod(taps), -1).T)
-    blocks = together.view(np.dtype((np.void, together.strides[0]))).reshape(rows, columns)
+    # Of one channel each there is one row, and its stride is any number.
+    block = np.dtype((np.void, math.prod(taps) * kernel.itemsize))
+    blocks = together.view(block).reshape(rows, columns)
     return np.ascontiguousarray(blocks.T).view(kernel.dtype).reshape(columns, rows, *taps)

@@ -39,7 +39,9 @@ def spell_ceiling(graph: ir.Graph, pool: ir.Node) -> ir.Node | None:
         return None
     ends = [pad or 0 for pad in needed]
     beyond = [max(0, pad - own) for pad, own in zip(ends, after, strict=True)]
-    counted = pool.op_type == "AveragePool" and get.get_int("count_include_pad", 0) and any(beyond)
+    counted = (
+        pool.op_type == "AveragePool" and get.get_int("count_include_pad", 0) != 0 and any(beyond)
+    )
     get.pop("ceil_mode")
     get.pop("auto_pad", None)
     if not counted:
