@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         record,
         verify,
     )
+    from segrt.cuda.devices import on_device
     from segrt.errors import SegrtError
     from segrt.graph.custom_ops import CustomOp, custom_op
     from segrt.importers._own_code import keras_layer
@@ -55,6 +56,7 @@ _HOMES = {
         "build", "check", "convert", "list_weights", "load", "lower", "open_session",
         "plan_upsampling", "predict", "record", "verify",
     ),
+    "segrt.cuda.devices": ("on_device",),
     "segrt.errors": ("SegrtError",),
     "segrt.graph.custom_ops": ("CustomOp", "custom_op"),
     "segrt.importers._own_code": ("keras_layer",),
@@ -101,6 +103,7 @@ __all__ = [
     "list_weights",
     "load",
     "lower",
+    "on_device",
     "open_session",
     "plan_upsampling",
     "predict",

@@ -279,7 +279,11 @@ def build(
 
 
 def open_session(
-    package: Package | StrPath, *, threads: int | None = None, selftest: bool = False
+    package: Package | StrPath,
+    *,
+    threads: int | None = None,
+    selftest: bool = False,
+    device: int | None = None,
 ) -> Session:
     """Open a session on a package; its files are checked against the manifest first.
 
@@ -287,15 +291,16 @@ def open_session(
         package: The package or its directory.
         threads: Threads of the engine; None takes what the package was built with.
         selftest: Run the package's own input first and compare with the recorded output.
+        device: The GPU to open it on; None: the first, or that of `on_device` around the call.
 
     Raises:
         PackageError: The package is damaged or was changed.
-        UnavailableError: The engine's library or instructions are missing here.
+        UnavailableError, UsageError: Library, instructions or device are missing; none is used.
         EngineError: The engine fails, or the self-test does.
     """
-    from segrt.targets._build import open_package
+    from segrt.targets._on_device import open_on
 
-    return open_package(package, threads=threads, selftest=selftest)
+    return open_on(device, package, threads=threads, selftest=selftest)
 
 
 def verify(

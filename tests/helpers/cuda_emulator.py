@@ -106,6 +106,8 @@ class EmulatedGpu:
     """
 
     name, driver, multiprocessors = "emulated", "0", 4
+    # Launches only cost time while the engine tunes.
+    tuning = True
 
     def __init__(
         self,
@@ -117,11 +119,12 @@ class EmulatedGpu:
         trials: bool = False,
     ) -> None:
         self.capability, self.costs, self.clock = capability, costs or {}, 0.0
-        self.bytes = np.full(size, 0xFF, np.uint8)
+        # Pages that nothing is put to cost nothing.
+        self.bytes = np.zeros(size, np.uint8)
         self.live: dict[int, Buffer] = {}
         self.recording: list[Callable[[], None]] | None = None
-        # Launches only cost time while the engine tunes, unless it tries them one by one.
-        self.tuning, self.trials = True, trials
+        # Whether launches that are tried one by one while the engine tunes compute.
+        self.trials = trials
         if not trials:
             monkeypatch.setattr(Referee, "check", lambda self, job, choice, scratch: None)
         self.launched: list[str] = []
@@ -129,6 +132,8 @@ class EmulatedGpu:
         self._next = _BASE
         self._uploads: dict[int, np.ndarray] = {}
         self._made: dict[Launch, tuple[Any, Any]] = {}
+        # What is compiled in the background.
+        self.begun: set[Launch] = set()
         for _, kernel in REGISTRY:
             self._watch(monkeypatch, kernel)
 
@@ -152,6 +157,7 @@ class EmulatedGpu:
                 f"the emulated memory does not hold the {purpose}", found="emulated"
             )
         self._next = start + max(size, 1)
+        self.bytes[start - _BASE : self._next - _BASE] = 0xFF
         self.live[start] = Buffer(self, start, max(size, 1))
         return self.live[start]
 
@@ -179,7 +185,15 @@ class EmulatedGpu:
         )
 
     def compile(self, launches: Iterable[Launch]) -> None:
+        begun = list(launches)
+        assert all(launch in self._made for launch in begun)
+        self.begun.update(begun)
+
+    def wait_for(self, launches: Iterable[Launch]) -> None:
         assert all(launch in self._made for launch in launches)
+
+    def stop_compiling(self) -> None:
+        self.begun.clear()
 
     def kernel(self, launch: Launch) -> Launch:
         assert launch in self._made

@@ -14,6 +14,7 @@ from PIL import Image
 import segrt
 from helpers.cuda_emulator import EmulatedGpu
 from helpers.cudnn_emulator import EmulatedLibrary
+from helpers.gpu_boundary import here_times_count
 from helpers.mixed_nets import refused_by_openvino
 from helpers.tensorrt_graphs import one_node, unet
 from segrt.errors import PackageError, ShapeError, UnavailableError, UsageError
@@ -380,6 +381,7 @@ def test_the_own_product_on_a_gpu(precision, monkeypatch):
     found = measure_ceiling(target, BuildOptions(precision=Precision(precision)), torch=False)
     print(found)  # noqa: T201
     assert found.problem == ""
+    here_times_count()
     assert found.tflops > 10
 
 
@@ -393,6 +395,7 @@ def test_on_a_gpu_beside_pytorch(tmp_path, precision):
     print(report.to_json())  # noqa: T201
     assert report.ok
     assert report.precision == Precision(precision)
+    here_times_count()
     assert report.ceiling.tflops > 1
     for batch in (1, 4):
         alone = report.of("segrt", batch)

@@ -126,7 +126,7 @@ def test_integers_are_those_of_the_graph(monkeypatch, capability):
     model = _hand_made((0.02, 0.05))
     infer_shapes(model.graph)
     feeds = {"x": np.random.default_rng(0).random((2, 1, 14, 10), dtype=np.float32)}
-    monkeypatch.setattr("segrt.cuda.engine.drop_signs", lambda program, _: program)
+    monkeypatch.setattr("segrt.cuda.planning.drop_signs", lambda program, _: program)
     found = run(monkeypatch, model, feeds, "int8", capability=capability)
     wanted = ort_run(model, feeds)[0]
     # Only sums that fall between two integers by less than float32 tells may differ.

@@ -1,4 +1,4 @@
-"""Check a model against the CUDA engine, layer by layer: its partition needs no GPU."""
+"""Check a model against the CUDA engine, layer by layer: its partition and plan need no GPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from segrt.targets._base import Target
 from segrt.types import BuildOptions, Precision
 
 BY_LAYER = ("cuda",)
-_SOURCE = "the engine's own partition"
+_SOURCE = "the engine's own partition and plan"
 
 
 def check_by_layer(model: ir.Model, target: Target) -> CheckReport:

@@ -123,6 +123,32 @@ threads = click.option(
 )
 
 
+def device(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--device``: sessions that the command opens are on that GPU."""
+
+    @functools.wraps(command)
+    def choosing(*, device: int | None, **given: Any) -> Any:
+        if device is None:
+            return command(**given)
+        from segrt.cli import _console
+        from segrt.cuda.devices import on_device
+
+        with on_device(device) as chosen:
+            result = command(**given)
+        if not chosen.used:
+            remark = f"remark: nothing was opened on a GPU, so --device {device} changed nothing"
+            _console.notes().print(remark, style="yellow", markup=False)
+        return result
+
+    option = click.option(
+        "--device",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="GPU to use, as CUDA counts them.  [default: 0]",
+    )
+    return option(choosing)
+
+
 class Pixels(TypedDict):
     """What `preprocess` adds to a command: the fields of `segrt.Preprocess`."""
 

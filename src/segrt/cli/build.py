@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from segrt.cli import _ops, _options, _sizes
+from segrt.cli import _ops, _options, _progress, _sizes
 
 if TYPE_CHECKING:
     from segrt.targets._package import Package
@@ -102,6 +103,8 @@ Examples:
     "[default: the target's favourite]",
 )
 @_options.preprocess
+@_options.device
+@_progress.verbose
 @_ops.ops
 def command(
     *,
@@ -128,8 +131,11 @@ def command(
     from segrt import api
     from segrt.types import Preprocess
 
+    log = logging.getLogger(__name__)
+    graph = api.load(model, **loading)
+    log.info("%s is read", model)
     package = api.build(
-        api.load(model, **loading),
+        graph,
         target=target,
         output=output,
         precision=precision,
@@ -143,6 +149,7 @@ def command(
         head=head,
         preprocess=Preprocess(**preprocess),
     )
+    log.info("%s is written", output)
     show(package)
 
 

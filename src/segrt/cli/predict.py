@@ -75,6 +75,7 @@ Examples:
     help="Tiles run at once.",
 )
 @_options.threads
+@_options.device
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no remarks.")
 @_ops.ops
 def command(

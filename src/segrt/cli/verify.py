@@ -42,6 +42,7 @@ Examples:
     "instead of the engine. Needs no GPU.",
 )
 @_options.threads
+@_options.device
 @click.option(
     "--json", "json_file", type=_options.OUTPUT_FILE,
     help="Write the report as JSON as well; - writes only that, to stdout.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,16 +16,10 @@ from segrt.cuda.driver import Gpu
 from segrt.cuda.heads import is_head
 from segrt.cuda.image_operations import GroupNormalize
 from segrt.cuda.image_specs import direct_spec, head_spec, ranges_of
-from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel, in_turn
+from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel, in_turn, refused
 from segrt.cuda.kernel_specs import kernel_spec, kernel_specs
-from segrt.cuda.kernels import (
-    direct_convolution,
-    head,
-    narrow_convolution,
-    resident_convolution,
-)
+from segrt.cuda.kernels import direct_convolution, head, narrow_convolution, resident_convolution
 from segrt.cuda.kernels._base import Spec
-from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
 from segrt.cuda.memory import ALIGNMENT_BYTES
 from segrt.cuda.normalizing import normalization
 from segrt.cuda.operations import (
@@ -36,12 +29,16 @@ from segrt.cuda.operations import (
     PooledConvolution,
     TransposedConvolution,
 )
-from segrt.cuda.parameters import bias_for, factors_for, numbers_for, weights_for
-from segrt.cuda.plan import (
-    first_spec,
-    narrow_spec,
-    resident_spec,
-)
+from segrt.cuda.parameters import (
+    Lazy,
+    arranged_for,
+    bias_for,
+    factors_for,
+    lazy_weights,
+    numbers_for,
+)  # fmt: skip
+from segrt.cuda.plan import first_spec, narrow_spec, resident_spec
+from segrt.cuda.shuffling import with_shuffle
 from segrt.cuda.views import INTEGERS, View, encode
 from segrt.errors import EngineError, UnsupportedLayerError
 from segrt.types import Precision
@@ -57,9 +54,12 @@ _HOPPER = (9, 0)
 
 
 class Chooser:
-    """Proposes ways to compute operations on one GPU; owns the parameters' device memory."""
+    """Proposes ways to compute operations on one GPU; owns the parameters' device memory.
 
-    def __init__(self, gpu: Gpu, library: Library, precision: Precision) -> None:
+    Without a library it proposes what own kernels compute.
+    """
+
+    def __init__(self, gpu: Gpu, library: Library | None, precision: Precision) -> None:
         self._gpu = gpu
         self._library = library
         self._precision = precision
@@ -76,31 +76,16 @@ class Chooser:
             buffer.close(self._gpu.stream)
         self._parameters.clear()
 
-    def proposals(self, job: Job) -> Sequence[Proposal]:
-        """Return every way to compute ``job``, the likely best first.
+    def proposals(self, job: Job) -> Iterator[Proposal]:
+        """Yield every way to compute ``job``, own kernels first; the library is asked in turn.
 
         Raises:
             UnsupportedLayerError: There is none.
         """
-        if isinstance(job.operation, Convolution) and job.operation.residual:
-            found = list(self._residual(job, job.operation))
-        elif isinstance(job.operation, Convolution):
-            found = list(self._convolution(job, job.operation))
-        elif isinstance(job.operation, MergedUpsampling):
-            found = list(self._merged(job, job.operation))
-        elif isinstance(job.operation, PooledConvolution):
-            found = list(self._pooled(job, job.operation))
-        elif isinstance(job.operation, Opening):
-            found = [self._kernel(job, *a) for a in hopper_choices.first_two(job, job.operation)]
-        elif isinstance(job.operation, TransposedConvolution):
-            weights = weights_for(job.operation, job.views[0].dtype)
-            found = list(self._library_convolution(job, job.operation, weights))
-            found.append(self._direct(job, job.operation))
-        elif isinstance(job.operation, GroupNormalize):
-            found = [normalization(self._gpu, self._upload, job, job.operation)]
-        else:
-            found = [self._kernel(job, *spec) for spec in kernel_specs(job)]
-            found += dense_layer(job, self._library_convolution)
+        found = False
+        for proposal in self._ways(job):
+            found = True
+            yield proposal
         if not found:
             layer, kind = job.operation.layer, type(job.operation).__name__
             raise UnsupportedLayerError(
@@ -108,13 +93,37 @@ class Chooser:
                 [(layer, kind)],
                 hint="use another precision or target",
             )
-        return found
 
-    def _kernel(self, job: Job, name: str, spec: Spec, *parameters: npt.NDArray[Any]) -> Proposal:
+    def _ways(self, job: Job) -> Iterator[Proposal]:
+        if isinstance(job.operation, Convolution) and job.operation.residual:
+            yield from self._residual(job, job.operation)
+        elif isinstance(job.operation, Convolution):
+            yield from self._convolution(job, job.operation)
+        elif isinstance(job.operation, MergedUpsampling):
+            yield from self._merged(job, job.operation)
+        elif isinstance(job.operation, PooledConvolution):
+            yield from self._pooled(job, job.operation)
+        elif isinstance(job.operation, Opening):
+            for asked in hopper_choices.first_two(job, job.operation):
+                yield self._kernel(job, *asked)
+        elif isinstance(job.operation, TransposedConvolution):
+            weights = lazy_weights(job.operation, job.views[0].dtype)
+            yield from self._library_convolution(job, job.operation, weights)
+            yield self._direct(job, job.operation)
+        elif isinstance(job.operation, GroupNormalize):
+            yield normalization(self._gpu, self._upload, job, job.operation)
+        else:
+            for spec in kernel_specs(job):
+                yield self._kernel(job, *spec)
+            yield from dense_layer(job, self._library_convolution)
+
+    def _kernel(
+        self, job: Job, name: str, spec: Spec, *parameters: npt.NDArray[Any] | Lazy
+    ) -> Proposal:
         try:
             launch = find_kernel(name).launch(spec)
         except EngineError as error:
-            return _refused(name, error)
+            return refused(name, error)
 
         def make() -> Choice:
             compiled = self._gpu.kernel(launch)
@@ -122,11 +131,14 @@ class Chooser:
                 self._gpu.tensor_map(job.views[m.source], job.pointers[m.source], m)
                 for m in launch.maps
             ]
-            values = [self._upload(array) for array in (*maps, *parameters)]
-            pointers = [*job.pointers, *values, job.output]
-            config = self._gpu.configuration(launch)
-            run = functools.partial(self._gpu.put, config, compiled, pointers)
-            return Choice(name, 0, lambda _: run(), lambda: self._release(values))
+            made = [array() if callable(array) else array for array in parameters]
+            values = [self._upload(array) for array in (*maps, *made)]
+            pointers, config = [*job.pointers, *values], self._gpu.configuration(launch)
+
+            def run(scratch: int) -> None:
+                self._gpu.put(config, compiled, [*pointers, job.output or scratch])
+
+            return Choice(name, job.reserved_bytes, run, lambda: self._release(values))
 
         return Proposal(name, make, launches=(launch,))
 
@@ -156,11 +168,11 @@ class Chooser:
             mixed = source.dtype != target.dtype or source.dtype in INTEGERS
             if mixed or operation.ranges is not None:
                 return
-        weights = weights_for(operation, source.dtype)
-        taps, numbers = weights.transpose(2, 3, 1, 0), numbers_for(operation, source, target)
+        weights = lazy_weights(operation, source.dtype)
+        numbers = numbers_for(operation, source, target)
         narrow = narrow_spec(operation, source, target)
         if narrow is not None and self._gpu.capability >= (8, 0):
-            arranged = narrow_convolution.arrange(taps, source.dtype)
+            arranged = arranged_for(narrow_convolution.arrange, weights, source.dtype)
             yield self._kernel(job, "narrow_convolution", narrow, arranged, numbers)
         wide: list[Proposal] = []
         if self._gpu.capability == _HOPPER:
@@ -169,7 +181,7 @@ class Chooser:
         yield from wide
         resident = resident_spec(operation, source, target)
         if resident is not None and self._gpu.capability == _HOPPER:
-            arranged = resident_convolution.arrange(taps, source.dtype)
+            arranged = arranged_for(resident_convolution.arrange, weights, source.dtype)
             bias = np.zeros(resident.outputs, np.float32)
             bias[: target.c] = operation.bias
             yield self._kernel(job, "resident_convolution", resident, arranged, bias)
@@ -183,7 +195,7 @@ class Chooser:
 
     def _residual(self, job: Job, operation: Convolution) -> Iterator[Proposal]:
         """Propose cuDNN's convolutions that add, and all that do not with a pass behind."""
-        weights = weights_for(operation, job.views[0].dtype)
+        weights = lazy_weights(operation, job.views[0].dtype)
         yield from self._library_convolution(job, operation, weights, last_resort=False)
         first, bare, behind = residuals.in_two(job, operation)
         adding = self._kernel(behind, *kernel_spec(behind))
@@ -194,14 +206,18 @@ class Chooser:
         """Propose the kernel that can do everything: beside cuDNN for groups, else if it fails."""
         transposed = isinstance(operation, TransposedConvolution)
         spec = direct_spec(operation, job.views[0], job.target)
-        taps = direct_convolution.arrange(operation.kernel, operation.groups, transposed=transposed)
+        kernel, groups = operation.kernel, operation.groups
+
+        def taps() -> npt.NDArray[Any]:
+            return direct_convolution.arrange(kernel, groups, transposed=transposed)
+
         found = self._kernel(job, "direct_convolution", spec, taps, operation.bias)
         return replace(found, last_resort=operation.groups == 1)
 
     def _merged(self, job: Job, operation: MergedUpsampling) -> Iterator[Proposal]:
         """Propose the own kernel, and cuDNN's convolutions with a pixel shuffle behind them."""
         inner, source, target = operation.convolution, job.views[0], job.target
-        weights = weights_for(inner, source.dtype)
+        weights = lazy_weights(inner, source.dtype)
         wide: list[Proposal] = []
         if self._gpu.capability == _HOPPER:
             found = hopper_choices.phases(operation, source, target, weights)
@@ -216,12 +232,13 @@ class Chooser:
         part = Job(inner, job.views, job.pointers, phases, 0, reserved)
         own = bool(wide)
         for proposal in self._library_convolution(part, inner, weights, last_resort=not own):
-            yield self._with_shuffle(job, phases, proposal)
+            yield with_shuffle(self._gpu, job, phases, proposal)
+        yield with_shuffle(self._gpu, job, phases, self._direct(part, inner))
 
     def _pooled(self, job: Job, operation: PooledConvolution) -> Iterator[Proposal]:
         """Propose the kernel that writes both images, and all others with a pooling behind."""
         inner = operation.convolution
-        weights = weights_for(inner, job.target.dtype)
+        weights = lazy_weights(inner, job.target.dtype)
         views = (job.views[0], job.target, job.views[1])
         for asked in hopper_choices.wide(inner, views, weights):
             yield self._kernel(job, *asked)
@@ -233,39 +250,21 @@ class Chooser:
         for proposal in self._convolution(alone, inner):
             yield in_turn(proposal, pooling)
 
-    def _with_shuffle(self, job: Job, phases: View, proposal: Proposal) -> Proposal:
-        """Return a proposal of phases in scratch memory with their shuffle behind it."""
-
-        def make() -> Choice:
-            first = proposal.make()
-            kernel = find_kernel("pixel_shuffle")
-            launch = kernel.launch(PixelShuffleSpec(phases, job.target, 2, phase_first=True))
-            compiled, config = self._gpu.kernel(launch), self._gpu.configuration(launch)
-
-            def run(scratch: int) -> None:
-                first.run(scratch)
-                self._gpu.put(config, compiled, [scratch, job.output])
-
-            return Choice(proposal.name, first.workspace, run, first.free)
-
-        return Proposal(proposal.name, make)
-
     def _library_convolution(
         self,
         job: Job,
         operation: Convolution | TransposedConvolution,
-        weights: npt.NDArray[np.float32],
+        weights: Lazy,
         *,
         last_resort: bool = True,
     ) -> Iterator[Proposal]:
         views = (*job.views, job.target)
-        if "uint8" in (view.dtype for view in views):
+        library = self._library
+        if library is None or "uint8" in (view.dtype for view in views):
             return
         # With all of them refused for FP32 but a few, those few may come late.
         exact = self._precision is Precision.FP32
         found = False
-        # O I H W -> O H W I, for the inverse direction likewise.
-        ordered = weights.transpose(0, 2, 3, 1)
         kernel: list[int] = []
         users: set[str] = set()
         kinds = dict.fromkeys(("fp32", job.target.dtype, ""))
@@ -274,7 +273,7 @@ class Chooser:
             if found and not bias:
                 return
             graph = convolution_graph(
-                self._library,
+                library,
                 operation,
                 views,
                 self._precision,
@@ -287,23 +286,25 @@ class Chooser:
             few = _INTEGER_PLANS if views[0].dtype == "int8" else _MOST_PLANS
             most = _ALL_PLANS if exact else few
             for index, plan in graph.plans(_ADDING_PLANS if graph.residual else most):
-                yield self._plan(job, operation, (graph, index, plan), (ordered, kernel, users))
+                yield self._plan(job, operation, (graph, index, plan), (weights, kernel, users))
 
     def _plan(
         self,
         job: Job,
         operation: Convolution | TransposedConvolution,
         plan: tuple[ConvolutionGraph, int, str],
-        weights: tuple[npt.NDArray[np.float32], list[int], set[str]],
+        weights: tuple[Lazy, list[int], set[str]],
     ) -> Proposal:
         graph, index, title = plan
         # The kernel is uploaded once for all plans, and freed with the last that uses it.
-        ordered, shared, users = weights
+        exact, shared, users = weights
         name = f"cudnn {graph.bias_type or 'bare'} {index} {title}"
 
         def make() -> Choice:
             workspace = graph.build(index)
             if not shared:
+                # O I H W -> O H W I, for the inverse direction likewise.
+                ordered = exact().transpose(0, 2, 3, 1)
                 shared.append(self._upload(encode(ordered, job.views[0].dtype)))
             values = bias_for(operation, job.target).reshape(1, -1)
             bias = self._upload(encode(values, graph.bias_type or "fp32"))
@@ -328,7 +329,7 @@ class Chooser:
 
             return Choice(name, job.reserved_bytes + workspace, run, free)
 
-        return Proposal(name, make)
+        return Proposal(name, make, kind=f"cudnn {graph.bias_type or 'bare'}")
 
     def _finish(
         self, job: Job, operation: Convolution | TransposedConvolution, bias: int
@@ -338,12 +339,3 @@ class Chooser:
         compiled, config = self._gpu.kernel(launch), self._gpu.configuration(launch)
         others = [*job.pointers[1:], bias]
         return lambda output: self._gpu.put(config, compiled, [output, *others, output])
-
-
-def _refused(name: str, error: EngineError) -> Proposal:
-    """Return a proposal that fails when it is built: others may compute what a kernel cannot."""
-
-    def make() -> Choice:
-        raise error
-
-    return Proposal(name, make)

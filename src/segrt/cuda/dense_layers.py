@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from math import prod
 
 import numpy as np
 
 from segrt.cuda.jobs import Job, Proposal
 from segrt.cuda.operations import Convolution
-from segrt.cuda.parameters import weights_for
+from segrt.cuda.parameters import lazy_weights
 from segrt.cuda.tensor_operations import Product
 from segrt.cuda.views import View
 
@@ -17,8 +17,8 @@ from segrt.cuda.views import View
 _LEAST = 16
 
 
-def dense_layer(job: Job, propose: Callable[..., Iterable[Proposal]]) -> list[Proposal]:
-    """Return cuDNN's ways to compute a job that is a product with a constant matrix.
+def dense_layer(job: Job, propose: Callable[..., Iterable[Proposal]]) -> Iterator[Proposal]:
+    """Yield cuDNN's ways to compute a job that is a product with a constant matrix.
 
     Args:
         job: Of any operation; nothing is found for most.
@@ -26,9 +26,9 @@ def dense_layer(job: Job, propose: Callable[..., Iterable[Proposal]]) -> list[Pr
     """
     part = _as_convolution(job, job.operation) if isinstance(job.operation, Product) else None
     if part is None or not isinstance(part.operation, Convolution):
-        return []
-    weights = weights_for(part.operation, part.views[0].dtype)
-    return list(propose(part, part.operation, weights, last_resort=False))
+        return
+    weights = lazy_weights(part.operation, part.views[0].dtype)
+    yield from propose(part, part.operation, weights, last_resort=False)
 
 
 def _as_convolution(job: Job, operation: Product) -> Job | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
-import os
+import logging
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +14,8 @@ import numpy.typing as npt
 
 from segrt._optional import is_installed, require
 from segrt.cuda import compiled_code
+from segrt.cuda.compiling import Asked, Compilations
+from segrt.cuda.devices import chosen_device
 from segrt.cuda.kernels._base import Launch, Map
 from segrt.cuda.views import INTEGERS, View
 from segrt.errors import DeviceMemoryError, EngineError, UnavailableError
@@ -23,6 +23,7 @@ from segrt.errors import DeviceMemoryError, EngineError, UnavailableError
 INSTALL = "pip install 'segrt[cuda]'"
 # How `missing` begins where the packages are there.
 NO_GPU = "no NVIDIA GPU with its driver"
+_LOG = logging.getLogger(__name__)
 _MAP_BYTES = 128
 
 
@@ -109,18 +110,28 @@ def _compile(source: str, architecture: str, name: str) -> bytes:
     return bytes(code)
 
 
+def count() -> int:
+    """Return how many GPUs there are; 0 where that cannot be found out."""
+    try:
+        return len(core().Device.get_all_devices())
+    except Exception as error:  # noqa: BLE001 - each layer below has errors of its own
+        _LOG.debug("no driver: %s", error)
+        return 0
+
+
 class Gpu:
     """One device with one stream of its own.
 
     Args:
-        index: Which device.
+        index: Which device; None: the one chosen with `segrt.cuda.devices.on_device`.
 
     Raises:
         UnavailableError: No driver or no such GPU.
     """
 
-    def __init__(self, index: int = 0) -> None:
+    def __init__(self, index: int | None = None) -> None:
         self._core = core()
+        index = chosen_device() if index is None else index
         try:
             self.device = self._core.Device(index)
             self.device.set_current()
@@ -129,6 +140,7 @@ class Gpu:
             raise UnavailableError(
                 f"CUDA device {index} cannot be used",
                 found=str(error),
+                wanted=f"0 to {count() - 1}" if count() else None,
                 hint="install an NVIDIA driver; `nvidia-smi` shows whether one works",
             ) from error
         capability = self.device.compute_capability
@@ -138,6 +150,7 @@ class Gpu:
         self.name: str = self.device.name
         self.driver: str = driver_version()
         self._kernels: dict[tuple[str, str], Any] = {}
+        self._compilations = Compilations(compile_source)
 
     def use(self) -> None:
         """Make the device current for the calling thread."""
@@ -208,7 +221,7 @@ class Gpu:
         """Return the compiled kernel of ``launch``; compiled once."""
         key = (launch.source, launch.entry)
         if key not in self._kernels:
-            cubin = compile_source(launch.source, self._target(launch), launch.entry)
+            cubin = self._compilations.code(self._asked(launch))
             module = self._core.ObjectCode.from_cubin(cubin)
             kernel = module.get_kernel(launch.entry)
             if launch.shared_bytes:
@@ -217,18 +230,24 @@ class Gpu:
         return self._kernels[key]
 
     def compile(self, launches: Iterable[Launch]) -> None:
-        """Compile what launches want, side by side; what fails will say so when it is used."""
+        """Begin to compile what launches want; what fails will say so when it is used."""
+        for launch in launches:
+            if (launch.source, launch.entry) not in self._kernels:
+                self._compilations.begin(self._asked(launch))
 
-        def one(launch: Launch) -> None:
-            with contextlib.suppress(EngineError):
-                compile_source(launch.source, self._target(launch), launch.entry)
+    def wait_for(self, launches: Iterable[Launch]) -> None:
+        """Wait until what was begun for these launches is compiled."""
+        for launch in launches:
+            self._compilations.wait(self._asked(launch))
 
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            list(pool.map(one, dict.fromkeys(launches)))
+    def stop_compiling(self) -> None:
+        """Compile nothing more in the background."""
+        self._compilations.close()
 
-    def _target(self, launch: Launch) -> str:
+    def _asked(self, launch: Launch) -> Asked:
         # Instructions of one architecture alone need the target that names it so.
-        return self.architecture + ("a" if launch.specific else "")
+        target = self.architecture + ("a" if launch.specific else "")
+        return launch.source, target, launch.entry
 
     def _allow_shared(self, kernel: Any, size: int) -> None:
         """Let a kernel have more dynamic shared memory than the 48 KiB that are always there."""
@@ -285,6 +304,7 @@ class Gpu:
     def close(self) -> None:
         """Wait for the stream and drop it."""
         self.use()
+        self.stop_compiling()
         self.stream.sync()
         self._kernels.clear()
         self.stream.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,24 +16,20 @@ from segrt.cuda.capture import record
 from segrt.cuda.choices import Chooser
 from segrt.cuda.cudnn_graph import Library
 from segrt.cuda.driver import Gpu
-from segrt.cuda.fuse import fuse
-from segrt.cuda.jobs import Choice, Job, signature
+from segrt.cuda.jobs import Choice, Job, Proposal, can_be_built, signature
 from segrt.cuda.memory import place_buffers
-from segrt.cuda.merge import merge_steps
 from segrt.cuda.need import Need, weights_bytes
-from segrt.cuda.operations import Program
-from segrt.cuda.partition import partition
-from segrt.cuda.plan import Place, Plan, make_plan
-from segrt.cuda.quantisation import read_quantisation
-from segrt.cuda.recognise import recognise
+from segrt.cuda.operations import MergedUpsampling, Program, Shuffle
+from segrt.cuda.plan import Place, Plan
+from segrt.cuda.planning import blamed, jobs_of, plan_program, read_program
 from segrt.cuda.referee import Referee
-from segrt.cuda.settle import settle
-from segrt.cuda.tune import PlanCache, Tuner, event_us, replay_us
-from segrt.cuda.unsigned import drop_signs
+from segrt.cuda.stages import Stages
+from segrt.cuda.tune import PlanCache, Tuner, event_us, is_thorough, replay_us
 from segrt.cuda.views import HOST_TYPES, storage
-from segrt.errors import DeviceMemoryError
+from segrt.errors import DeviceMemoryError, SegrtError
 from segrt.types import Precision
 
+_LOG = logging.getLogger(__name__)
 _NOISE_BYTES = 1 << 22
 
 
@@ -89,28 +87,35 @@ class Engine:
         self._jobs: list[Job] = []
         self._choices: list[Choice] = []
         self._staging: list[Any] = []
-        if precision is Precision.INT8:
-            model = read_quantisation(model)
-        program = drop_signs(settle(fuse(partition(recognise(model)))), gpu.capability)
+        gpu.use()
+        self.stages = Stages()
+        with self.stages.stage("reading the graph"):
+            program = read_program(model, precision, gpu.capability)
         self._shapes = _sizes(model.graph.outputs)
         self._input_shapes = _sizes(model.graph.inputs)
         self._types = [value.dtype for value in model.graph.outputs]
         self._chooser = Chooser(gpu, library, precision)
-        cache = PlanCache(f"{gpu.name}-{gpu.driver}-cudnn{library.version}-{precision}")
+        thorough = "-thorough" if is_thorough() else ""
+        known = f"{gpu.name}-{gpu.driver}-cudnn{library.version}-{precision}{thorough}"
+        cache = PlanCache(known)
         self._referee = Referee(gpu, precision)
-        self._tuner = Tuner(gpu, cache, self._referee)
+        self._tuner = Tuner(gpu, cache, self._referee, self.stages)
         self._need = Need(*gpu.memory())
         self._need.parts["weights"] = weights_bytes(program, storage(precision))
         try:
-            plan = merge_steps(make_plan(program, storage(precision)), gpu.capability)
-            self._prepare(program, plan)
+            with self.stages.stage("planning"):
+                plan = plan_program(program, precision, gpu.capability)
+                self._prepare(program, plan)
         except DeviceMemoryError as error:
             self.close()
             raise self._need.lacking(error) from error
         except BaseException:
             self.close()
             raise
-        cache.save()
+        finally:
+            gpu.stop_compiling()
+            cache.save()
+        _LOG.info("%d steps ready in %s", len(self._jobs), self.stages)
 
     def _prepare(self, program: Program, plan: Plan) -> None:
         offsets, size = place_buffers(plan.buffers)
@@ -126,33 +131,40 @@ class Engine:
         self._sources = self._ends(read, plan.inputs, addresses)
         self._targets = self._ends(program.outputs, plan.outputs, addresses)
         self._fill_with_noise(self._memory[0])
-        self._jobs = [
-            Job(
-                operation,
-                tuple(place.view for place in sources),
-                tuple(_address(place, addresses) for place in sources),
-                target.view,
-                _address(target, addresses),
-            )
-            for operation, sources, target in plan.steps
-        ]
-        asked = [(signature(job), self._chooser.proposals(job)) for job in self._jobs]
-        self._gpu.compile(
-            launch for each in asked for one in self._tuner.wanted(*each) for launch in one.launches
-        )
-        self._choices = [
-            self._tuner.choose(*each, job) for each, job in zip(asked, self._jobs, strict=True)
-        ]
+        self._jobs = jobs_of(plan, addresses)
+        self._choose()
         self._referee.close()
         self._tuner.close()
         self.scratch_bytes = max((choice.workspace for choice in self._choices), default=0)
         self._need.parts["scratch memory"] = self.scratch_bytes
         scratch = self._allocate(self.scratch_bytes, "scratch memory")
         self._scratch = scratch
-        # Once outside the recording: whatever libraries load at first use is loaded then.
-        self._put(scratch)
-        self._gpu.stream.sync()
-        self._graph = record(self._gpu, lambda: self._put(scratch))
+        with self.stages.stage("first run and recording"):
+            # Once outside the recording: whatever libraries load at first use is loaded then.
+            self._put(scratch)
+            self._gpu.stream.sync()
+            self._graph = record(self._gpu, lambda: self._put(scratch))
+
+    def _choose(self) -> None:
+        """Choose a way for every job; what they may want is compiled meanwhile."""
+        asked: dict[str, Sequence[Proposal]] = {}
+        with self.stages.stage("asking for ways"):
+            for job in self._jobs:
+                name = signature(job)
+                if name not in asked:
+                    with _blaming(job):
+                        found = self._tuner.wanted(name, self._chooser.proposals(job))
+                        can_be_built(found)
+                    usual = [way for way in found if not way.last_resort] or found
+                    self._gpu.compile(launch for way in usual for launch in way.launches)
+                    asked[name] = found
+        for index, job in enumerate(self._jobs):
+            name = signature(job)
+            place = (index + 1, len(self._jobs))
+            _LOG.info("layer %d of %d: %s", *place, job.operation.layer, extra={"progress": place})
+            # Of two alike the first is tuned; the other one is then known.
+            ways: Iterable[Proposal] = asked.pop(name, ()) or self._chooser.proposals(job)
+            self._choices.append(self._tuner.choose(name, ways, job))
 
     def _put(self, scratch: int) -> None:
         for choice in self._choices:
@@ -215,6 +227,7 @@ class Engine:
 
     def launch(self) -> None:
         """Put the network on the stream: from what lies in its inputs to its outputs."""
+        self._gpu.use()
         self._graph.launch(self._gpu.stream)
 
     def time_us(self, replays: int = 30) -> float:
@@ -243,6 +256,17 @@ class Engine:
         return times
 
     @property
+    def upsamples_at_once(self) -> bool:
+        """Whether own kernels compute all that is upsampled and then convolved, and there is some.
+
+        They read the small image and write the result: no other form of upsampling does less.
+        """
+        found = list(zip(self._jobs, self._choices, strict=True))
+        merged = [way for job, way in found if isinstance(job.operation, MergedUpsampling)]
+        apart = any(isinstance(job.operation, Shuffle) for job, _ in found)
+        return bool(merged) and not apart and not any("cudnn" in way.name for way in merged)
+
+    @property
     def device_bytes(self) -> int:
         """Bytes of device memory: arena, scratch, inputs, outputs and weights."""
         held = sum(int(buffer.size) for buffer in self._memory)
@@ -257,6 +281,7 @@ class Engine:
             self._graph = None
         self._choices.clear()
         self._jobs.clear()
+        self._referee.close()
         self._tuner.close()
         self._chooser.close()
         for buffer in self._memory:
@@ -267,10 +292,17 @@ class Engine:
         self._staging.clear()
 
 
+@contextmanager
+def _blaming(job: Job) -> Iterator[None]:
+    """Let errors within name the layer."""
+    try:
+        yield
+    except SegrtError as error:
+        named = blamed(job, error)
+        if named is error:
+            raise
+        raise named from error
+
+
 def _sizes(values: Sequence[ir.Value]) -> list[tuple[int, ...]]:
     return [tuple(value.shape.numpy()) for value in values if value.shape is not None]
-
-
-def _address(place: Place, addresses: dict[str, int]) -> int:
-    before = place.first * place.view.image_bytes + place.view.offset * place.view.item_bytes
-    return addresses[place.buffer] + before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from segrt.cuda.kernels._base import REGISTRY, Kernel, Launch
@@ -44,12 +44,16 @@ class Proposal:
         make: Builds it.
         last_resort: Only built if nothing else works.
         launches: Own kernels that building it compiles.
+        kind: Of a library's plans: which come in one order, likely the best first; else "".
+        problem: Why it cannot be built, where that is known already.
     """
 
     name: str
     make: Callable[[], Choice]
     last_resort: bool = False
     launches: tuple[Launch, ...] = ()
+    kind: str = ""
+    problem: EngineError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,26 @@ class Job:
     reserved_bytes: int = 0
 
 
+def refused(name: str, problem: EngineError) -> Proposal:
+    """Return a proposal that fails when it is built: others may compute what a kernel cannot."""
+
+    def make() -> Choice:
+        raise problem
+
+    return Proposal(name, make, problem=problem)
+
+
+def can_be_built(ways: Sequence[Proposal]) -> None:
+    """Let ways pass of which one can be built, as far as that is known.
+
+    Raises:
+        EngineError: None can; what is said of the first.
+    """
+    problems = [way.problem for way in ways]
+    if problems and all(problems) and problems[0] is not None:
+        raise problems[0]
+
+
 def in_turn(first: Proposal, second: Proposal) -> Proposal:
     """Return a proposal of two launches that share the scratch memory."""
     name = f"{first.name} + {second.name}"
@@ -90,7 +114,9 @@ def in_turn(first: Proposal, second: Proposal) -> Proposal:
 
         return Choice(name, max(part.workspace for part in parts), run, free)
 
-    return Proposal(name, make, first.last_resort, first.launches + second.launches)
+    launches = first.launches + second.launches
+    problem = first.problem or second.problem
+    return Proposal(name, make, first.last_resort, launches, first.kind, problem)
 
 
 # What a choice does not depend on.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,9 @@ import numpy.typing as npt
 from segrt.cuda.operations import Convolution, TransposedConvolution
 from segrt.cuda.rounding import round_taps
 from segrt.cuda.views import INTEGERS, View
+
+# Rounding and ordering weights takes seconds a network: what no one takes is not made.
+Lazy: TypeAlias = Callable[[], npt.NDArray[Any]]
 
 
 def weights_for(
@@ -42,3 +47,15 @@ def numbers_for(operation: Convolution, source: View, target: View) -> npt.NDArr
     if source.dtype not in INTEGERS:
         return operation.bias
     return np.stack([factors_for(operation, source, target), bias_for(operation, target)])
+
+
+def lazy_weights(operation: Convolution | TransposedConvolution, dtype: str) -> Lazy:
+    """Return `weights_for`, made when it is first asked for and then remembered."""
+    return functools.cache(lambda: weights_for(operation, dtype))
+
+
+def arranged_for(
+    arrange: Callable[[npt.NDArray[Any], str], npt.NDArray[Any]], weights: Lazy, dtype: str
+) -> Lazy:
+    """Return what orders weights O I H W for a kernel that wants to be given them H W I O."""
+    return lambda: arrange(weights().transpose(2, 3, 1, 0), dtype)

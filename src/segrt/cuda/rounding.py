@@ -7,11 +7,13 @@ those are moved to their other neighbour that cost least, while that brings the 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from segrt.cuda.compiling import processors
 from segrt.cuda.views import decode, encode
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -33,13 +35,19 @@ def round_taps(kernel: npt.NDArray[Any], dtype: str) -> Floats:
         return plain
     exact = plain.reshape(-1, taps)
     result = np.empty_like(exact)
-    for start in range(0, len(exact), _BLOCK):
+
+    def work(start: int) -> None:
         part = slice(start, start + _BLOCK)
         wanted = np.ascontiguousarray(exact[part].T)
         nearest = decode(encode(wanted, dtype), dtype)
         if taps > 1 and np.isfinite(nearest).all():
             nearest = _balanced(wanted, nearest, dtype)
         result[part] = nearest.T
+
+    starts = range(0, len(exact), _BLOCK)
+    # NumPy works without Python's lock.
+    with ThreadPoolExecutor(max(1, min(processors(), len(starts)))) as pool:
+        list(pool.map(work, starts))
     return result.reshape(plain.shape)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from segrt.cuda.capture import record
 from segrt.cuda.compiled_code import cache_folder
 from segrt.cuda.driver import Gpu
 from segrt.cuda.jobs import Choice, Job, Proposal
+from segrt.cuda.race import Race
 from segrt.cuda.referee import Referee
+from segrt.cuda.stages import Stages
 from segrt.errors import EngineError
 
 _LOG = logging.getLogger(__name__)
@@ -35,15 +38,18 @@ class PlanCache:
     def __init__(self, key: str, folder: Path | None = None) -> None:
         safe = "".join(c if c.isalnum() or c in ".-" else "_" for c in key)
         self._path = (folder or cache_folder()) / f"cuda-plans-{_FORMAT}-{safe}.json"
-        self._entries: dict[str, str] = {}
-        self._changed = False
+        self._entries = self._read()
+        self._changed: dict[str, str] = {}
+
+    def _read(self) -> dict[str, str]:
         try:
             read = json.loads(self._path.read_text(encoding="utf-8"))
-            self._entries = {k: v for k, v in read.items() if isinstance(v, str)}
+            return {k: v for k, v in read.items() if isinstance(v, str)}
         except FileNotFoundError:
-            pass
+            return {}
         except (OSError, ValueError, AttributeError) as error:
             _LOG.warning("the plan cache %s is ignored: %s", self._path, error)
+            return {}
 
     def find(self, signature: str) -> str | None:
         """Return the name of the choice that was fastest."""
@@ -51,40 +57,60 @@ class PlanCache:
 
     def remember(self, signature: str, name: str) -> None:
         """Note the fastest choice."""
-        self._entries[signature] = name
-        self._changed = True
+        self._entries[signature] = self._changed[signature] = name
 
     def save(self) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file, whole or not at all; what others wrote meanwhile is kept."""
         if not self._changed:
             return
+        known = self._read() | self._changed
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(
                 "w", dir=self._path.parent, delete=False, encoding="utf-8"
             ) as file:
-                json.dump(self._entries, file, indent=1, sort_keys=True)
+                json.dump(known, file, indent=1, sort_keys=True)
             Path(file.name).replace(self._path)
-            self._changed = False
+            self._changed = {}
         except OSError as error:
             _LOG.warning("the plan cache %s cannot be written: %s", self._path, error)
 
 
-class Tuner:
-    """Times choices on one GPU."""
+def is_thorough() -> bool:
+    """Say whether all plans are to be timed: ``SEGRT_TUNING=thorough``."""
+    return os.environ.get("SEGRT_TUNING") == "thorough"
 
-    def __init__(self, gpu: Gpu, cache: PlanCache, referee: Referee) -> None:
+
+class Tuner:
+    """Times choices on one GPU.
+
+    Args:
+        gpu: Where to.
+        cache: What was found out before.
+        referee: Sees each choice before it is timed.
+        stages: Where its time is counted.
+    """
+
+    def __init__(
+        self, gpu: Gpu, cache: PlanCache, referee: Referee, stages: Stages | None = None
+    ) -> None:
         self._gpu = gpu
         self._referee = referee
         self._cache = cache
+        self._stages = stages or Stages()
         self._scratch: Any = None
 
-    def wanted(self, signature: str, proposals: Sequence[Proposal]) -> Sequence[Proposal]:
-        """Return those of ``proposals`` that `choose` will build."""
-        known = self._cache.find(signature)
-        return [proposal for proposal in proposals if proposal.name == known] or proposals
+    def wanted(self, signature: str, proposals: Iterable[Proposal]) -> Sequence[Proposal]:
+        """Return those of ``proposals`` that `choose` may build; asks for no more than it needs."""
+        known, found = self._cache.find(signature), []
+        for proposal in proposals:
+            if proposal.name == known:
+                return [proposal]
+            found.append(proposal)
+        usual = [proposal for proposal in found if not proposal.last_resort]
+        return [*usual, *(proposal for proposal in found if proposal.last_resort)]
 
-    def choose(self, signature: str, proposals: Sequence[Proposal], job: Job) -> Choice:
+    def choose(self, signature: str, proposals: Iterable[Proposal], job: Job) -> Choice:
         """Return the fastest of ``proposals`` that compute ``job`` rightly.
 
         Raises:
@@ -92,33 +118,57 @@ class Tuner:
         """
         proposals = self.wanted(signature, proposals)
         if proposals[0].name == self._cache.find(signature):
-            return proposals[0].make()
+            return self._make(proposals[0])
+        began, race = time.perf_counter(), Race(thorough=is_thorough())
         timed: list[tuple[float, Choice]] = []
         problem: EngineError | None = None
-        for proposal in sorted(proposals, key=lambda proposal: proposal.last_resort):
+        for proposal in proposals:
             if proposal.last_resort and timed:
                 break
-            began = time.perf_counter()
+            if not race.is_open(proposal.kind):
+                continue
             try:
-                choice = proposal.make()
-                self._check(job, choice)
-                built = time.perf_counter()
-                timed.append((self.time_us(choice), choice))
-                _LOG.debug(
-                    "%8.1f us, built in %.2f s, timed in %.2f s: %s for %s", timed[-1][0],
-                    built - began, time.perf_counter() - built, proposal.name, signature,
-                )  # fmt: skip
+                timed.append(self._timed(proposal, signature, job))
+                race.note(proposal.kind, timed[-1][0])
             except EngineError as error:
                 _LOG.debug("refused: %s for %s: %s", proposal.name, signature, error)
                 problem = error
         if not timed:
             raise problem or EngineError(f"nothing computes {signature}")
-        best = min(timed, key=lambda entry: entry[0])[1]
+        best_us, best = min(timed, key=lambda entry: entry[0])
         for _, choice in timed:
             if choice is not best:
                 choice.free()
         self._cache.remember(signature, best.name)
+        _LOG.info(
+            "%s: %s, %.1f us; %d of %d ways timed in %.2f s", job.operation.layer, best.name,
+            best_us, len(timed), len(proposals), time.perf_counter() - began,
+        )  # fmt: skip
         return best
+
+    def _make(self, proposal: Proposal) -> Choice:
+        with self._stages.stage("waiting for the compiler"):
+            self._gpu.wait_for(proposal.launches)
+        with self._stages.stage("plans of cuDNN" if proposal.kind else "kernels and their weights"):
+            return proposal.make()
+
+    def _timed(self, proposal: Proposal, signature: str, job: Job) -> tuple[float, Choice]:
+        began = time.perf_counter()
+        choice = self._make(proposal)
+        with self._stages.stage("checking"):
+            self._check(job, choice)
+        built = time.perf_counter()
+        try:
+            with self._stages.stage("timing"):
+                found = self.time_us(choice)
+        except EngineError:
+            choice.free()
+            raise
+        _LOG.debug(
+            "%8.1f us, built in %.2f s, timed in %.2f s: %s for %s", found,
+            built - began, time.perf_counter() - built, proposal.name, signature,
+        )  # fmt: skip
+        return found, choice
 
     def _check(self, job: Job, choice: Choice) -> None:
         """Let the referee see a choice.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +11,12 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from segrt.cuda import driver, partition
+from segrt.cuda.devices import keeping_current
 from segrt.cuda.quantisation import check_quantisation, read_quantisation
+from segrt.cuda.stages import Stages
 from segrt.errors import DeviceMemoryError, UnavailableError, UnsupportedLayerError
+from segrt.graph import metadata
+from segrt.graph.alike import are_alike
 from segrt.graph.fix_shapes import fix_shapes
 from segrt.targets._base import REGISTRY, Array, Availability, Built, Lowering, Session, Target
 from segrt.targets._engine import library_version, precision_error, save_model
@@ -22,6 +27,7 @@ from segrt.types import BuildOptions, Precision, TileGrid
 if TYPE_CHECKING:
     from segrt.cuda.engine import Engine, StepTime
 
+_LOG = logging.getLogger(__name__)
 _PRECISIONS = (
     Precision.FP32, Precision.TF32, Precision.FP16, Precision.BF16, Precision.INT8,
 )  # fmt: skip
@@ -37,24 +43,44 @@ LOWERINGS = (
 
 
 class CudaSession(CheckedSession):
-    """A graph in the own engine, on one GPU with a stream of its own."""
+    """A graph in the own engine, on one GPU with a stream of its own.
 
-    def __init__(self, model: ir.Model, precision: Precision, device: int = 0) -> None:
+    Whichever thread runs or closes it, it works on its own GPU and leaves the thread's as it was.
+
+    Args:
+        model: The graph.
+        precision: What to compute in.
+        device: Which GPU; None: the one chosen with `segrt.on_device`, else the first.
+    """
+
+    def __init__(self, model: ir.Model, precision: Precision, device: int | None = None) -> None:
         super().__init__(model)
-        from segrt.cuda.cudnn_graph import Library
-
         self._model = model
         self._precision = precision
-        self._gpu = driver.Gpu(device)
-        self._library = Library(self._gpu)
         self._engines: OrderedDict[tuple[tuple[int, ...], ...], Engine] = OrderedDict()
-        # Sizes that are all known are planned now, so that refusals come at opening.
-        if all(None not in spec.shape for spec in self.inputs):
-            try:
-                self.engine([tuple(size or 0 for size in spec.shape) for spec in self.inputs])
-            except BaseException:
-                self.close()  # a mix goes on without this piece: nothing may stay on the GPU
-                raise
+        with keeping_current():
+            self._open(device)
+            # Sizes that are all known are planned now, so that refusals come at opening.
+            if all(None not in spec.shape for spec in self.inputs):
+                try:
+                    self.engine([tuple(size or 0 for size in spec.shape) for spec in self.inputs])
+                except BaseException:
+                    self.close()  # a mix goes on without this piece: nothing may stay on the GPU
+                    raise
+
+    def _open(self, device: int | None) -> None:
+        stages = Stages()
+        with stages.stage("opening the GPU"):
+            self._gpu = driver.Gpu(device)
+        try:
+            with stages.stage("loading cuDNN"):
+                from segrt.cuda.cudnn_graph import Library
+
+                self._library = Library(self._gpu)
+        except BaseException:
+            self._gpu.close()
+            raise
+        _LOG.info("%s ready in %s", self._gpu.name, stages)
 
     def engine(self, shapes: Sequence[tuple[int, ...]]) -> Engine:
         """Return the engine for these input shapes; planned and tuned at first use."""
@@ -72,6 +98,11 @@ class CudaSession(CheckedSession):
         self._engines[key] = Engine(fixed, self._precision, self._gpu, self._library)
         return self._engines[key]
 
+    def prepare(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Plan and tune for these input shapes now."""
+        with self._lock, keeping_current():
+            self.engine(shapes)
+
     @property
     def device_name(self) -> str:
         """The GPU's name."""
@@ -84,7 +115,8 @@ class CudaSession(CheckedSession):
 
     def profile(self, shapes: Sequence[tuple[int, ...]]) -> list[StepTime]:
         """Time every step at these input shapes."""
-        return self.engine(shapes).profile()
+        with keeping_current():
+            return self.engine(shapes).profile()
 
     def run_tiles(self, image: Array, grid: TileGrid, batch: int, output: str) -> Array | None:
         """Tile on the GPU; see `segrt.targets._base.TileRunner`."""
@@ -98,27 +130,31 @@ class CudaSession(CheckedSession):
         )
 
         def work() -> Array | None:
-            try:
-                engine = self.engine([shape])
-                axes = (first, target.channel_axis == 1)
-                return tiles.run_tiles(
-                    self._gpu, engine, image, grid, output=names.index(output), channels_first=axes
-                )
-            except DeviceMemoryError:
-                return None
+            axes = (first, target.channel_axis == 1)
+            with keeping_current():
+                try:
+                    return tiles.run_tiles(
+                        self._gpu, self.engine([shape]), image, grid,
+                        output=names.index(output), channels_first=axes,
+                    )  # fmt: skip
+                except DeviceMemoryError:
+                    return None
 
         return self._alone([shape], work)
 
     def _infer(self, arrays: Sequence[Array]) -> Sequence[Array]:
-        engine = self.engine([array.shape for array in arrays])
-        return engine.run(arrays)
+        with keeping_current():
+            return self.engine([array.shape for array in arrays]).run(arrays)
 
     def _free(self) -> None:
-        for engine in self._engines.values():
-            engine.close()
-        self._engines.clear()
-        self._library.close()
-        self._gpu.close()
+        with keeping_current():
+            # The library's handle belongs to the device too.
+            self._gpu.use()
+            for engine in self._engines.values():
+                engine.close()
+            self._engines.clear()
+            self._library.close()
+            self._gpu.close()
 
 
 class Cuda(Target):
@@ -142,40 +178,63 @@ class Cuda(Target):
         return LOWERINGS
 
     def takes(self, model: ir.Model, options: BuildOptions) -> dict[ir.Node, str | None]:
-        """Ask the engine's partition about every node, at trial sizes where they are free."""
+        """Ask the engine about every node, at trial sizes where they are free.
+
+        Its partition first; where that takes all, it is planned for GPUs of either generation.
+        """
         feeds = sample_feeds(model)
         names = [str(value.name) for value in model.graph.inputs]
         fixed = fix_shapes(model, {name: feeds[name].shape for name in names})
+        reasons: dict[str, str] = {}
         if options.precision is not Precision.INT8:
             refused = partition.refusals(fixed.graph)
-            return {
+            table = {
                 node: refused.get(copy) for node, copy in zip(model.graph, fixed.graph, strict=True)
             }
-        # The quantisation itself is no work of its own; what is left keeps its name.
-        plain = read_quantisation(fixed)
-        reasons = {node.name: why for node, why in partition.refusals(plain.graph).items()}
-        return {node: reasons.get(node.name) for node in model.graph}
+        else:
+            # The quantisation itself is no work of its own; what is left keeps its name.
+            plain = read_quantisation(fixed)
+            reasons = {str(node.name): why for node, why in partition.refusals(plain.graph).items()}
+            table = {node: reasons.get(str(node.name)) for node in model.graph}
+        if any(table.values()):
+            return table
+        return _with_late(table, fixed, options.precision)
 
     def build(self, models: tuple[ir.Model, ...], options: BuildOptions, folder: Path) -> Built:
-        """Time both lowerings; write the faster one's graph."""
+        """Time the lowerings that differ; write the fastest one's graph."""
         self._check(options, models[0])
+        stages = Stages()
+        index = self._fastest(models, options, stages)
+        with stages.stage("saving the graph"):
+            save_model(models[index], folder / "model.onnx")
+        _LOG.info("built in %s", stages)
+        return Built({"library": self.name, "version": library_version("cuda-core")}, index)
+
+    def _fastest(self, models: tuple[ir.Model, ...], options: BuildOptions, stages: Stages) -> int:
         feeds = sample_feeds(models[0])
-        sessions: dict[int, Session] = {}
+        sessions: dict[int, CudaSession] = {}
         try:
             for index, model in enumerate(models):
+                if any(session.latest.upsamples_at_once for session in sessions.values()):
+                    _LOG.info("form %d is not tried: upsampling is one kernel already", index + 1)
+                    continue
+                if any(are_alike(model, models[other]) for other in sessions):
+                    continue
                 try:
-                    sessions[index] = self._open(model, options, feeds)
+                    with stages.stage(f"form {index + 1} of the graph"):
+                        sessions[index] = self._open(model, options, feeds)
                 except UnsupportedLayerError:
                     # Another lowering may do without what this one asks for.
                     if index == len(models) - 1 and not sessions:
                         raise
-            timings = measure(sessions, feeds)
+            if len(sessions) == 1:
+                return next(iter(sessions))
+            with stages.stage("comparing the forms"):
+                timings = measure(sessions, feeds)
         finally:
             for session in sessions.values():
                 session.close()
-        index = min(timings, key=lambda key: timings[key].fastest_ms)
-        save_model(models[index], folder / "model.onnx")
-        return Built({"library": self.name, "version": library_version("cuda-core")}, index)
+        return min(timings, key=lambda key: timings[key].fastest_ms)
 
     def open(self, folder: Path, engine: Mapping[str, Any], options: BuildOptions) -> Session:
         """Open a session on ``folder/model.onnx``."""
@@ -186,11 +245,13 @@ class Cuda(Target):
         self._check(options, model)
         return CudaSession(model, options.precision)
 
-    def _open(self, model: ir.Model, options: BuildOptions, feeds: Mapping[str, Array]) -> Session:
+    def _open(
+        self, model: ir.Model, options: BuildOptions, feeds: Mapping[str, Array]
+    ) -> CudaSession:
         """Open a session and plan it for these feeds, so that a refusal comes now."""
         session = CudaSession(model, options.precision)
         try:
-            session.engine([feeds[spec.name].shape for spec in session.inputs])
+            session.prepare([feeds[spec.name].shape for spec in session.inputs])
         except BaseException:
             session.close()
             raise
@@ -212,6 +273,28 @@ class Cuda(Target):
                 found=problem,
                 hint=f"install an NVIDIA driver and run: {driver.INSTALL}",
             )
+
+
+def _with_late(
+    table: dict[ir.Node, str | None], fixed: ir.Model, precision: Precision
+) -> dict[ir.Node, str | None]:
+    """Return a table with what planning refuses of a network that the partition takes whole."""
+    from segrt.cuda import foresee
+
+    late: dict[str, str] = {}
+    for capability in foresee.CAPABILITIES:
+        try:
+            late |= foresee.late_refusals(fixed, precision, capability)
+        except UnsupportedLayerError as error:
+            late |= dict.fromkeys([layer for layer, _ in error.layers], error.message)
+    # Steps that were merged carry the names of all their layers.
+    reasons = {layer: why for names, why in late.items() for layer in names.split(" + ")}
+    found = {
+        node: reasons.get(metadata.layer_of(node) or node.name or node.op_type) for node in table
+    }
+    if late and not any(found.values()):
+        raise UnsupportedLayerError("; ".join(late.values()), [(name, "") for name in late])
+    return found
 
 
 REGISTRY.register("cuda")(Cuda())

@@ -150,7 +150,7 @@ def test_another_way_is_taken_where_a_kernel_refuses():
     operation = Convolution("layer", ("x",), "y", kernel, bias, (1, 1), (1, 1), (1, 1), (1, 1), 1)
     gpu = SimpleNamespace(capability=(9, 0))
     chooser = Chooser(gpu, EmulatedLibrary(gpu), Precision.FP16)
-    found = chooser.proposals(Job(operation, (ODD,), (0,), ODD, 0))
+    found = list(chooser.proposals(Job(operation, (ODD,), (0,), ODD, 0)))
     refused = [proposal for proposal in found if proposal.name == "direct_convolution"]
     assert any(proposal.name.startswith("cudnn") for proposal in found)
     assert [proposal.launches for proposal in refused] == [()]

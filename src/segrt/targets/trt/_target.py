@@ -143,9 +143,11 @@ class TensorRtTarget(Target):
 
     def _session(self, model: ir.Model, plan: bytes) -> Session:
         # Here, so that building needs nothing of what running does.
+        from segrt.cuda.devices import keeping_current
         from segrt.targets.trt.session import TensorRtSession
 
-        return TensorRtSession(model, plan, self.flavour)
+        with keeping_current():
+            return TensorRtSession(model, plan, self.flavour)
 
     def _check_plan(self, plan: bytes, version: str) -> None:
         check_plan(plan, name=_PLAN, magic=self.flavour.magic, version=version)

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from segrt.cuda.capture import record
+from segrt.cuda.devices import keeping_current
 from segrt.cuda.driver import Gpu
 from segrt.cuda.tune import event_us
 from segrt.errors import EngineError, SegrtError
@@ -73,6 +74,7 @@ class TensorRtSession(CheckedSession):
         self._targets = [Buffers(self._gpu, spec.name) for spec in self.outputs]
         self._shapes: Shapes = ()
 
+    @keeping_current()
     def _infer(self, arrays: Sequence[Array]) -> Sequence[Array]:
         shapes = tuple(array.shape for array in arrays)
         for given, shape in zip(self._ranges, shapes, strict=True):
@@ -198,6 +200,7 @@ class TensorRtSession(CheckedSession):
         if graph is not None:
             graph.close()
 
+    @keeping_current()
     def _free(self) -> None:
         """Give everything back, last made first, each even if one before it fails."""
         with contextlib.ExitStack() as steps:

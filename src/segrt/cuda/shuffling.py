@@ -1,0 +1,35 @@
+"""Merged upsampling in two launches: its phases in scratch memory, and their shuffle behind."""
+
+from __future__ import annotations
+
+from segrt.cuda.driver import Gpu
+from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel
+from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
+from segrt.cuda.views import View
+
+
+def with_shuffle(gpu: Gpu, job: Job, phases: View, proposal: Proposal) -> Proposal:
+    """Return a proposal of phases with their shuffle behind it.
+
+    Args:
+        gpu: Where to.
+        job: The whole.
+        phases: How they lie at the beginning of the scratch memory.
+        proposal: What computes them.
+    """
+    kernel = find_kernel("pixel_shuffle")
+    launch = kernel.launch(PixelShuffleSpec(phases, job.target, 2, phase_first=True))
+
+    def make() -> Choice:
+        first = proposal.make()
+        compiled, config = gpu.kernel(launch), gpu.configuration(launch)
+
+        def run(scratch: int) -> None:
+            first.run(scratch)
+            gpu.put(config, compiled, [scratch, job.output])
+
+        return Choice(proposal.name, first.workspace, run, first.free)
+
+    launches = (*proposal.launches, launch)
+    resort, problem = proposal.last_resort, proposal.problem
+    return Proposal(proposal.name, make, resort, launches, proposal.kind, problem)
