@@ -9,7 +9,7 @@ from segrt.verification.tolerance import TOLERANCES
 
 
 def _note(flips: dict[float, float], precision: Precision = Precision.FP32) -> str:
-    """Return what is said of an output of 4096 pixels, some of which go from one value to another."""
+    """Return what is said of an output of 4096 pixels, some of them moved."""
     spec = TensorSpec("mask", (None, 64, 64, 1), "float32", channel_axis=-1)
     tolerance = TOLERANCES[precision]
     comparison = OutputComparison(
