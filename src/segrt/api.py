@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -244,19 +243,14 @@ def build(
         UnavailableError: The target's library or instructions are missing here.
         EngineError, UnsupportedLayerError: The engine refuses the graph, or layers of it.
     """
-    from segrt.graph.rescales_input import rescales_input
     from segrt.graph.specs import input_specs
     from segrt.passes._base import PassContext
     from segrt.passes._pipeline import lower as run_passes
-    from segrt.prediction.preprocess import check_preprocess
+    from segrt.prediction.preprocess import settle_preprocess
     from segrt.targets._base import Lowering
     from segrt.targets._build import build_package
 
     graph = _graph(model)
-    preprocess = preprocess or Preprocess()
-    if preprocess.scale is None:
-        preprocess = replace(preprocess, scale=1.0 if rescales_input(graph) else 1 / 255)
-    check_preprocess(preprocess, input_specs(graph))
     options = BuildOptions(
         precision=_precision(precision),
         threads=threads,
@@ -266,7 +260,7 @@ def build(
         via=via,
         input=input,
         head=head,
-        preprocess=preprocess,
+        preprocess=settle_preprocess(preprocess, graph, input_specs(graph)),
         fallback=fallback,
     )
 

@@ -53,6 +53,27 @@ def test_build_takes_a_loaded_model(model_file, tmp_path):
     assert [value.name for value in model.graph.outputs] == ["conv"]
 
 
+@pytest.mark.parametrize(
+    "given",
+    [{"batch": "1:4:16"}, {"size": 64}, {"threads": "2"}, {"preprocess": {"scale": 1 / 255}}],
+    ids=str,
+)
+def test_build_takes_no_texts_for_numbers(model_file, tmp_path, given):
+    with pytest.raises(UsageError, match="must be"):
+        segrt.build(model_file, target="onnxruntime", output=tmp_path / "net.segrt", **given)
+    assert not any(tmp_path.iterdir())
+
+
+def test_build_takes_numpys_numbers(model_file, tmp_path):
+    size = np.array([8, 6])
+    built = segrt.build(
+        model_file, target="onnxruntime", output=tmp_path / "net.segrt", size=tuple(size),
+        batch=size[0],
+    )  # fmt: skip
+    with segrt.open_session(built.path, threads=size[1]) as session:
+        assert session.inputs[0].shape == (8, 8, 6, 1)
+
+
 def test_verify_compares_with_the_imported_graph(package):
     report = segrt.verify(package)
     assert report.ok

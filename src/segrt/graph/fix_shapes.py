@@ -68,9 +68,11 @@ def fix_batch_and_size(
     sides = sides_of(specs, size or ())
     if size is not None and not any(sides):
         raise ShapeError(
-            "a fixed size needs an image input, and the network has none",
+            f"no input has {len(size)} sides that a size could be for"
+            if len(size) > 1
+            else "no input has sides that a size could be for",
             found=", ".join(f"{spec.name} {spec.shape}" for spec in specs),
-            wanted=f"an input with {len(size)} sides" if len(size) > 1 else None,
+            wanted="two sizes of an image, three of a volume, or one for all sides",
         )
     shapes: dict[str, list[int | None]] = {}
     for spec, own in zip(specs, sides, strict=True):

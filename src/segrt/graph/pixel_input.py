@@ -50,7 +50,8 @@ def take_pixels(model: ir.Model, preprocess: Preprocess) -> ir.Model:
     if not images:
         raise UsageError(
             "no input takes images as floating-point numbers, so none can be given pixels instead",
-            found=", ".join(f"{spec.name}: {spec.dtype}" for spec in input_specs(made)),
+            found=", ".join(f"{s.name}: {s.dtype} {s.shape}" for s in input_specs(made)),
+            wanted="two-dimensional images; volumes and sequences are taken as floats only",
         )
     for spec, value in images:
         _replace(made, spec, value, preprocess)

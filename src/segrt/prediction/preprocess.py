@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 
-from segrt.errors import ShapeError
+from segrt.errors import ShapeError, UsageError
 from segrt.graph.ends import check_numbers, per_channel
+from segrt.graph.rescales_input import rescales_input
 from segrt.prediction.picture import Picture, Pixels
 from segrt.types import Preprocess, TensorSpec
 
@@ -135,6 +138,27 @@ class Normaliser:
             limits = np.iinfo(self._dtype)
             values = np.clip(np.rint(values), limits.min, limits.max)
         return values.astype(self._dtype)
+
+
+def settle_preprocess(
+    preprocess: Preprocess | None, graph: ir.Model, inputs: Sequence[TensorSpec]
+) -> Preprocess:
+    """Return how pixels become input: 1/255 of them, or all where the network itself rescales.
+
+    Raises:
+        UsageError: What was given is no `Preprocess`, or does not fit the network.
+    """
+    settled = Preprocess() if preprocess is None else preprocess
+    if not isinstance(settled, Preprocess):
+        raise UsageError(
+            "preprocess must be a segrt.Preprocess",
+            found=repr(settled)[:80],
+            hint="segrt.Preprocess(scale=1 / 255, mean=(0.5,))",
+        )
+    if settled.scale is None:
+        settled = replace(settled, scale=1.0 if rescales_input(graph) else 1 / 255)
+    check_preprocess(settled, inputs)
+    return settled
 
 
 def check_preprocess(preprocess: Preprocess, inputs: Sequence[TensorSpec]) -> None:

@@ -36,6 +36,7 @@ from segrt.targets._mix_build import (
     open_mix,
 )
 from segrt.targets._mix_words import remarks
+from segrt.targets._numbers import plain_numbers
 from segrt.targets._package import Package, load_package, write_package
 from segrt.targets._selftest import RECORDING, recorded_beside
 from segrt.types import BuildOptions, Precision, Verdict
@@ -96,6 +97,7 @@ def build_package(
     """
     target = find_target(target_name)
     known = target.availability()
+    options = plain_numbers(options)
     _check_options(target, options, known, usable=known.can_build)
     fallback = _find_fallback(target, options)
     options = target.resolve(imported, options)
@@ -166,7 +168,7 @@ def open_package(
     custom_nodes.check_defined(manifest.custom_ops)
     options = manifest.options
     if threads is not None:
-        options = replace(options, threads=threads)
+        options = plain_numbers(replace(options, threads=threads))
     known = target.availability()
     _check_options(target, options, known, usable=known.can_run)
     session = _open(checked, target, options)
