@@ -11,16 +11,14 @@ import numpy.typing as npt
 
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
 from segrt.cuda.kernels._image_launch import TARGET_PLACE, image_launch
+from segrt.cuda.kernels._pools import pool_source
 from segrt.cuda.kernels._window import sliding
 from segrt.cuda.views import View, vector_width
 
-_SOURCE = r"""
+_SOURCE = pool_source(r"""
 extern "C" __global__ void pooling(const SRC_S* __restrict__ x, DST_S* __restrict__ y) {
     PLACE
-    float acc[V];
-#pragma unroll
-    for (int i = 0; i < V; ++i) acc[i] = MAXIMUM ? __int_as_float(0xff800000) : 0.0f;
-    int count = 0;
+BEGIN
 #pragma unroll
     for (int ky = 0; ky < KY; ++ky) {
         int sy = py * STEP_Y + ky * APART_Y - TOP;
@@ -36,22 +34,12 @@ extern "C" __global__ void pooling(const SRC_S* __restrict__ x, DST_S* __restric
             if (!inside) continue;
             auto v = Vec<SRC_T, V>::read(
                 x + (((u64)n * SRC_H + sy) * SRC_W + sx) * SRC_PITCH + group * V);
-#pragma unroll
-            for (int i = 0; i < V; ++i) {
-                float value = SRC_T::load(v.e[i]);
-                // A NaN stays a NaN, as in the frameworks; fmaxf would drop it.
-                if (MAXIMUM) acc[i] = (value > acc[i] || value != value) ? value : acc[i];
-                else acc[i] += value;
-            }
+TAKE
         }
     }
-    float factor = MAXIMUM ? 1.0f : 1.0f / (float)count;
-    Vec<DST_T, V> out;
-#pragma unroll
-    for (int i = 0; i < V; ++i) out.e[i] = DST_T::store(acc[i] * factor);
-    out.write(y + (u64)pixel * DST_PITCH + group * V);
+END
 }
-""".replace("PLACE", TARGET_PLACE)
+""").replace("PLACE", TARGET_PLACE)
 
 
 @dataclass(frozen=True, slots=True)
