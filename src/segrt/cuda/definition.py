@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,6 +33,21 @@ def is_defined(operation: Operation) -> bool:
     if isinstance(operation, Opening):
         return is_defined(operation.first) and is_defined(operation.second)
     return isinstance(operation, TransposedConvolution)
+
+
+def before_relu(operation: Operation) -> tuple[Operation, bool]:
+    """Return an operation without the ReLU that it ends with, and whether it ends with one."""
+    if isinstance(operation, Convolution):
+        return replace(operation, activation="none"), operation.activation == "relu"
+    if isinstance(operation, (MergedUpsampling, PooledConvolution)):
+        inner, ends = before_relu(operation.convolution)
+        assert isinstance(inner, Convolution)
+        return replace(operation, convolution=inner), ends
+    if isinstance(operation, Opening):
+        second, ends = before_relu(operation.second)
+        assert isinstance(second, Convolution)
+        return replace(operation, second=second), ends
+    return operation, False
 
 
 def pixels(

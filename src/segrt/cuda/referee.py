@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.definition import Fetch, Floats, Places, is_defined, pixels
+from segrt.cuda.definition import Fetch, Floats, Places, before_relu, is_defined, pixels
 from segrt.cuda.driver import Gpu
 from segrt.cuda.jobs import Choice, Job
 from segrt.cuda.operations import Convolution, Opening, PooledConvolution
@@ -27,7 +27,7 @@ from segrt.types import Precision
 # A prime: no row of an image is as long, so that no two rows are alike.
 _NOISE = 1_000_003
 _WITHIN = 12
-# Largest difference over the root mean square of what is wanted. The types round at most 4e-3
+# Largest difference over the root mean square of the sums. The types round at most 4e-3
 # (fp16) and 3e-2 (bf16) of that; fp32's bound is below what rounding to TF32 does.
 _BOUNDS = {"fp32": 5e-4, "tf32": 1e-2, "fp16": 2e-2, "bf16": 6e-2, "int8": 4e-2, "uint8": 4e-2}
 # Of an integer's step: for sums that lie between two of them.
@@ -36,7 +36,10 @@ _STEP = 1.01
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """Pixels that are looked at: of which image of the batch, where, and what is to be there."""
+    """Pixels that are looked at: of which image of the batch, where, and what is to be there.
+
+    Rounding goes by the size of the sums before a ReLU, which may leave little of them.
+    """
 
     view: View
     address: int
@@ -44,6 +47,7 @@ class _Written:
     rows: Places
     columns: Places
     numbers: Floats
+    size: float
 
 
 class Referee:
@@ -88,11 +92,14 @@ class Referee:
 
     def _wanted(self, job: Job) -> Iterator[_Written]:
         pooled = len(job.views) > 1 and isinstance(job.operation, (PooledConvolution, Opening))
+        operation, relu = before_relu(job.operation)
         images = self._ranged(job, tuple(partial(self._fetch, view) for view in job.views))
         for entry in sorted({0, job.target.n - 1}):
             rows, columns = _places(job.target)
-            numbers = pixels(job.operation, images, rows, columns)
-            yield _Written(job.target, job.output, entry, rows, columns, numbers)
+            sums = pixels(operation, images, rows, columns)
+            size = float(np.sqrt(np.mean(np.square(sums))))
+            numbers = np.maximum(sums, 0) if relu else sums
+            yield _Written(job.target, job.output, entry, rows, columns, numbers, size)
             if pooled:
                 rows, columns = _places(job.views[1])
                 around = [
@@ -100,7 +107,8 @@ class Referee:
                     for y, x in np.ndindex(2, 2)
                 ]
                 largest = np.max(around, axis=0)
-                yield _Written(job.views[1], job.pointers[1], entry, rows, columns, largest)
+                at = job.views[1], job.pointers[1]
+                yield _Written(*at, entry, rows, columns, largest, size)
 
     def _ranged(self, job: Job, images: tuple[Fetch, ...]) -> tuple[Fetch, ...]:
         """Return images with the ranges of their channels applied, where the pixels are."""
@@ -169,11 +177,11 @@ class Referee:
             raise EngineError(
                 f"{choice.name!r} writes beside its slice for layer {job.operation.layer!r}"
             )
-        wanted, bound = part.numbers, self._bound(view)
+        wanted, bound = part.numbers, self._bound(job.views[0], view)
         if view.dtype in INTEGERS:
             kept = encode(wanted / view.scale, view.dtype)
             wanted = decode(kept, view.dtype) * view.scale
-        allowed = bound * float(np.sqrt(np.mean(np.square(wanted)))) + 1e-6
+        allowed = bound * part.size + 1e-6
         if view.dtype in INTEGERS:
             allowed += _STEP * view.scale
         numbers = decode(found[:, own], view.dtype) * np.float32(view.scale)
@@ -189,9 +197,11 @@ class Referee:
             hint="use another precision or target",
         )
 
-    def _bound(self, view: View) -> float:
-        exact = view.dtype == "fp32" and self._precision is not Precision.FP32
-        return _BOUNDS["tf32" if exact else view.dtype]
+    def _bound(self, source: View, target: View) -> float:
+        """Return the coarser type's: weights are rounded to the source's, sums to the target's."""
+        exact = self._precision is Precision.FP32
+        kinds = {"tf32" if v.dtype == "fp32" and not exact else v.dtype for v in (source, target)}
+        return max(_BOUNDS[kind] for kind in kinds)
 
 
 def _image(view: View, address: int, entry: int) -> int:
