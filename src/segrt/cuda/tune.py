@@ -19,7 +19,7 @@ from segrt.cuda.jobs import Choice, Job, Proposal
 from segrt.cuda.race import Race
 from segrt.cuda.referee import Referee
 from segrt.cuda.stages import Stages
-from segrt.errors import EngineError
+from segrt.errors import DeviceMemoryError, EngineError
 
 _LOG = logging.getLogger(__name__)
 _FORMAT = 2
@@ -155,10 +155,10 @@ class Tuner:
     def _timed(self, proposal: Proposal, signature: str, job: Job) -> tuple[float, Choice]:
         began = time.perf_counter()
         choice = self._make(proposal)
-        with self._stages.stage("checking"):
-            self._check(job, choice)
-        built = time.perf_counter()
         try:
+            with self._stages.stage("checking"):
+                self._check(job, choice)
+            built = time.perf_counter()
             with self._stages.stage("timing"):
                 found = self.time_us(choice)
         except EngineError:
@@ -179,12 +179,12 @@ class Tuner:
         scratch = self._scratch_memory(choice.workspace)
         try:
             self._referee.check(job, choice, scratch)
+        except DeviceMemoryError:
+            raise
         except EngineError as error:
-            choice.free()
-            _LOG.warning("not used: %s: found %s", error, error.found)
+            _LOG.warning("not used: %s", "; ".join(map(str.strip, str(error).splitlines())))
             raise
         except Exception as error:
-            choice.free()
             raise EngineError(f"{choice.name!r} fails", found=str(error)) from error
 
     def time_us(self, choice: Choice) -> float:

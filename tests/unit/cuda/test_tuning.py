@@ -187,6 +187,29 @@ def test_what_fails_while_it_is_timed_is_given_back(gpu, tmp_path):
     assert freed == ["broken"]
 
 
+def test_what_is_wrong_or_does_not_fit_is_given_back(gpu, tmp_path, monkeypatch, caplog):
+    freed: list[str] = []
+
+    def check(_referee: Referee, _job: Job, choice: Choice, _scratch: int) -> None:
+        if choice.name == "wrong":
+            raise EngineError("'wrong' computes layer 'layer' wrongly", found="2", wanted="1")
+
+    monkeypatch.setattr(Referee, "check", check)
+    ways = [
+        Proposal(name, lambda name=name, size=size: Choice(  # type: ignore[misc]
+            name, size, lambda _: None, lambda: freed.append(name)))
+        for name, size in (("wrong", 0), ("large", 1 << 40))
+    ]  # fmt: skip
+    tuner = _tuner(gpu, PlanCache("test", tmp_path))
+    with caplog.at_level(logging.WARNING, "segrt"):
+        chosen = tuner.choose("job", [*ways, _way(gpu, "fast", [])], JOB)
+    assert chosen.name == "fast"
+    assert freed == ["wrong", "large"]
+    # Too little memory is nothing wrong.
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["not used: 'wrong' computes layer 'layer' wrongly; found: 2; wanted: 1"]
+
+
 def _engine(gpu: EmulatedGpu) -> Engine:
     return Engine(unet((8, 16), side=16), Precision.FP16, gpu, EmulatedLibrary(gpu))  # type: ignore[arg-type]
 
