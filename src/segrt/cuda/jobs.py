@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -54,6 +55,14 @@ class Proposal:
     launches: tuple[Launch, ...] = ()
     kind: str = ""
     problem: EngineError | None = None
+
+    @property
+    def identity(self) -> str:
+        """The name and, of own kernels, a digest of their source: what was checked and timed."""
+        if not self.launches:
+            return self.name
+        sources = "".join(launch.source for launch in self.launches)
+        return f"{self.name} {hashlib.sha256(sources.encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,14 +22,14 @@ from segrt.cuda.stages import Stages
 from segrt.errors import DeviceMemoryError, EngineError
 
 _LOG = logging.getLogger(__name__)
-_FORMAT = 2
+_FORMAT = 3
 # A replay runs the candidate this often, so that launching it weighs nothing.
 _REPEATS = 5
 _REPLAYS = 5
 
 
 class PlanCache:
-    """Which choice was fastest, by what it depends on; one file a GPU, driver and cuDNN.
+    """Which proposals were fastest, by what that depends on; one file a GPU, driver and cuDNN.
 
     A file that cannot be read is as good as none, and one that cannot be written costs only the
     time of choosing again: both are logged, never errors.
@@ -39,41 +39,47 @@ class PlanCache:
         safe = "".join(c if c.isalnum() or c in ".-" else "_" for c in key)
         self._path = (folder or cache_folder()) / f"cuda-plans-{_FORMAT}-{safe}.json"
         self._entries = self._read()
-        self._changed: dict[str, str] = {}
+        self._added: set[str] = set()
 
-    def _read(self) -> dict[str, str]:
+    def _read(self) -> set[str]:
         try:
             read = json.loads(self._path.read_text(encoding="utf-8"))
-            return {k: v for k, v in read.items() if isinstance(v, str)}
+            return {entry for entry in read if isinstance(entry, str)}
         except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, AttributeError) as error:
+            return set()
+        except (OSError, ValueError, TypeError) as error:
             _LOG.warning("the plan cache %s is ignored: %s", self._path, error)
-            return {}
+            return set()
 
-    def find(self, signature: str) -> str | None:
-        """Return the name of the choice that was fastest."""
-        return self._entries.get(signature)
+    def knows(self, signature: str, proposal: Proposal) -> bool:
+        """Say whether this was the fastest; a kernel that is written anew is another one."""
+        return _entry(signature, proposal) in self._entries
 
-    def remember(self, signature: str, name: str) -> None:
-        """Note the fastest choice."""
-        self._entries[signature] = self._changed[signature] = name
+    def remember(self, signature: str, proposal: Proposal) -> None:
+        """Note the fastest proposal."""
+        self._entries.add(_entry(signature, proposal))
+        self._added.add(_entry(signature, proposal))
 
     def save(self) -> None:
         """Write the file, whole or not at all; what others wrote meanwhile is kept."""
-        if not self._changed:
+        if not self._added:
             return
-        known = self._read() | self._changed
+        known = self._read() | self._added
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(
                 "w", dir=self._path.parent, delete=False, encoding="utf-8"
             ) as file:
-                json.dump(known, file, indent=1, sort_keys=True)
+                json.dump(sorted(known), file, indent=1)
             Path(file.name).replace(self._path)
-            self._changed = {}
+            self._added = set()
         except OSError as error:
             _LOG.warning("the plan cache %s cannot be written: %s", self._path, error)
+
+
+def _entry(signature: str, proposal: Proposal) -> str:
+    """Return a line of the file; layers of one signature may have kernels of their own."""
+    return f"{signature}: {proposal.identity}"
 
 
 def is_thorough() -> bool:
@@ -102,9 +108,9 @@ class Tuner:
 
     def wanted(self, signature: str, proposals: Iterable[Proposal]) -> Sequence[Proposal]:
         """Return those of ``proposals`` that `choose` may build; asks for no more than it needs."""
-        known, found = self._cache.find(signature), []
+        found = []
         for proposal in proposals:
-            if proposal.name == known:
+            if self._cache.knows(signature, proposal):
                 return [proposal]
             found.append(proposal)
         usual = [proposal for proposal in found if not proposal.last_resort]
@@ -117,10 +123,10 @@ class Tuner:
             EngineError: None of them works.
         """
         proposals = self.wanted(signature, proposals)
-        if proposals[0].name == self._cache.find(signature):
+        if self._cache.knows(signature, proposals[0]):
             return self._make(proposals[0])
         began, race = time.perf_counter(), Race(thorough=is_thorough())
-        timed: list[tuple[float, Choice]] = []
+        timed: list[tuple[float, Choice, Proposal]] = []
         problem: EngineError | None = None
         for proposal in proposals:
             if proposal.last_resort and timed:
@@ -128,18 +134,18 @@ class Tuner:
             if not race.is_open(proposal.kind):
                 continue
             try:
-                timed.append(self._timed(proposal, signature, job))
+                timed.append((*self._timed(proposal, signature, job), proposal))
                 race.note(proposal.kind, timed[-1][0])
             except EngineError as error:
                 _LOG.debug("refused: %s for %s: %s", proposal.name, signature, error)
                 problem = error
         if not timed:
             raise problem or EngineError(f"nothing computes {signature}")
-        best_us, best = min(timed, key=lambda entry: entry[0])
-        for _, choice in timed:
+        best_us, best, fastest = min(timed, key=lambda entry: entry[0])
+        for _, choice, _ in timed:
             if choice is not best:
                 choice.free()
-        self._cache.remember(signature, best.name)
+        self._cache.remember(signature, fastest)
         _LOG.info(
             "%s: %s, %.1f us; %d of %d ways timed in %.2f s", job.operation.layer, best.name,
             best_us, len(timed), len(proposals), time.perf_counter() - began,

@@ -18,6 +18,7 @@ from segrt.cuda import choices
 from segrt.cuda.compiling import Compilations
 from segrt.cuda.engine import Engine
 from segrt.cuda.jobs import Choice, Job, Proposal
+from segrt.cuda.kernels._base import REGISTRY
 from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.operations import Chain
 from segrt.cuda.race import Race
@@ -126,7 +127,7 @@ def test_own_kernels_are_never_given_up():
 @pytest.fixture
 def gpu(monkeypatch, tmp_path) -> EmulatedGpu:
     monkeypatch.setenv("SEGRT_CACHE", str(tmp_path))
-    return EmulatedGpu(monkeypatch, {"slow": 50.0, "fast": 5.0, "faster": 1.0})
+    return EmulatedGpu(monkeypatch, {"slow": 50.0, "fast": 5.0, "faster": 1.0, "own": 2.0})
 
 
 VIEW = View(1, 2, 2, 4, "fp32")
@@ -165,14 +166,60 @@ def test_the_fastest_way_is_remembered_and_nothing_else_is_asked_then(gpu, tmp_p
     assert (made, asked) == (["fast"], ["slow", "fast"])
 
 
-def test_plans_kept_by_two_at_once_are_all_kept(tmp_path):
+def test_a_kernel_that_was_changed_is_checked_and_timed_again(gpu, tmp_path):
+    kernel = REGISTRY.find("nearest")
+    assert kernel is not None
+    # Of two sizes, which stand for two versions of one kernel.
+    old, new = (kernel.launch(spec) for spec in kernel.cases[:2])
+    assert old.source != new.source
+    made: list[str] = []
+    cache = PlanCache("test", tmp_path)
+    for launch, built in ((old, ["own", "slow"]), (old, ["own"]), (new, ["own", "slow"])):
+        made.clear()
+        ways = [_way(gpu, "own", made, launches=(launch,)), _way(gpu, "slow", made)]
+        assert _tuner(gpu, cache).choose("job", ways, JOB).name == "own"
+        assert made == built
+
+
+def test_layers_of_one_signature_and_kernels_of_their_own_are_all_remembered(gpu, tmp_path):
+    kernel = REGISTRY.find("nearest")
+    assert kernel is not None
+    made: list[str] = []
+    cache = PlanCache("test", tmp_path)
+    for built in (["own", "slow"] * 2, ["own"] * 2):
+        made.clear()
+        for spec in kernel.cases[:2]:
+            own = _way(gpu, "own", made, launches=(kernel.launch(spec),))
+            _tuner(gpu, cache).choose("job", [own, _way(gpu, "slow", made)], JOB)
+        assert made == built
+
+
+def test_plans_kept_by_two_at_once_are_all_kept(gpu, tmp_path):
+    one, two = (_way(gpu, name, []) for name in ("one", "two"))
     first, second = PlanCache("same", tmp_path), PlanCache("same", tmp_path)
-    first.remember("a", "one")
-    second.remember("b", "two")
+    first.remember("a", one)
+    second.remember("b", two)
     first.save()
     second.save()
     kept = PlanCache("same", tmp_path)
-    assert (kept.find("a"), kept.find("b")) == ("one", "two")
+    assert kept.knows("a", one)
+    assert kept.knows("b", two)
+    assert not kept.knows("a", two)
+
+
+@pytest.mark.parametrize("content", ["", "no JSON", "3", "[1, null]"])
+def test_a_file_that_is_no_cache_is_none(gpu, tmp_path, content):
+    way = _way(gpu, "one", [])
+    cache = PlanCache("same", tmp_path)
+    cache.remember("a", way)
+    cache.save()
+    (path,) = tmp_path.iterdir()
+    path.write_text(content)
+    broken = PlanCache("same", tmp_path)
+    assert not broken.knows("a", way)
+    broken.remember("a", way)
+    broken.save()
+    assert PlanCache("same", tmp_path).knows("a", way)
 
 
 def test_what_fails_while_it_is_timed_is_given_back(gpu, tmp_path):
