@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from segrt.cuda import hopper_choices, hopper_integers, residuals
-from segrt.cuda.built_plans import GraphSpec, PlanId
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.dense_layers import dense_layer
 from segrt.cuda.driver import Gpu
+from segrt.cuda.graph_specs import GraphSpec, PlanId
 from segrt.cuda.heads import is_head
 from segrt.cuda.image_operations import GroupNormalize
 from segrt.cuda.image_specs import direct_spec, head_spec, ranges_of

@@ -16,8 +16,9 @@ from typing import Any
 from segrt._optional import is_installed, require
 from segrt._stand_ins import standing_in
 from segrt.cuda import plan_builders
-from segrt.cuda.built_plans import BuiltPlans, GraphSpec, Plan, PlanId
+from segrt.cuda.built_plans import BuiltPlans, Plan
 from segrt.cuda.driver import INSTALL, Gpu
+from segrt.cuda.graph_specs import GraphSpec, PlanId
 from segrt.cuda.views import View
 from segrt.errors import EngineError
 from segrt.types import Precision

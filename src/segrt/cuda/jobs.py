@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from segrt.cuda.built_plans import PlanId
+from segrt.cuda.graph_specs import PlanId
 from segrt.cuda.kernels._base import REGISTRY, Kernel, Launch
 from segrt.cuda.operations import (
     Convolution,

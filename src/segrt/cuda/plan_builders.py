@@ -17,8 +17,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
-from segrt.cuda.built_plans import PlanId
 from segrt.cuda.compiling import processors
+from segrt.cuda.graph_specs import PlanId
 from segrt.cuda.plan_protocol import read_answer, write_request
 
 _LOG = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict
 from typing import IO, Any
 
-from segrt.cuda.built_plans import GraphSpec, PlanId
+from segrt.cuda.graph_specs import GraphSpec, PlanId
 from segrt.cuda.views import View
 from segrt.types import Precision
 

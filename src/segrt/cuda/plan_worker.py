@@ -6,9 +6,9 @@ import os
 import sys
 from typing import IO
 
-from segrt.cuda.built_plans import GraphSpec, PlanId
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.driver import Gpu
+from segrt.cuda.graph_specs import GraphSpec, PlanId
 from segrt.cuda.plan_protocol import read_request, write_answer
 from segrt.errors import EngineError
 

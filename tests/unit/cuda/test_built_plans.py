@@ -18,9 +18,10 @@ from helpers.cuda_emulator import EmulatedGpu
 from helpers.cudnn_emulator import SLOW, EmulatedLibrary
 from helpers.tensorrt_graphs import unet
 from segrt.cuda import kept_files, plan_builders, plan_protocol, plan_worker
-from segrt.cuda.built_plans import BuiltPlans, GraphSpec, Plan, PlanId
+from segrt.cuda.built_plans import BuiltPlans, Plan
 from segrt.cuda.cudnn_graph import ConvolutionGraph, convolution_graph
 from segrt.cuda.engine import Engine
+from segrt.cuda.graph_specs import GraphSpec, PlanId
 from segrt.cuda.views import View
 from segrt.types import Precision
 
