@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from segrt.cuda.fuse_chains import fuse_chains
 from segrt.cuda.fuse_images import IMAGE_RULES
 from segrt.cuda.fuse_residuals import fuse_residuals
 from segrt.cuda.fuse_tensors import fuse_tensors
@@ -33,7 +34,10 @@ def fuse(program: Program) -> Program:
         program = _merge(program, rule)
     # Before additions are joined to what follows them, and before ReLUs to convolutions.
     program = fuse_residuals(program)
-    for rule in (_activations, decisions, _chains, _phases, _merged):
+    for rule in (_activations, decisions, _chains):
+        program = _merge(program, rule)
+    program = fuse_chains(program)
+    for rule in (_chains, _phases, _merged, _merged_relu):
         program = _merge(program, rule)
     return prepare_pixels(program)
 
@@ -131,3 +135,13 @@ def _merged(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None
     if not plain or not reader.phase_first or reader.block != 2:
         return None
     return (MergedUpsampling(reader.layer, maker.inputs, reader.output, maker),)
+
+
+def _merged_relu(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None:
+    """Let the phases cut off at zero: a ReLU behind a normalization, whose values have a name."""
+    if not isinstance(maker, MergedUpsampling) or not isinstance(reader, Chain):
+        return None
+    if maker.convolution.activation != "none" or reader.steps != (Step("relu"),):
+        return None
+    inner = replace(maker.convolution, activation="relu")
+    return (replace(maker, output=reader.output, convolution=inner),)
