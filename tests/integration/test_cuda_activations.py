@@ -11,6 +11,8 @@ import pytest
 
 from helpers.emulated_engine import Ran, run
 from helpers.residual_nets import Net, check, feeds_for, ort_outputs
+from segrt.cuda.epilogues import NONE, word_of
+from segrt.cuda.kernels.pointwise import Step
 
 pytest.importorskip("cuda.core", reason="cuda-core is not installed")
 BOUNDS = {"fp32": 2e-6, "fp16": 2e-3, "bf16": 1.5e-2}
@@ -76,8 +78,9 @@ def test_an_image_combined_with_what_is_made_of_it_is_one_pass(
     monkeypatch, form: Callable[[Net, str], str], precision: str
 ):
     net = Net()
-    inner = form(net, net.convolve("x", (16, 24)))
-    ran = _compare(monkeypatch, net, [net.convolve(inner, (24, 16))], precision)
+    pooled = net.apply("MaxPool", net.convolve("x", (16, 24)), kernel_shape=[2, 2])
+    outputs = [net.convolve(form(net, pooled), (24, 16))]
+    ran = _compare(monkeypatch, net, outputs, precision)
     assert ran.launched.count("pointwise") == FORMS[form]
 
 
@@ -110,3 +113,116 @@ def test_phases_of_an_upsampled_image_cut_off_at_zero(monkeypatch, precision, ca
     outputs = [net.convolve(inner, (8, 16))]
     ran = _compare(monkeypatch, net, outputs, precision, capability=capability)
     assert "pointwise" not in ran.launched
+
+
+def _relu6(net: Net, value: str) -> str:
+    return net.apply("Clip", value, net.constant(np.array(0.0)), net.constant(np.array(6.0)))
+
+
+def _clip(net: Net, value: str) -> str:
+    """One that the library has no word for."""
+    return net.apply("Clip", value, net.constant(np.array(-1.0)), net.constant(np.array(0.5)))
+
+
+def _leaky(net: Net, value: str) -> str:
+    return net.apply("LeakyRelu", value, alpha=0.2)
+
+
+def _elu(net: Net, value: str) -> str:
+    return net.apply("Elu", value)
+
+
+def _sigmoid(net: Net, value: str) -> str:
+    return net.apply("Sigmoid", value)
+
+
+def _tanh(net: Net, value: str) -> str:
+    return net.apply("Tanh", value)
+
+
+WORDS = (_relu6, _leaky, _elu, _sigmoid, _tanh, _swish, _swish_turned)
+# Times of launches that make the tuner choose one way or another.
+LIBRARY = {"cudnn": 1.0, "pointwise": 50.0, "direct_convolution": 500.0}
+OWN = {"cudnn": 500.0, "pointwise": 50.0, "direct_convolution": 1.0}
+ALONE = {"cudnn": 1.0, "pointwise": 0.0, "direct_convolution": 500.0}
+
+
+@pytest.mark.parametrize(
+    ("precision", "capability"), [("fp32", (7, 5)), ("fp16", (9, 0)), ("bf16", (12, 0))]
+)
+@pytest.mark.parametrize("form", [*WORDS, _clip, _gelu])
+def test_activations_belong_to_their_convolutions(monkeypatch, form, precision, capability):
+    net = Net()
+    strided = form(net, net.convolve("x", (16, 24), strides=[2, 2]))
+    depthwise = form(net, net.convolve(strided, (24, 24), group=24))
+    outputs = [net.convolve(depthwise, (24, 16))]
+    options = {"capability": capability, "referee": True}
+    ran = _compare(monkeypatch, net, outputs, precision, costs=LIBRARY, **options)
+    assert ran.launched.count("pointwise") == (0 if form in WORDS else 2)
+    ran = _compare(monkeypatch, net, outputs, precision, costs=OWN, **options)
+    assert "direct_convolution" in ran.launched
+    assert ran.launched.count("pointwise") == (0 if form in WORDS else 1)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("form", [_relu6, _leaky, _swish, _clip])
+def test_a_pass_behind_works_in_place(monkeypatch, form, precision):
+    net = Net()
+    inner = form(net, net.convolve("x", (16, 24), strides=[2, 2]))
+    with monkeypatch.context() as patch:
+        # Whatever has a word for it is refused.
+        patch.setattr("segrt.cuda.activated_ways.word_of", lambda steps: NONE)
+        outputs = [net.convolve(inner, (24, 16))]
+        ran = _compare(patch, net, outputs, precision, costs=ALONE, referee=True)
+    assert ran.launched.count("pointwise") == 1
+
+
+@pytest.mark.parametrize("form", WORDS)
+def test_transposed_convolutions_activate_too(monkeypatch, form):
+    net = Net()
+    kernel = net.constant(np.random.default_rng(3).normal(0, 0.2, (16, 24, 2, 2)))
+    large = net.apply("ConvTranspose", "x", kernel, strides=[2, 2])
+    inner = form(net, large)
+    both = net.apply("Concat", inner, net.convolve(inner, (24, 8)), axis=1)
+    ran = _compare(
+        monkeypatch, net, [net.convolve(both, (32, 16))], "fp16", costs=LIBRARY, referee=True
+    )
+    assert "pointwise" not in ran.launched
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_sum_with_a_shortcut_is_activated(monkeypatch, precision):
+    net = Net()
+    stem = net.apply("Relu", net.convolve("x", (16, 24)))
+    total = net.apply("Add", net.convolve(stem, (24, 24)), stem)
+    inner = _swish(net, total)
+    ran = _compare(
+        monkeypatch, net, [net.convolve(inner, (24, 16))], precision, costs=LIBRARY, referee=True
+    )
+    assert "pointwise" not in ran.launched
+
+
+def test_a_wrong_activation_is_not_used(monkeypatch):
+    net = Net()
+    inner = _leaky(net, net.convolve("x", (16, 24), strides=[2, 2]))
+    right = word_of((Step("leaky_relu", "", (0.2,)),))
+    assert right == ("leaky", 0.2)
+    monkeypatch.setattr("segrt.cuda.activated_ways.word_of", lambda steps: ("tanh", 0.0))
+    outputs = [net.convolve(inner, (24, 16))]
+    ran = _compare(monkeypatch, net, outputs, "fp16", costs=LIBRARY, referee=True)
+    assert ran.launched.count("pointwise") == 1
+
+
+def test_what_leaves_the_network_is_activated_in_full_precision(monkeypatch):
+    net = Net()
+    ran = _compare(monkeypatch, net, [_tanh(net, net.convolve("x", (16, 24)))], "fp16")
+    assert ran.launched.count("pointwise") == 1
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_first_layer_reads_what_comes(monkeypatch, precision):
+    net = Net((2, 3, 9, 11))
+    scaled = net.apply("Mul", "x", net.constant(np.array(0.5)))
+    inner = _swish(net, net.convolve(scaled, (3, 16)))
+    ran = _compare(monkeypatch, net, [net.convolve(inner, (16, 16))], precision, referee=True)
+    assert ran.launched[:3] == ["layout", "first_convolution", "pointwise"]

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from segrt.cuda import hopper_choices, hopper_integers, residuals
+from segrt.cuda.activated_ways import activated
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.dense_layers import dense_layer
 from segrt.cuda.driver import Gpu
+from segrt.cuda.epilogues import NONE, Sliding, Word
 from segrt.cuda.graph_specs import GraphSpec, PlanId
 from segrt.cuda.heads import is_head
 from segrt.cuda.image_operations import GroupNormalize
@@ -21,9 +23,11 @@ from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel, in_turn, refused
 from segrt.cuda.kernel_specs import kernel_spec, kernel_specs
 from segrt.cuda.kernels import direct_convolution, head, narrow_convolution, resident_convolution
 from segrt.cuda.kernels._base import Spec
+from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.memory import ALIGNMENT_BYTES
 from segrt.cuda.normalizing import normalization
 from segrt.cuda.operations import (
+    ActivatedConvolution,
     Convolution,
     MergedUpsampling,
     Opening,
@@ -98,6 +102,11 @@ class Chooser:
     def _ways(self, job: Job) -> Iterator[Proposal]:
         if isinstance(job.operation, Convolution) and job.operation.residual:
             yield from self._residual(job, job.operation)
+        elif isinstance(job.operation, ActivatedConvolution):
+            yield from activated(
+                job, job.operation, kernel=self._kernel, ways=self._ways,
+                library=self._library_convolution, direct=self._direct,
+            )  # fmt: skip
         elif isinstance(job.operation, Convolution):
             yield from self._convolution(job, job.operation)
         elif isinstance(job.operation, MergedUpsampling):
@@ -203,10 +212,10 @@ class Chooser:
         for proposal in self._convolution(first, bare):
             yield in_turn(proposal, adding)
 
-    def _direct(self, job: Job, operation: Convolution | TransposedConvolution) -> Proposal:
+    def _direct(self, job: Job, operation: Sliding, steps: tuple[Step, ...] = ()) -> Proposal:
         """Propose the kernel that can do everything: beside cuDNN for groups, else if it fails."""
         transposed = isinstance(operation, TransposedConvolution)
-        spec = direct_spec(operation, job.views[0], job.target)
+        spec = direct_spec(operation, job.views[0], job.target, steps)
         kernel, groups = operation.kernel, operation.groups
 
         def taps() -> npt.NDArray[Any]:
@@ -254,10 +263,11 @@ class Chooser:
     def _library_convolution(
         self,
         job: Job,
-        operation: Convolution | TransposedConvolution,
+        operation: Sliding,
         weights: Lazy,
         *,
         last_resort: bool = True,
+        word: Word = NONE,
     ) -> Iterator[Proposal]:
         views = (*job.views, job.target)
         library = self._library
@@ -269,25 +279,25 @@ class Chooser:
         kernel: list[int] = []
         users: set[str] = set()
         kinds = dict.fromkeys(("fp32", job.target.dtype, ""))
-        # Behind sums of integers stand fp32 numbers only.
-        for bias in ("fp32",) if views[0].dtype == "int8" else kinds:
+        # Behind sums of integers, and before most activations, stand fp32 numbers only.
+        for bias in ("fp32",) if views[0].dtype == "int8" or word != NONE else kinds:
             if found and not bias:
                 return
             fallback = exact or (last_resort and not bias)
             spec = GraphSpec.of(operation, views, self._precision, bias=bias, fallback=fallback)
-            graph = convolution_graph(library, spec)
+            graph = convolution_graph(library, replace(spec, word=word))
             if graph is None:
                 continue
             found = True
             few = _INTEGER_PLANS if views[0].dtype == "int8" else _MOST_PLANS
             most = _ALL_PLANS if exact else few
-            for asked in graph.plans(_ADDING_PLANS if graph.has_residual else most):
+            for asked in graph.plans(_ADDING_PLANS if graph.has_residual or word[0] else most):
                 yield self._plan(job, operation, (graph, asked), (weights, kernel, users))
 
     def _plan(
         self,
         job: Job,
-        operation: Convolution | TransposedConvolution,
+        operation: Sliding,
         way: tuple[ConvolutionGraph, PlanId],
         weights: tuple[Lazy, list[int], set[str]],
     ) -> Proposal:
@@ -295,7 +305,8 @@ class Chooser:
         # The kernel is uploaded once for all plans, and freed with the last that uses it.
         exact, shared, users = weights
         bias_type = graph.spec.bias
-        name = f"cudnn {bias_type or 'bare'} {asked.index} {asked.name}"
+        kind = f"cudnn {bias_type or 'bare'} {graph.spec.word[0]}".rstrip()
+        name = f"{kind} {asked.index} {asked.name}"
 
         def make() -> Choice:
             plan = graph.build(asked)
@@ -329,11 +340,9 @@ class Chooser:
 
             return Choice(name, job.reserved_bytes + plan.workspace, run, free, keep)
 
-        return Proposal(name, make, kind=f"cudnn {bias_type or 'bare'}", plan=asked)
+        return Proposal(name, make, kind=kind, plan=asked)
 
-    def _finish(
-        self, job: Job, operation: Convolution | TransposedConvolution, bias: int
-    ) -> Callable[[int], None]:
+    def _finish(self, job: Job, operation: Sliding, bias: int) -> Callable[[int], None]:
         """Return what does at an address, in place, all that cuDNN could not."""
         launch = find_kernel("pointwise").launch(residuals.finish_spec(job, operation))
         compiled, config = self._gpu.kernel(launch), self._gpu.configuration(launch)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from segrt.cuda.fuse_activations import fuse_activations
 from segrt.cuda.fuse_chains import fuse_chains
 from segrt.cuda.fuse_images import IMAGE_RULES
 from segrt.cuda.fuse_residuals import fuse_residuals
@@ -34,12 +35,12 @@ def fuse(program: Program) -> Program:
         program = _merge(program, rule)
     # Before additions are joined to what follows them, and before ReLUs to convolutions.
     program = fuse_residuals(program)
-    for rule in (_activations, decisions, _chains):
+    for rule in (_activations, decisions, _chains_apart):
         program = _merge(program, rule)
     program = fuse_chains(program)
     for rule in (_chains, _phases, _merged, _merged_relu):
         program = _merge(program, rule)
-    return prepare_pixels(program)
+    return fuse_activations(prepare_pixels(program))
 
 
 # Images that one pass reads: with more, vectors no longer fit into registers.
@@ -105,6 +106,11 @@ def _chains(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None
             vectors=maker.vectors + reader.vectors,
         ),
     )  # fmt: skip
+
+
+def _chains_apart(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None:
+    """Join chains that read images of their own; `fuse_chains` has others read theirs once."""
+    return None if set(maker.inputs) & set(reader.inputs[1:]) else _chains(maker, reader)
 
 
 def _without_identity(steps: tuple[Step, ...]) -> tuple[Step, ...]:

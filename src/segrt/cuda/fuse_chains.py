@@ -41,10 +41,10 @@ def _maker(program: Program, kept: list[Operation], reader: Operation) -> Chain 
     for maker in kept:
         if not isinstance(maker, Chain) or maker.output not in reader.inputs:
             continue
-        (other,) = (name for name in reader.inputs if name != maker.output) or (None,)
+        others = tuple(name for name in reader.inputs if name != maker.output)
         # What has a type or scale of its own may be rounded to it.
         own = maker.output in program.types or maker.output in program.scales
-        if maker.inputs == (other,) and program.uses(maker.output) == 1 and not own:
+        if maker.inputs == others and program.uses(maker.output) == 1 and not own:
             return maker
     return None
 

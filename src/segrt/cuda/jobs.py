@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from segrt.cuda.graph_specs import PlanId
 from segrt.cuda.kernels._base import REGISTRY, Kernel, Launch
 from segrt.cuda.operations import (
+    ActivatedConvolution,
     Convolution,
     MergedUpsampling,
     Opening,
@@ -159,6 +160,9 @@ def find_kernel(name: str) -> Kernel:
 def signature(job: Job) -> str:
     """Return what a choice depends on: the operation's geometry and the views, as text."""
     operation, parts = job.operation, [type(job.operation).__name__]
+    if isinstance(operation, ActivatedConvolution):
+        parts.append(f"steps={operation.steps}")
+        operation = operation.convolution
     if isinstance(operation, (MergedUpsampling, PooledConvolution)):
         operation = operation.convolution
     if isinstance(operation, Opening):

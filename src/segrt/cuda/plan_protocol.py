@@ -26,7 +26,7 @@ def read_request(stream: IO[bytes]) -> PlanId | None:
         return None
     fields = json.loads(line)
     spec = fields["spec"]
-    for name in ("kernel", "before", "after", "stride", "dilation"):
+    for name in ("kernel", "before", "after", "stride", "dilation", "word"):
         spec[name] = tuple(spec[name])
     spec["views"] = tuple(map(_view, spec["views"]))
     spec["precision"] = Precision(spec["precision"])

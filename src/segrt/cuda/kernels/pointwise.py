@@ -180,7 +180,7 @@ class Pointwise:
         for index in others:
             head += constants(f"SRC{index}", spec.sources[index - 1])
         head += setting(v=width, total=total) + f"#define VECTORS {spec.vectors}\n"
-        source = _SOURCE.replace("STEPS", _code(spec))
+        source = _SOURCE.replace("STEPS", code_of(spec.steps))
         arguments = [f"const SRC{k}_S* __restrict__ a{k}," for k in others]
         reads = [
             f"auto v{k} = Vec<SRC{k}_T, V>::read(a{k} + (u64)pixel * SRC{k}_PITCH + group * V);"
@@ -204,34 +204,42 @@ class Pointwise:
         /,
     ) -> Floats:
         """Take the steps in order."""
-        value, vector, others = images[0], 0, iter(images[1:])
-        kept = value
-        for step in spec.steps:
-            if step.op == "keep":
-                kept = value
-                continue
-            if step.op in _ONE:
-                function = _ONE[step.op][1]
-                wanted = [mark in _ONE[step.op][0] for mark in ("{0}", "{1}")]
-                value = function(value, *step.settings[: sum(wanted)])
-                continue
-            other: Any = step.settings[0] if step.settings else None
-            if step.other == "image":
-                other = next(others)
-            if step.other == "kept":
-                other = kept
-            if step.other == "channel":
-                other = parameters[0][vector].astype(np.float64)
-                vector += 1
-            value = _TWO[step.op][1](value, other)
-        return value
+        return follow(spec.steps, images, *parameters)
 
 
-def _code(spec: PointwiseSpec) -> str:
+def follow(
+    steps: Sequence[Step], images: Sequence[Floats], vectors: npt.NDArray[Any] | None = None
+) -> Floats:
+    """Return what steps make of images of one size, in NumPy."""
+    value, vector, others = images[0], 0, iter(images[1:])
+    kept = value
+    for step in steps:
+        if step.op == "keep":
+            kept = value
+            continue
+        if step.op in _ONE:
+            function = _ONE[step.op][1]
+            wanted = [mark in _ONE[step.op][0] for mark in ("{0}", "{1}")]
+            value = function(value, *step.settings[: sum(wanted)])
+            continue
+        other: Any = step.settings[0] if step.settings else None
+        if step.other == "image":
+            other = next(others)
+        if step.other == "kept":
+            other = kept
+        if step.other == "channel" and vectors is not None:
+            other = vectors[vector].astype(np.float64)
+            vector += 1
+        value = _TWO[step.op][1](value, other)
+    return value
+
+
+def code_of(steps: Sequence[Step]) -> str:
+    """Return the CUDA lines that take steps on a ``float v`` of channel ``c``."""
     lines, vector, image = [], 0, 1
-    if any(step.op == "keep" for step in spec.steps):
+    if any(step.op == "keep" for step in steps):
         lines.append("float kept = v;")
-    for step in spec.steps:
+    for step in steps:
         if step.op == "keep":
             lines.append("kept = v;")
             continue

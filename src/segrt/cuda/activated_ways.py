@@ -1,0 +1,45 @@
+"""Ways to compute a convolution with an activation behind it: at once, or one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from segrt.cuda.epilogues import NONE, in_two, is_plain, word_of
+from segrt.cuda.jobs import Job, Proposal, in_turn
+from segrt.cuda.kernel_specs import kernel_spec
+from segrt.cuda.operations import ActivatedConvolution
+from segrt.cuda.parameters import lazy_weights
+
+Ways = Callable[..., Iterable[Proposal]]
+
+
+def activated(
+    job: Job,
+    operation: ActivatedConvolution,
+    *,
+    kernel: Callable[..., Proposal],
+    library: Ways,
+    direct: Callable[..., Proposal],
+    ways: Ways,
+) -> Iterator[Proposal]:
+    """Yield what activates at once, and everything else with a pass in place behind.
+
+    Args:
+        job: The operation with its memory.
+        operation: The job's.
+        kernel: Gives the way of an own kernel.
+        library: Gives cuDNN's for a convolution, its weights, and cuDNN's word for what follows.
+        direct: Gives the kernel for any convolution, and any steps behind it.
+        ways: Gives all of a job.
+    """
+    inner, word = operation.convolution, word_of(operation.steps)
+    if is_plain(inner, job):
+        weights = lazy_weights(inner, job.views[0].dtype)
+        if word != NONE:
+            yield from library(job, inner, weights, last_resort=False, word=word)
+        if inner.groups > 1:
+            yield direct(job, inner, operation.steps)
+    first, behind = in_two(job, operation)
+    activating = kernel(behind, *kernel_spec(behind))
+    for proposal in ways(first):
+        yield in_turn(proposal, activating)
