@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from segrt.cuda.kernels import _volume_products as products
+from segrt.cuda.kernels import volume_convolution
 from segrt.cuda.kernels.volume_convolution import VolumeConvolution, VolumeConvolutionSpec
-from segrt.cuda.views import decode
+from segrt.cuda.views import View, decode
 
 CASES = list(enumerate(VolumeConvolution.cases))
 _RNG = np.random.default_rng(0)
@@ -88,3 +89,42 @@ def test_products_are_the_convolution(number, spec):
             ]  # fmt: skip
             found = pixels[tuple(map(slice, part.shape))]
             np.testing.assert_allclose(found, part, atol=1e-9)
+
+
+@pytest.mark.parametrize("sizes", [(3, 3, 3, 96, 32), (2, 3, 1, 8, 24), (3, 3, 3, 112, 96)])
+def test_weights_come_back(sizes):
+    weights = _RNG.normal(size=sizes).astype(np.float16).astype(np.float64)
+    arranged = products.arrange(weights, "fp16")
+    found = products.restore(arranged, "fp16", sizes[:3], *sizes[3:])
+    np.testing.assert_array_equal(found, weights)
+
+
+@pytest.mark.parametrize(
+    ("channels", "outputs"), [(16, 16), (32, 32), (48, 64), (64, 64), (96, 64), (128, 64)]
+)
+def test_few_outputs_share_a_product_with_their_neighbours(channels: int, outputs: int):
+    assert products.outputs_of(channels, 3) == outputs
+    assert products.outputs_of(channels, 1) in {64, outputs}
+
+
+_VIEW = View(8, 32, 32, 32, "fp16", depth=4)
+_FITS = VolumeConvolutionSpec(_VIEW, _VIEW, (3, 3, 3), (1, 1, 1), True)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"source": dataclasses.replace(_VIEW, c=4)},
+        {"source": dataclasses.replace(_VIEW, offset=4, pitch=48)},
+        {"source": dataclasses.replace(_VIEW, dtype="fp32")},
+        {"source": dataclasses.replace(_VIEW, depth=0)},
+        {"source": dataclasses.replace(_VIEW, n=4)},
+        {"target": dataclasses.replace(_VIEW, dtype="bf16")},
+        {"target": dataclasses.replace(_VIEW, n=12, depth=6)},
+        {"window": (5, 3, 3)},
+        {"before": (3, 1, 1)},
+    ],
+)
+def test_what_does_not_fit(other):
+    assert volume_convolution.fits(_FITS)
+    assert not volume_convolution.fits(dataclasses.replace(_FITS, **other))

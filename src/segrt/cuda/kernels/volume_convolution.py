@@ -225,15 +225,16 @@ class VolumeConvolution:
     capability = (9, 0)
     cases = (
         VolumeConvolutionSpec(
-            View(10, 37, 21, 96, "fp16", 160, 32, depth=5),
-            View(10, 37, 21, 32, "fp16", 64, 32, depth=5), (3, 3, 3), (1, 1, 1), True,
+            View(6, 37, 13, 96, "fp16", 160, 32, depth=3),
+            View(6, 37, 13, 32, "fp16", 64, 32, depth=3), (3, 3, 3), (1, 1, 1), True,
         ),
+        # More work than a GPU has multiprocessors, twice.
         VolumeConvolutionSpec(
-            View(21, 33, 50, 32, "bf16", 96, 64, depth=7), View(21, 33, 50, 32, "bf16", depth=7),
+            View(49, 33, 66, 32, "bf16", 96, 64, depth=7), View(49, 33, 66, 32, "bf16", depth=7),
             (3, 3, 3), (1, 1, 1), True,
         ),
         VolumeConvolutionSpec(
-            View(6, 40, 17, 128, "fp16", depth=6), View(6, 40, 17, 64, "fp16", 96, 16, depth=6),
+            View(3, 40, 15, 128, "fp16", depth=3), View(3, 40, 15, 64, "fp16", 96, 16, depth=3),
             (3, 3, 3), (1, 1, 1), False,
         ),
         # Fewer channels than a step; four slices share what they read.
@@ -257,7 +258,7 @@ class VolumeConvolution:
         ),
         # Windows of one slice, and of one pixel.
         VolumeConvolutionSpec(
-            View(5, 33, 20, 64, "fp16", depth=5), View(5, 33, 20, 128, "fp16", depth=5),
+            View(2, 33, 20, 64, "fp16", depth=1), View(2, 33, 20, 128, "fp16", depth=1),
             (1, 3, 3), (0, 1, 1), True,
         ),
         VolumeConvolutionSpec(
