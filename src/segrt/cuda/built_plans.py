@@ -100,8 +100,9 @@ class BuiltPlans:
             fresh = [plan]
             if len(self._asked) == _WORTH_PROCESSES:
                 self._builders, fresh = self._make_builders(), list(self._asked)
-            for one in fresh if self._builders is not None else ():
-                self._builders.ask(one)
+            if self._builders is not None:
+                for one in fresh:
+                    self._builders.ask(one)
 
     def wait(self) -> None:
         """Wait until all that was begun is built; what fails is left out."""
