@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda import hopper_choices, hopper_integers, residuals
+from segrt.cuda import hopper_choices, hopper_integers, residuals, volume_ways
 from segrt.cuda.activated_ways import activated
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.dense_layers import dense_layer
@@ -17,7 +17,7 @@ from segrt.cuda.driver import Gpu
 from segrt.cuda.epilogues import NONE, Sliding, Word
 from segrt.cuda.graph_specs import GraphSpec, PlanId
 from segrt.cuda.heads import is_head
-from segrt.cuda.image_operations import GroupNormalize
+from segrt.cuda.image_operations import GroupNormalize, VolumeConvolution
 from segrt.cuda.image_specs import direct_spec, head_spec, ranges_of
 from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel, in_turn, refused
 from segrt.cuda.kernel_specs import kernel_spec, kernel_specs
@@ -35,12 +35,7 @@ from segrt.cuda.operations import (
     TransposedConvolution,
 )
 from segrt.cuda.parameters import (
-    Lazy,
-    arranged_for,
-    bias_for,
-    factors_for,
-    lazy_weights,
-    numbers_for,
+    Lazy, arranged_for, bias_for, factors_for, lazy_weights, numbers_for,
 )  # fmt: skip
 from segrt.cuda.plan import first_spec, narrow_spec, resident_spec
 from segrt.cuda.shuffling import with_shuffle
@@ -116,6 +111,11 @@ class Chooser:
         elif isinstance(job.operation, Opening):
             for asked in hopper_choices.first_two(job, job.operation):
                 yield self._kernel(job, *asked)
+        elif isinstance(job.operation, VolumeConvolution):
+            alone = replace(job, views=job.views[:1], pointers=job.pointers[:1])
+            for asked in hopper_choices.volumes(job, job.operation):
+                yield self._kernel(alone, *asked)
+            yield from volume_ways.apart(job, job.operation, self._kernel, self._convolution)
         elif isinstance(job.operation, TransposedConvolution):
             weights = lazy_weights(job.operation, job.views[0].dtype)
             yield from self._library_convolution(job, job.operation, weights)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from segrt.cuda.graph_specs import PlanId
+from segrt.cuda.image_operations import VolumeConvolution
 from segrt.cuda.kernels._base import REGISTRY, Kernel, Launch
 from segrt.cuda.operations import (
     ActivatedConvolution,
@@ -167,6 +168,9 @@ def signature(job: Job) -> str:
         operation = operation.convolution
     if isinstance(operation, Opening):
         operation = operation.second
+    if isinstance(operation, VolumeConvolution):
+        parts.append(f"depth={job.views[0].depth} table={operation.slices.table.shape}")
+        operation = operation.convolution
     parts += [
         f"{name}={value}" for name, value in sorted(vars(operation).items()) if name not in _NUMBERS
     ]
