@@ -35,7 +35,12 @@ from segrt.cuda.operations import (
     TransposedConvolution,
 )
 from segrt.cuda.parameters import (
-    Lazy, arranged_for, bias_for, factors_for, lazy_weights, numbers_for,
+    Lazy,
+    arranged_for,
+    bias_for,
+    factors_for,
+    lazy_weights,
+    numbers_for,
 )  # fmt: skip
 from segrt.cuda.plan import first_spec, narrow_spec, resident_spec
 from segrt.cuda.shuffling import with_shuffle
@@ -95,15 +100,14 @@ class Chooser:
             )
 
     def _ways(self, job: Job) -> Iterator[Proposal]:
-        if isinstance(job.operation, Convolution) and job.operation.residual:
-            yield from self._residual(job, job.operation)
+        if isinstance(job.operation, Convolution):
+            ways = self._residual if job.operation.residual else self._convolution
+            yield from ways(job, job.operation)
         elif isinstance(job.operation, ActivatedConvolution):
             yield from activated(
                 job, job.operation, kernel=self._kernel, ways=self._ways,
                 library=self._library_convolution, direct=self._direct,
             )  # fmt: skip
-        elif isinstance(job.operation, Convolution):
-            yield from self._convolution(job, job.operation)
         elif isinstance(job.operation, MergedUpsampling):
             yield from self._merged(job, job.operation)
         elif isinstance(job.operation, PooledConvolution):
@@ -263,7 +267,7 @@ class Chooser:
     def _library_convolution(
         self,
         job: Job,
-        operation: Sliding,
+        inner: Sliding,
         weights: Lazy,
         *,
         last_resort: bool = True,
@@ -284,7 +288,7 @@ class Chooser:
             if found and not bias:
                 return
             fallback = exact or (last_resort and not bias)
-            spec = GraphSpec.of(operation, views, self._precision, bias=bias, fallback=fallback)
+            spec = GraphSpec.of(inner, views, self._precision, bias=bias, fallback=fallback)
             graph = convolution_graph(library, replace(spec, word=word))
             if graph is None:
                 continue
@@ -292,7 +296,7 @@ class Chooser:
             few = _INTEGER_PLANS if views[0].dtype == "int8" else _MOST_PLANS
             most = _ALL_PLANS if exact else few
             for asked in graph.plans(_ADDING_PLANS if graph.has_residual or word[0] else most):
-                yield self._plan(job, operation, (graph, asked), (weights, kernel, users))
+                yield self._plan(job, inner, (graph, asked), (weights, kernel, users))
 
     def _plan(
         self,
