@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
 
 from segrt.cuda.epilogues import NONE, in_two, is_plain, word_of
 from segrt.cuda.jobs import Job, Proposal, in_turn
@@ -10,28 +11,22 @@ from segrt.cuda.kernel_specs import kernel_spec
 from segrt.cuda.operations import ActivatedConvolution
 from segrt.cuda.parameters import lazy_weights
 
-Ways = Callable[..., Iterable[Proposal]]
+One: TypeAlias = Callable[..., Proposal]
+Several: TypeAlias = Callable[..., Iterable[Proposal]]
 
 
 def activated(
-    job: Job,
-    operation: ActivatedConvolution,
-    *,
-    kernel: Callable[..., Proposal],
-    library: Ways,
-    direct: Callable[..., Proposal],
-    ways: Ways,
+    job: Job, operation: ActivatedConvolution, makers: tuple[One, One, Several, Several]
 ) -> Iterator[Proposal]:
     """Yield what activates at once, and everything else with a pass in place behind.
 
     Args:
         job: The operation with its memory.
         operation: The job's.
-        kernel: Gives the way of an own kernel.
-        library: Gives cuDNN's for a convolution, its weights, and cuDNN's word for what follows.
-        direct: Gives the kernel for any convolution, and any steps behind it.
-        ways: Gives all of a job.
+        makers: Give the way of an own kernel; of the one for any convolution, with steps behind
+            it; cuDNN's for a convolution, with its word for what follows; all of a job.
     """
+    kernel, direct, library, ways = makers
     inner, word = operation.convolution, word_of(operation.steps)
     if is_plain(inner, job):
         weights = lazy_weights(inner, job.views[0].dtype)

@@ -104,10 +104,8 @@ class Chooser:
             ways = self._residual if job.operation.residual else self._convolution
             yield from ways(job, job.operation)
         elif isinstance(job.operation, ActivatedConvolution):
-            yield from activated(
-                job, job.operation, kernel=self._kernel, ways=self._ways,
-                library=self._library_convolution, direct=self._direct,
-            )  # fmt: skip
+            makers = (self._kernel, self._direct, self._library_convolution, self._ways)
+            yield from activated(job, job.operation, makers)
         elif isinstance(job.operation, MergedUpsampling):
             yield from self._merged(job, job.operation)
         elif isinstance(job.operation, PooledConvolution):
@@ -265,13 +263,7 @@ class Chooser:
             yield in_turn(proposal, pooling)
 
     def _library_convolution(
-        self,
-        job: Job,
-        inner: Sliding,
-        weights: Lazy,
-        *,
-        last_resort: bool = True,
-        word: Word = NONE,
+        self, job: Job, base: Sliding, weights: Lazy, *, last_resort: bool = True, word: Word = NONE
     ) -> Iterator[Proposal]:
         views = (*job.views, job.target)
         library = self._library
@@ -288,7 +280,7 @@ class Chooser:
             if found and not bias:
                 return
             fallback = exact or (last_resort and not bias)
-            spec = GraphSpec.of(inner, views, self._precision, bias=bias, fallback=fallback)
+            spec = GraphSpec.of(base, views, self._precision, bias=bias, fallback=fallback)
             graph = convolution_graph(library, replace(spec, word=word))
             if graph is None:
                 continue
@@ -296,7 +288,7 @@ class Chooser:
             few = _INTEGER_PLANS if views[0].dtype == "int8" else _MOST_PLANS
             most = _ALL_PLANS if exact else few
             for asked in graph.plans(_ADDING_PLANS if graph.has_residual or word[0] else most):
-                yield self._plan(job, inner, (graph, asked), (weights, kernel, users))
+                yield self._plan(job, base, (graph, asked), (weights, kernel, users))
 
     def _plan(
         self,
