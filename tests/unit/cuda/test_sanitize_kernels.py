@@ -12,6 +12,8 @@ import pytest
 from helpers.cuda_emulator import EmulatedGpu
 from helpers.gpu_cases import run_case
 from helpers.kernel_memory import beside, numbers
+from helpers.planted_kernels import BODIES, HEAD
+from segrt.cuda.driver import compile_source
 from segrt.cuda.kernels._base import REGISTRY
 from segrt.cuda.views import encode
 
@@ -92,6 +94,30 @@ def test_what_the_sanitizer_ends_with(
     asked = (tmp_path / "asked").read_text()
     assert "--tool racecheck" in asked
     assert f"{PATH.name} --run --kernels dot,nearest" in asked
+
+
+def test_a_tool_that_sees_nothing_proves_nothing(tool, tmp_path):
+    sanitizer = tmp_path / "compute-sanitizer"
+    found = SPOILT.replace("case nearest 0", "case planted-memcheck 0")
+    for said, sees in ((found, True), (SPOILT, False), (CLEAN, False)):
+        (tmp_path / "said").write_text(said)
+        sanitizer.write_text(f"#!/bin/sh\ncat {tmp_path}/said\nexit 86\n")
+        sanitizer.chmod(0o755)
+        assert tool.sees_errors(str(sanitizer), "memcheck", 60) is sees
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_planted_kernels_compile(name):
+    assert compile_source(HEAD + BODIES[name], "sm_90", "planted").startswith(b"\x7fELF")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", BODIES)
+def test_each_tool_sees_the_error_planted_for_it(tool, name):
+    sanitizer = tool.find_sanitizer()
+    if sanitizer is None:
+        pytest.skip("compute-sanitizer is not installed")
+    assert tool.sees_errors(sanitizer, name, 120)
 
 
 def test_a_run_that_hangs_is_no_clean_one(tool, tmp_path):
