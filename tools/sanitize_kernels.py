@@ -179,13 +179,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--run", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     names, tools = options.kernels.split(","), options.tools.split(",")
+    if options.run:
+        run_cases(names)
+        return 0
     wrong = [name for name in names if name not in REGISTRY.names()]
     wrong += [tool for tool in tools if tool not in TOOLS]
     if wrong:
         parser.error(f"there is no {', '.join(wrong)}")
-    if options.run:
-        run_cases(names)
-        return 0
     problem = missing() or (None if options.sanitizer else "compute-sanitizer is not installed")
     if problem:
         print(problem)

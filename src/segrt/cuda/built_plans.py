@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from segrt.cuda import kept_files
 from segrt.cuda.graph_specs import PlanId
@@ -48,28 +49,41 @@ class Plan:
         self.put(pack, workspace)
 
 
-# Builds plans side by side: given what to build, yields each with its bytes.
-Builder = Callable[[Sequence[PlanId]], Iterable[tuple[PlanId, bytes]]]
+class Builders(Protocol):
+    """Builds plans beside this process."""
+
+    def ask(self, plan: PlanId) -> None:
+        """Have one built."""
+
+    def finish(self) -> Iterable[tuple[PlanId, bytes]]:
+        """Yield each with what it can be made from, as they get ready; what fails is left out."""
+
+    def close(self) -> None:
+        """Build no more."""
 
 
 class BuiltPlans:
-    """Plans that were built before.
+    """Plans that were built before, and such as are being built by other processes.
 
     Args:
         versions: What a plan depends on beside its graph: GPU, driver, cuDNN.
-        builder: Builds several at a time; None: nothing does.
+        builders: Makes what builds them; None, or giving None: nothing does.
     """
 
-    def __init__(self, versions: str, builder: Builder | None = None) -> None:
+    def __init__(
+        self, versions: str, builders: Callable[[], Builders | None] = lambda: None
+    ) -> None:
         self._versions = versions
-        self._builder = builder
-        self._ahead: dict[PlanId, bytes] = {}
+        self._make_builders = builders
+        self._builders: Builders | None = None
+        # What is asked for, in order, and what came of it.
+        self._asked: dict[PlanId, bytes] = {}
 
     def find(self, plan: PlanId) -> bytes | None:
         """Return what a plan can be made from, None if it has to be built."""
         if not plan.slow:
             return None
-        return self._ahead.get(plan) or kept_files.find(_FOLDER, self._key(plan))
+        return self._asked.get(plan) or kept_files.find(_FOLDER, self._key(plan))
 
     def keep(self, plan: PlanId, built: Plan) -> None:
         """Keep a plan on disk, if building it takes long."""
@@ -77,19 +91,35 @@ class BuiltPlans:
         if built.written and kept_files.find(_FOLDER, key) != built.written:
             kept_files.remember(_FOLDER, key, built.written)
 
-    def build_ahead(self, plans: Iterable[PlanId]) -> None:
-        """Build side by side what is not there yet and takes long; what fails is left out."""
-        missing = [plan for plan in dict.fromkeys(plans) if plan.slow and self.find(plan) is None]
-        if self._builder is None or len(missing) < _WORTH_PROCESSES:
+    def begin(self, plans: Iterable[PlanId]) -> None:
+        """Have built beside this process what is not there yet and takes long."""
+        for plan in plans:
+            if not plan.slow or plan in self._asked or self.find(plan) is not None:
+                continue
+            self._asked[plan] = b""
+            fresh = [plan]
+            if len(self._asked) == _WORTH_PROCESSES:
+                self._builders, fresh = self._make_builders(), list(self._asked)
+            if self._builders is not None:
+                for one in fresh:
+                    self._builders.ask(one)
+
+    def wait(self) -> None:
+        """Wait until all that was begun is built; what fails is left out."""
+        if self._builders is None:
             return
-        for done, (plan, written) in enumerate(self._builder(missing)):
-            place = (done + 1, len(missing))
+        for done, (plan, written) in enumerate(self._builders.finish()):
+            place = (done + 1, len(self._asked))
             _LOG.info("plan %d of %d: %s", *place, plan.name, extra={"progress": place})
-            self._ahead[plan] = written
+            self._asked[plan] = written
+        self._builders = None
 
     def forget(self) -> None:
-        """Drop what was built ahead."""
-        self._ahead.clear()
+        """Drop what was built, and what is being built."""
+        if self._builders is not None:
+            self._builders.close()
+            self._builders = None
+        self._asked.clear()
 
     def _key(self, plan: PlanId) -> str:
         return hashlib.sha256(f"{self._versions}\0{plan}".encode()).hexdigest()

@@ -7,8 +7,9 @@ wrong), which a `View` cannot express otherwise anyway.
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -54,11 +55,12 @@ class Library:
         frontend = self.module.__version__
         versions = f"{gpu.name} {gpu.driver} {self.version} {frontend}"
 
-        def side_by_side(plans: Sequence[PlanId]) -> Iterator[tuple[PlanId, bytes]]:
-            count = plan_builders.count_for(len(plans), gpu.memory()[0])
-            return plan_builders.build(plans, count, lambda: plan_builders.begin(gpu.index))
+        def builders() -> plan_builders.Builders | None:
+            count = plan_builders.count_for(gpu.memory()[0])
+            begin = functools.partial(plan_builders.begin, gpu.index)
+            return plan_builders.Builders(count, begin) if count else None
 
-        self.plans = BuiltPlans(versions, side_by_side)
+        self.plans = BuiltPlans(versions, builders)
 
     def close(self) -> None:
         """Give the handle back."""

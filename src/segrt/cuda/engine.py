@@ -159,10 +159,10 @@ class Engine:
                         can_be_built(found)
                     usual = [way for way in found if not way.last_resort] or found
                     self._gpu.compile(launch for way in usual for launch in way.launches)
+                    self._library.plans.begin(way.plan for way in usual if way.plan is not None)
                     asked[name] = found
         with self.stages.stage("plans of cuDNN"):
-            usual = [way for found in asked.values() for way in found if not way.last_resort]
-            self._library.plans.build_ahead(way.plan for way in usual if way.plan is not None)
+            self._library.plans.wait()
         for index, job in enumerate(self._jobs):
             name = signature(job)
             place = (index + 1, len(self._jobs))

@@ -6,15 +6,14 @@ where it is wanted.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import queue
 import subprocess
 import sys
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from segrt.cuda.compiling import processors
@@ -37,18 +36,16 @@ main(int(sys.argv[2]))
 """
 
 
-def count_for(plans: int, free_bytes: int) -> int:
-    """Return how many processes are worth it; one alone gains nothing.
+def count_for(free_bytes: int) -> int:
+    """Return how many processes may be begun; one alone gains nothing.
 
     Args:
-        plans: How many are to be built.
         free_bytes: Of device memory.
     """
     if getattr(sys, "frozen", False) or not sys.executable:
         return 0  # what would begin is another program
-    fitting = free_bytes // (_SHARE * _CONTEXT_BYTES)
-    # One processor stays with kernels that are compiled meanwhile.
-    count = min(_MOST, processors() - 1, plans // 2, fitting)
+    # One processor stays with what goes on here.
+    count = min(_MOST, processors() - 1, free_bytes // (_SHARE * _CONTEXT_BYTES))
     return count if count > 1 else 0
 
 
@@ -64,77 +61,85 @@ def begin(device: int) -> subprocess.Popen[bytes]:
     )
 
 
-def build(
-    plans: Sequence[PlanId],
-    count: int,
-    begin: Callable[[], subprocess.Popen[bytes]],
-) -> Iterator[tuple[PlanId, bytes]]:
-    """Yield plans with what they can be made from, as they get ready.
+class Builders:
+    """Processes that build what they are asked for, each begun when there is something for it.
 
     Args:
-        plans: What to build.
-        count: How many processes.
+        count: How many there may be.
         begin: Begins one.
     """
-    todo: queue.SimpleQueue[list[PlanId]] = queue.SimpleQueue()
-    for group in _alike(plans):
-        todo.put(group)
-    done: queue.SimpleQueue[tuple[PlanId, bytes] | None] = queue.SimpleQueue()
-    running = list(_begun(count, begin))
-    threads = [
-        threading.Thread(target=_feed, args=(process, todo, done), daemon=True)
-        for process in running
-    ]
-    try:
-        for thread in threads:
-            thread.start()
-        for _ in threads:
-            yield from iter(lambda: done.get(timeout=_PATIENCE_S), None)
-    except queue.Empty:
-        _LOG.debug("the processes that build plans are silent for %d s: given up", _PATIENCE_S)
-    finally:
-        for process in running:
+
+    def __init__(self, count: int, begin: Callable[[], subprocess.Popen[bytes]]) -> None:
+        self._count = count
+        self._begin = begin
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._todo: list[queue.SimpleQueue[PlanId | None]] = []
+        self._of_name: dict[str, int] = {}
+        self._asked: Counter[int] = Counter()
+        self._done: queue.SimpleQueue[tuple[PlanId, bytes] | None] = queue.SimpleQueue()
+
+    def ask(self, plan: PlanId) -> None:
+        """Have a plan built; of one name only the first takes long, so one process builds all."""
+        if plan.name not in self._of_name:
+            self._of_name[plan.name] = self._next()
+        index = self._of_name[plan.name]
+        self._asked[index] += 1
+        if index < len(self._todo):
+            self._todo[index].put(plan)
+
+    def _next(self) -> int:
+        """Return a process that has not begun yet, else the one with least to do."""
+        if len(self._processes) < self._count:
+            try:
+                self._add(self._begin())
+            except OSError as error:
+                _LOG.debug("no more processes to build plans: %s", error)
+                self._count = len(self._processes)
+            else:
+                return len(self._processes) - 1
+        return min(range(len(self._processes)), key=lambda index: self._asked[index], default=0)
+
+    def _add(self, process: subprocess.Popen[bytes]) -> None:
+        todo: queue.SimpleQueue[PlanId | None] = queue.SimpleQueue()
+        self._processes.append(process)
+        self._todo.append(todo)
+        threading.Thread(target=_feed, args=(process, todo, self._done), daemon=True).start()
+
+    def finish(self) -> Iterator[tuple[PlanId, bytes]]:
+        """Yield plans with what they can be made from, as they get ready; then end."""
+        try:
+            for todo in self._todo:
+                todo.put(None)
+            for _ in self._todo:
+                yield from iter(lambda: self._done.get(timeout=_PATIENCE_S), None)
+        except queue.Empty:
+            _LOG.debug("the processes that build plans are silent for %d s", _PATIENCE_S)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the processes, whatever they do."""
+        for process, todo in zip(self._processes, self._todo, strict=True):
             process.kill()
+            todo.put(None)
             process.wait()
-            for pipe in (process.stdin, process.stdout):
-                with contextlib.suppress(OSError):
-                    pipe and pipe.close()
-
-
-def _begun(
-    count: int, begin: Callable[[], subprocess.Popen[bytes]]
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Begin as many processes as can be."""
-    try:
-        for _ in range(count):
-            yield begin()
-    except OSError as error:
-        _LOG.debug("no more processes to build plans: %s", error)
-
-
-def _alike(plans: Sequence[PlanId]) -> list[list[PlanId]]:
-    """Return plans in groups that one process builds: of one name only the first takes long."""
-    groups: dict[str, list[PlanId]] = defaultdict(list)
-    for plan in plans:
-        groups[plan.name].append(plan)
-    return sorted(groups.values(), key=len, reverse=True)
 
 
 def _feed(
     process: subprocess.Popen[bytes],
-    todo: queue.SimpleQueue[list[PlanId]],
+    todo: queue.SimpleQueue[PlanId | None],
     done: queue.SimpleQueue[tuple[PlanId, bytes] | None],
 ) -> None:
-    """Let a process build groups until none is left; says None at the end, whatever comes."""
-    requests, answers = process.stdin, process.stdout
+    """Let a process build what comes, until None does; says None at the end, whatever comes."""
     try:
-        while requests is not None and answers is not None:
-            for plan in todo.get_nowait():
+        with process:
+            requests, answers = process.stdin, process.stdout
+            assert requests is not None
+            assert answers is not None
+            while (plan := todo.get()) is not None:
                 written = _ask(plan, requests, answers)
                 if written:
                     done.put((plan, written))
-    except queue.Empty:
-        pass
     except (OSError, EOFError, ValueError) as error:
         _LOG.debug("a process that builds plans ended: %s", error)
     finally:

@@ -6,7 +6,7 @@ import io
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -95,26 +95,51 @@ def test_plans_of_other_versions_and_graphs_are_others(cache):
         assert BuiltPlans("one").find(other) is None
 
 
-def test_built_ahead_is_what_takes_long_and_is_not_there(cache):
-    asked: list[PlanId] = []
+class _Builders:
+    """Builds all but what is refused."""
 
-    def builder(plans: list[PlanId]) -> Iterator[tuple[PlanId, bytes]]:
-        asked.extend(plans)
-        yield from ((plan, plan.name.encode()) for plan in plans if plan.name != "refused")
+    def __init__(self) -> None:
+        self.asked: list[PlanId] = []
+        self.closed = False
 
-    plans = BuiltPlans("one", builder)
+    def ask(self, plan: PlanId) -> None:
+        self.asked.append(plan)
+
+    def finish(self) -> Iterator[tuple[PlanId, bytes]]:
+        return ((plan, plan.name.encode()) for plan in self.asked if plan.name != "refused")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_built_beside_is_what_takes_long_and_is_not_there(cache):
+    builders = _Builders()
+    plans = BuiltPlans("one", lambda: builders)
     kept = _id("kept")
     plans.keep(kept, Plan(0, (), lambda pack, scratch: None, b"kept"))
-    names = ["a", "b", "refused", "c", "a"]
-    plans.build_ahead([kept, _id("fast", slow=False), *map(_id, names)])
-    assert [plan.name for plan in asked] == ["a", "b", "refused", "c"]
+    plans.begin([kept, _id("fast", slow=False), *map(_id, ["a", "b", "refused", "a"])])
+    # For a few no process is begun.
+    assert builders.asked == []
+    plans.begin(map(_id, "bcd"))
+    assert [plan.name for plan in builders.asked] == ["a", "b", "refused", "c", "d"]
+    plans.wait()
     assert (plans.find(_id("b")), plans.find(_id("refused"))) == (b"b", None)
     plans.forget()
     assert plans.find(_id("b")) is None
     assert plans.find(kept) == b"kept"
-    # For a few no process is begun.
-    plans.build_ahead(map(_id, "de"))
-    assert len(asked) == 4
+
+
+def test_what_is_begun_ends_with_an_engine_that_fails(cache):
+    builders = _Builders()
+    plans = BuiltPlans("one", lambda: builders)
+    plans.begin(map(_id, "abcd"))
+    plans.forget()
+    assert builders.closed
+    # Nothing is built beside where nothing can be: no builders, or none at the moment.
+    for nobody in (BuiltPlans("one"), BuiltPlans("one", lambda: None)):
+        nobody.begin(map(_id, "abcdef"))
+        nobody.wait()
+        assert nobody.find(_id("a")) is None
 
 
 def test_an_engine_opens_with_what_it_kept_and_computes_the_same(monkeypatch, cache):
@@ -146,14 +171,13 @@ def _slow_ones(graph: ConvolutionGraph, most: int) -> Iterator[PlanId]:
     return (plan for plan in _all_plans(graph, most) if plan.slow)
 
 
-def test_an_engine_builds_ahead_what_it_will_time(monkeypatch, cache):
+def test_an_engine_has_built_beside_it_what_it_will_time(monkeypatch, cache):
     gpu = EmulatedGpu(monkeypatch, {"cudnn": 1.0}, (8, 0))
-    library = EmulatedLibrary(gpu)
-    asked: list[PlanId] = []
-    library.plans = BuiltPlans("emulated", lambda plans: asked.extend(plans) or ())
+    library, builders = EmulatedLibrary(gpu), _Builders()
+    library.plans = BuiltPlans("emulated", lambda: builders)
     Engine(unet((8, 16), side=16), Precision.FP16, gpu, library).close()  # type: ignore[arg-type]
-    assert len(asked) == len(set(asked)) > 4
-    assert all(plan.slow for plan in asked)
+    assert len(builders.asked) == len(set(builders.asked)) > 4
+    assert all(plan.slow for plan in builders.asked)
 
 
 def test_a_process_answers_what_it_is_asked(library):
@@ -209,9 +233,18 @@ def test_what_is_asked_and_answered_arrives():
         plan_protocol.read_answer(answers)
 
 
+def _built(
+    plans: list[PlanId], count: int, begin: Callable[[], subprocess.Popen[bytes]] = _begin
+) -> dict[PlanId, bytes]:
+    builders = plan_builders.Builders(count, begin)
+    for plan in plans:
+        builders.ask(plan)
+    return dict(builders.finish())
+
+
 def test_plans_of_one_name_are_built_by_one_process():
     plans = [_id(name, index) for name in ("a", "b", "refused", "c") for index in range(3)]
-    got = dict(plan_builders.build(plans, 3, _begin))
+    got = _built(plans, 3)
     assert set(got) == {plan for plan in plans if plan.name != "refused"}
     for name in "abc":
         assert len({got[plan] for plan in got if plan.name == name}) == 1
@@ -219,7 +252,7 @@ def test_plans_of_one_name_are_built_by_one_process():
 
 def test_what_a_process_that_ends_left_is_missing_and_nothing_else():
     plans = [_id("deadly", 0), _id("deadly", 1), _id("deadly", 2), _id("a"), _id("b")]
-    got = dict(plan_builders.build(plans, 2, _begin))
+    got = _built(plans, 2)
     assert {plan.name for plan in got} == {"a", "b"}
 
 
@@ -231,7 +264,7 @@ def test_processes_that_never_answer_are_given_up_and_ended(monkeypatch):
         begun.append(_begin())
         return begun[-1]
 
-    assert list(plan_builders.build([_id("silent"), _id("silent")], 2, begin)) == []
+    assert _built([_id("silent"), _id("silent", 1)], 2, begin) == {}
     assert all(process.poll() is not None for process in begun)
 
 
@@ -239,22 +272,39 @@ def test_processes_that_cannot_begin_are_no_error():
     def begin() -> subprocess.Popen[bytes]:
         raise PermissionError("no processes here")
 
-    assert list(plan_builders.build([_id("a")], 2, begin)) == []
+    assert _built([_id("a"), _id("b")], 2, begin) == {}
 
 
-def test_as_many_processes_as_processors_memory_and_plans_are_worth(monkeypatch):
+def test_a_few_processes_share_what_more_names_want():
+    got = _built([_id(name, index) for name in "abcdefg" for index in range(2)], 3)
+    assert len(got) == 14
+    assert len(set(got.values())) == 3
+
+
+def test_processes_end_when_nobody_waits_for_them():
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def begin() -> subprocess.Popen[bytes]:
+        begun.append(_begin())
+        return begun[-1]
+
+    builders = plan_builders.Builders(2, begin)
+    for name in ("silent", "a", "silent"):
+        builders.ask(_id(name))
+    builders.close()
+    assert [process.poll() is not None for process in begun] == [True, True]
+
+
+def test_as_many_processes_as_processors_and_memory_are_worth(monkeypatch):
     monkeypatch.setattr(plan_builders, "processors", lambda: 16)
-    much = 80 << 30
-    assert [plan_builders.count_for(n, much) for n in (2, 4, 10, 100)] == [0, 2, 5, 8]
-    assert plan_builders.count_for(100, 6 << 30) == 2
-    assert plan_builders.count_for(100, 2 << 30) == 0
+    assert [plan_builders.count_for(gib << 30) for gib in (80, 6, 2)] == [8, 2, 0]
     monkeypatch.setattr(plan_builders, "processors", lambda: 4)
-    assert plan_builders.count_for(100, much) == 3
+    assert plan_builders.count_for(80 << 30) == 3
     monkeypatch.setattr(plan_builders, "processors", lambda: 2)
-    assert plan_builders.count_for(100, much) == 0
+    assert plan_builders.count_for(80 << 30) == 0
     monkeypatch.setattr(plan_builders, "processors", lambda: 16)
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert plan_builders.count_for(100, much) == 0
+    assert plan_builders.count_for(80 << 30) == 0
 
 
 _FAKE_CORE = """
@@ -310,14 +360,14 @@ def test_real_processes_build_for_a_library_and_what_it_prints_does_no_harm(
         (tmp_path / "fake" / path).write_text(textwrap.dedent(code))
     monkeypatch.setattr(sys, "path", [str(tmp_path / "fake"), *sys.path])
     plans = [_id(f"eng{index}", index) for index in range(3)]
-    got = dict(plan_builders.build(plans, 2, partial(plan_builders.begin, 0)))
+    got = _built(plans, 2, partial(plan_builders.begin, 0))
     assert got == {plans[0]: bytes([0, 200, 255]), plans[1]: bytes([1, 200, 255])}
 
 
 def test_without_a_gpu_the_processes_build_nothing_and_end(monkeypatch, tmp_path):
     (tmp_path / "cudnn.py").write_text("raise ImportError('broken')")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    assert list(plan_builders.build([_id("a")], 1, partial(plan_builders.begin, 0))) == []
+    assert _built([_id("a")], 1, partial(plan_builders.begin, 0)) == {}
 
 
 def test_pytorch_is_not_imported_until_somebody_uses_it(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -109,6 +110,15 @@ def test_a_tool_that_sees_nothing_proves_nothing(tool, tmp_path):
 @pytest.mark.parametrize("name", BODIES)
 def test_planted_kernels_compile(name):
     assert compile_source(HEAD + BODIES[name], "sm_90", "planted").startswith(b"\x7fELF")
+
+
+def test_the_process_that_is_watched_runs_what_it_is_given(tool, monkeypatch, capsys):
+    ran: list[str] = []
+    monkeypatch.setattr("helpers.planted_kernels.run_planted", lambda gpu, name: ran.append(name))
+    monkeypatch.setattr("segrt.cuda.driver.Gpu", lambda: SimpleNamespace(close=lambda: None))
+    assert tool.main(["--run", "--kernels", "planted-memcheck"]) == 0
+    assert ran == ["memcheck"]
+    assert tool.read_report(capsys.readouterr().out.splitlines()).ended
 
 
 @pytest.mark.gpu
