@@ -226,3 +226,18 @@ def test_a_first_layer_reads_what_comes(monkeypatch, precision):
     inner = _swish(net, net.convolve(scaled, (3, 16)))
     ran = _compare(monkeypatch, net, [net.convolve(inner, (16, 16))], precision, referee=True)
     assert ran.launched[:3] == ["layout", "first_convolution", "pointwise"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("form", [_swish, _swish_turned, _gelu, _leaky])
+def test_group_normalizations_activate_too(monkeypatch, form, precision):
+    net = Net()
+    grouped = net.shaped(net.convolve("x", (16, 24)), (2, 6, -1))
+    ones, zeros = (net.constant(np.full(6, number)) for number in (1.0, 0.0))
+    normal = net.apply("InstanceNormalization", grouped, ones, zeros, epsilon=1e-3)
+    vector = np.linspace(0.5, 1.5, 24).reshape(1, 24, 1, 1)
+    scaled = net.apply("Mul", net.shaped(normal, (2, 24, 9, 11)), net.constant(vector))
+    outputs = [net.convolve(form(net, scaled), (24, 16))]
+    ran = _compare(monkeypatch, net, outputs, precision)
+    assert "group_normalization" in ran.launched
+    assert "pointwise" not in ran.launched

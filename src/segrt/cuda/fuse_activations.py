@@ -1,4 +1,4 @@
-"""Join activations that are no ReLU to the convolutions that they follow, if only they read these.
+"""Join activations that are no ReLU to what they follow, if only they read it.
 
 By itself such a pass reads an image and writes it again; in ways that compute both it is free.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from segrt.cuda.epilogues import is_activation
-from segrt.cuda.image_operations import Slices
+from segrt.cuda.image_operations import GroupNormalize, Slices
 from segrt.cuda.operations import (
     ActivatedConvolution,
     Chain,
@@ -21,7 +21,7 @@ from segrt.cuda.operations import (
 
 
 def fuse_activations(program: Program) -> Program:
-    """Return a program whose convolutions activate what they make.
+    """Return a program whose convolutions and normalizations activate what they make.
 
     Graphs in integers stay as they are, and volumes, which are convolved in parts.
     """
@@ -34,6 +34,9 @@ def fuse_activations(program: Program) -> Program:
             kept.append(reader)
             continue
         kept.remove(maker)
+        if isinstance(maker, GroupNormalize):
+            kept.append(replace(maker, output=reader.output, steps=reader.steps))
+            continue
         joined = ActivatedConvolution(maker.layer, maker.inputs, reader.output, maker, reader.steps)
         kept.append(joined)
     return replace(program, operations=tuple(kept))
@@ -41,14 +44,16 @@ def fuse_activations(program: Program) -> Program:
 
 def _maker(
     program: Program, kept: list[Operation], reader: Operation
-) -> Convolution | TransposedConvolution | None:
-    """Return the convolution that can take a chain over."""
+) -> Convolution | TransposedConvolution | GroupNormalize | None:
+    """Return the convolution or normalization that can take a chain over."""
     if not isinstance(reader, Chain) or len(reader.inputs) != 1:
         return None
     if not is_activation(reader.steps) or _is_kept_otherwise(program, reader):
         return None
     makers = {operation.output: operation for operation in kept}
     maker = makers.get(reader.inputs[0])
+    if isinstance(maker, GroupNormalize):
+        return maker if not maker.steps and program.uses(maker.output) == 1 else None
     if not isinstance(maker, (Convolution, TransposedConvolution)):
         return None
     bare = isinstance(maker, TransposedConvolution) or (

@@ -176,8 +176,8 @@ class DirectConvolution:
         }  # fmt: skip
         source = _SOURCE
         if spec.steps:
-            lines = f"float v = acc[i];\n        {code_of(spec.steps)}"
-            source = source.replace(_STORE, f"{{\n        {lines}\n        {_KEPT}\n    }}")
+            lines = ("{", "float v = acc[i];", code_of(spec.steps), _KEPT, "}")
+            source = source.replace(_STORE, "\n        ".join(lines))
         return image_launch(self.name, source, spec, width, settings)
 
     def parameters(self, spec: DirectConvolutionSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
