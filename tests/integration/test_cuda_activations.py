@@ -241,3 +241,13 @@ def test_group_normalizations_activate_too(monkeypatch, form, precision):
     ran = _compare(monkeypatch, net, outputs, precision)
     assert "group_normalization" in ran.launched
     assert "pointwise" not in ran.launched
+
+
+@pytest.mark.parametrize("mode", ["DCR", "CRD"])
+@pytest.mark.parametrize("form", [_sigmoid, _swish, _relu6])
+def test_activations_between_a_convolution_and_its_shuffle_stay(monkeypatch, form, mode):
+    net = Net()
+    for inputs, window in (((16, 8), 1), ((16, 32), 3)):
+        inner = form(net, net.convolve("x", inputs, window))
+        large = net.apply("DepthToSpace", inner, blocksize=2, mode=mode)
+        _compare(monkeypatch, net, [net.convolve(large, (inputs[1] // 4, 16))], "fp32")

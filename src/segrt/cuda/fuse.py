@@ -137,7 +137,8 @@ def _merged(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None
     if not isinstance(maker, Convolution) or not isinstance(reader, Shuffle):
         return None
     plain = maker.stride == maker.dilation == (1, 1) and maker.groups == 1
-    plain = plain and not maker.residual
+    # Only the kernel of last layers knows other activations.
+    plain = plain and not maker.residual and maker.activation in ("none", "relu")
     if not plain or not reader.phase_first or reader.block != 2:
         return None
     return (MergedUpsampling(reader.layer, maker.inputs, reader.output, maker),)
