@@ -10,29 +10,36 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import pickle
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from queue import Empty, SimpleQueue
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from segrt.errors import EngineError, RefusedError, SegrtError, UnavailableError
-from segrt.measurement.peer_worker import Failure, Opened, PackedTask
 from segrt.measurement.peers._base import Peer, Task
 from segrt.measurement.timing import Series
+from segrt.measurement.wire import Message, pack_task, read, unpack_arrays, write
+from segrt.targets._base import Array
 
 _LOG = logging.getLogger(__name__)
-_START = "from segrt.measurement.peer_worker import main; main()"
-_ENDED = object()
+_START = "import sys; from segrt.measurement.peer_worker import main; main(*sys.argv[1:])"
 _CLOSING_S = 10.0
 _SAID_BYTES = 1 << 16
 
 
 class NotReadyError(EngineError):
     """A peer takes longer than one waits for it."""
+
+
+class Opened(NamedTuple):
+    """What is told of a network that was opened; see `Contender`."""
+
+    note: str
+    memory_bytes: int | None
+    outputs: list[Array]
 
 
 class PeerProcess(Series):
@@ -45,12 +52,13 @@ class PeerProcess(Series):
 
     def __init__(self, peer: Peer, *, gpu: int | None = None) -> None:
         self._name = peer.name
-        self._answers: SimpleQueue[Any] = SimpleQueue()
+        # None: there will be no more.
+        self._answers: SimpleQueue[Message | None] = SimpleQueue()
         # What its libraries print.
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._shown = 0
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and code
-            [sys.executable, "-P", "-c", _START],
+            [sys.executable, "-P", "-c", _START, type(peer).__module__, type(peer).__qualname__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
@@ -65,7 +73,6 @@ class PeerProcess(Series):
             target=_read, args=(self._process.stdout, self._answers), daemon=True
         )
         self._reader.start()
-        self._send(peer)
 
     def open(self, task: Task, patience_s: float) -> Opened:
         """Open a network and run it once.
@@ -78,12 +85,14 @@ class PeerProcess(Series):
             NotReadyError: It takes longer; nothing but `end` may follow.
             SegrtError: It fails.
         """
-        packed = PackedTask.of(task)
+        request = pack_task(task)
         try:
-            opened: Opened = self._ask("open", packed, patience_s)
+            answer = self._ask(request, patience_s)
         finally:
             self._tell_what_it_says()
-        return opened
+        fields = answer.fields
+        outputs = unpack_arrays(fields["arrays"], answer.pieces)
+        return Opened(fields["note"], fields["memory_bytes"], outputs)
 
     def several(self, count: int) -> list[float]:
         """Run so many times in a row and return how long each run took, in milliseconds.
@@ -91,8 +100,8 @@ class PeerProcess(Series):
         Raises:
             SegrtError: It fails.
         """
-        times: list[float] = self._ask("several", count)
-        return times
+        answer = self._ask(Message({"word": "several", "count": count}))
+        return list(answer.fields["times"])
 
     def close(self) -> None:
         """Free the network; the process is ready for another one.
@@ -100,7 +109,7 @@ class PeerProcess(Series):
         Raises:
             SegrtError: It fails.
         """
-        self._ask("close", None, _CLOSING_S)
+        self._ask(Message({"word": "close"}), _CLOSING_S)
 
     def end(self) -> None:
         """End the process and all that it started."""
@@ -112,22 +121,18 @@ class PeerProcess(Series):
         self._reader.join(timeout=1)
         self._said.close()
 
-    def _send(self, message: object) -> None:
-        # One that is gone is found out where its answer is waited for.
+    def _ask(self, request: Message, limit_s: float | None = None) -> Message:
+        # A process that is gone is found out where its answer is waited for.
         with contextlib.suppress(BrokenPipeError):
-            pickle.dump(message, self._requests, protocol=pickle.HIGHEST_PROTOCOL)
-            self._requests.flush()
-
-    def _ask(self, word: str, argument: object, limit_s: float | None = None) -> Any:
-        self._send((word, argument))
+            write(self._requests, request)
         try:
             answer = self._answers.get(timeout=limit_s)
         except Empty:
             raise NotReadyError(f"not ready within {limit_s:g} s") from None
-        if answer is _ENDED:
+        if answer is None:
             raise EngineError(f"the process of {self._name} ended", found=self._last_words())
-        if isinstance(answer, Failure):
-            raise _error(answer)
+        if "failure" in answer.fields:
+            raise _error(answer.fields["failure"])
         return answer
 
     def _last_words(self) -> str:
@@ -149,10 +154,10 @@ class PeerProcess(Series):
             self._shown = os.fstat(self._said.fileno()).st_size
 
 
-def _error(failure: Failure) -> SegrtError:
+def _error(failure: dict[str, Any]) -> SegrtError:
     kinds: dict[int, type[SegrtError]] = {3: RefusedError, 4: UnavailableError}
-    kind = kinds.get(failure.exit_code, EngineError)
-    return kind(failure.message, found=failure.found, hint=failure.hint)
+    kind = kinds.get(failure["exit_code"], EngineError)
+    return kind(failure["message"], found=failure["found"], hint=failure["hint"])
 
 
 def _environment(gpu: int | None) -> dict[str, str]:
@@ -167,9 +172,9 @@ def _environment(gpu: int | None) -> dict[str, str]:
     return found
 
 
-def _read(stream: IO[bytes], answers: SimpleQueue[Any]) -> None:
+def _read(stream: IO[bytes], answers: SimpleQueue[Message | None]) -> None:
     """Hand answers on, and at last that there will be no more."""
-    with stream, contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
-        while True:
-            answers.put(pickle.load(stream))  # noqa: S301 - from a process that was started here
-    answers.put(_ENDED)
+    with stream:
+        while (answer := read(stream)) is not None:
+            answers.put(answer)
+    answers.put(None)
