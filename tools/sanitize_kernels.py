@@ -5,9 +5,10 @@
 
 Runs the cases of `tests/unit/cuda/test_kernels_run.py`, without comparing what they compute, once a
 tool: memcheck (out of bounds, misaligned), racecheck (shared memory), initcheck (memory read before
-it was written) and synccheck (barriers). Prints what was found by kernel, and ends with 1 if
-anything was, if a case did not end within ``--seconds``, or if a run broke off; with 4 where
-compute-sanitizer, which is part of the CUDA toolkit, or a GPU is not there.
+it was written) and synccheck (barriers). First each tool is shown a kernel with an error of its
+kind: if it does not see that, it says nothing about the others. Prints what was found by kernel,
+and ends with 1 if anything was, if a case did not end within ``--seconds``, or if a run broke off;
+with 4 where compute-sanitizer, which is part of the CUDA toolkit, or a GPU is not there.
 
 All cases are small. Compiling them comes first and takes longest (some 200 sources, all processors
 together); then expect half a minute to two minutes a tool. That is an estimate, as are these, from
@@ -43,7 +44,7 @@ ROOT = Path(__file__).parents[1]
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 # What the sanitizer ends with if it found something; no other part of a run does.
 FOUND = 86
-_CASE = re.compile(r"^case (\w+) (\d+)$")
+_CASE = re.compile(r"^case ([\w-]+) (\d+)$")
 # A finding's first line; what belongs to it is indented, headlines of other programs are longer.
 _FINDING = re.compile(r"(?<!=)={9} (\S.*[^=\s])\s*$")
 _NO_FINDING = re.compile(r"COMPUTE-SANITIZER|(ERROR|RACECHECK|LEAK) SUMMARY|Target application")
@@ -82,10 +83,14 @@ def read_report(lines: Iterable[str]) -> Report:
 def run_cases(names: list[str]) -> None:
     """Run the cases one after the other, saying which; this is what the sanitizer watches."""
     from helpers.gpu_cases import run_case, runs_on
+    from helpers.planted_kernels import run_planted
     from segrt.cuda.driver import Gpu
     from segrt.cuda.kernels._base import REGISTRY
 
     gpu = Gpu()
+    for tool in (name.removeprefix("planted-") for name in names if name.startswith("planted-")):
+        print(f"case planted-{tool} 0", flush=True)
+        run_planted(gpu, tool)
     for name, kernel in REGISTRY:
         for index, spec in enumerate(kernel.cases if name in names else ()):
             if runs_on(gpu, kernel, kernel.launch(spec)):
@@ -93,6 +98,12 @@ def run_cases(names: list[str]) -> None:
                 run_case(gpu, kernel, spec)
     gpu.close()
     print("all cases ended", flush=True)
+
+
+def sees_errors(sanitizer: str, tool: str, seconds: float) -> bool:
+    """Say whether a tool finds the error that was planted for it."""
+    name = f"planted-{tool}"
+    return any(found == name for found, _ in sanitize(sanitizer, tool, [name], seconds).findings)
 
 
 def compile_cases(names: list[str]) -> None:
@@ -125,7 +136,7 @@ def sanitize(sanitizer: str, tool: str, names: list[str], seconds: float) -> Rep
     report.ended = report.ended and code in (0, FOUND)
     if code == FOUND and not report.findings:
         report.findings["unknown", "the sanitizer found something, see above"] += 1
-    if report.findings or not report.ended:
+    if (report.findings or not report.ended) and not names[0].startswith("planted-"):
         print(output[-20000:])
     return report
 
@@ -168,17 +179,21 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--run", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     names, tools = options.kernels.split(","), options.tools.split(",")
+    if options.run:
+        run_cases(names)
+        return 0
     wrong = [name for name in names if name not in REGISTRY.names()]
     wrong += [tool for tool in tools if tool not in TOOLS]
     if wrong:
         parser.error(f"there is no {', '.join(wrong)}")
-    if options.run:
-        run_cases(names)
-        return 0
     problem = missing() or (None if options.sanitizer else "compute-sanitizer is not installed")
     if problem:
         print(problem)
         return 4
+    blind = [t for t in tools if not sees_errors(options.sanitizer, t, options.seconds)]
+    if blind:
+        print(f"{', '.join(blind)}: a planted error was not found, so nothing would be proven")
+        return 1
     compile_cases(names)
     reports = {tool: sanitize(options.sanitizer, tool, names, options.seconds) for tool in tools}
     print("\n".join(summary(reports)))

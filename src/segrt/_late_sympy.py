@@ -9,29 +9,19 @@ onnx_ir is there, ``import sympy`` means SymPy again.
 
 from __future__ import annotations
 
-import importlib
 import sys
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from segrt._stand_ins import standing_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.abc import Loader
     from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 _LIBRARY = "onnx_ir"
 _PUT_OFF = ("sympy", "onnx_ir._symbolic_shapes")
-
-
-class _Later(ModuleType):
-    """Stands for a module until it is used."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # the import system looks for marks of its own
-            raise AttributeError(name)
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
-        return getattr(importlib.import_module(self.__name__), name)
 
 
 class _Loader:
@@ -48,14 +38,8 @@ class _Loader:
         module.__loader__ = self._usual
         if module.__spec__ is not None:
             module.__spec__.loader = self._usual
-        placed = {name: _Later(name) for name in _PUT_OFF if name not in sys.modules}
-        sys.modules.update(placed)
-        try:
+        with standing_in(*_PUT_OFF):
             self._usual.exec_module(module)
-        finally:
-            for name, stand_in in placed.items():
-                if sys.modules.get(name) is stand_in:
-                    del sys.modules[name]
 
 
 class _Finder:

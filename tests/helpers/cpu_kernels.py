@@ -24,7 +24,7 @@ from segrt.cuda.kernels._prelude import PRELUDE
 
 # Numbers are not contracted (a * b + c rounded once): the sources say where they want that.
 _OPTIONS = ("-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-ffp-contract=off")
-_SHIM = r"""
+SHIM = r"""
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -71,7 +71,7 @@ static float __fdiv_rn(float v, float w) { return v / w; }
 static float __saturatef(float v) { return fminf(fmaxf(v, 0.0f), 1.0f); }
 """
 # Instructions that the host has other words for.
-_WORDS = {
+WORDS = {
     'float r; asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(v)); return r;':
         "_Float16 h; memcpy(&h, &v, 2); return (float)h;",
     'u16 r; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(v)); return r;':
@@ -177,17 +177,17 @@ def _cases(name: str) -> tuple[CpuLaunch, ...]:
 @functools.cache
 def _library(launches: tuple[CpuLaunch, ...]) -> ctypes.CDLL:
     """Compile launches, each in a namespace of its own."""
-    parts = [_SHIM, _RUN]
+    parts = [SHIM, _RUN]
     for index, one in enumerate(launches):
         parts.append(f"namespace of_{index} {{\n{_for_the_host(one.launch)}\n}}\n")
         # Macros know no namespaces.
         parts += [f"#undef {name}\n" for name in _MACRO.findall(one.launch.source)]
         settings = {"index": index, "count": one.pointers, "entry": one.launch.entry}
         parts.append(_ENTRY % settings)
-    return _compiled(str(COMPILER), "".join(parts))
+    return compiled(str(COMPILER), "".join(parts))
 
 
-def _compiled(compiler: str, text: str) -> ctypes.CDLL:
+def compiled(compiler: str, text: str) -> ctypes.CDLL:
     folder = Path(tempfile.mkdtemp(prefix="kernels"))
     try:
         source, library = folder / "kernel.cpp", folder / "kernel.so"
@@ -207,7 +207,7 @@ def _working(name: str) -> str | None:
     try:
         if compiler is None:
             return None
-        _compiled(compiler, "#include <ucontext.h>\n_Float16 half; inline int one = 1;\n")
+        compiled(compiler, "#include <ucontext.h>\n_Float16 half; inline int one = 1;\n")
     except OSError:
         return None
     return compiler
@@ -219,7 +219,7 @@ COMPILER = _working("g++")
 def _for_the_host(launch: Launch) -> str:
     assert launch.source.startswith(PRELUDE)
     source = launch.source.replace('extern "C"', "static")
-    for words, others in _WORDS.items():
+    for words, others in WORDS.items():
         assert words in source
         source = source.replace(words, others)
     source = re.sub(r"__shared__ (alignas\(\d+\))", r"\1 static", source)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from helpers.cuda_emulator import EmulatedGpu
+from segrt.cuda.built_plans import BuiltPlans
 from segrt.cuda.cudnn_graph import Library
 from segrt.cuda.views import decode, encode
+
+# The plan that is compiled at run time.
+SLOW = 1
 
 
 class Unsupported(Exception):  # noqa: N818 - stands for cuDNN's
@@ -32,10 +36,12 @@ class EmulatedLibrary(Library):
             pygraph=lambda **settings: _Operations(gpu, self.adds_images, **settings),
             data_type=SimpleNamespace(**kinds, INT32="int32"),
             heur_mode=SimpleNamespace(A=0, FALLBACK=1),
+            behavior_note=SimpleNamespace(RUNTIME_COMPILATION=0),
             numerical_note=SimpleNamespace(TENSOR_CORE=0, DOWN_CONVERT_INPUTS=1),
             cudnnGraphNotSupportedError=Unsupported,
         )
         self.handle, self.version = object(), 0
+        self.plans = BuiltPlans("emulated")
 
     def close(self) -> None:
         """Give nothing back."""
@@ -63,10 +69,13 @@ class _Operations:
     """A graph of cuDNN's, with the operations that the engine asks for."""
 
     workspace = 4096
+    # What was written, by what stands for it.
+    written: ClassVar[list[tuple[list[_Tensor], int]]] = []
 
     def __init__(self, gpu: EmulatedGpu, adds_images: bool, **settings: Any) -> None:
         self._gpu, self._adds_images, self._settings = gpu, adds_images, settings
         self._tensors: list[_Tensor] = []
+        self._built: int | None = None
 
     def _add(self, tensor: _Tensor) -> _Tensor:
         self._tensors.append(tensor)
@@ -128,11 +137,34 @@ class _Operations:
     def get_plan_name_at_index(self, index: int) -> str:
         return f"plan{index}"
 
+    def get_behavior_notes_for_plan_at_index(self, index: int) -> list[int]:
+        return [0] if index == SLOW else []
+
     def build_plan_at_index(self, index: int) -> None:
         assert index < 2
+        self._built = index
 
     def get_workspace_size_plan_at_index(self, index: int) -> int:
         return self.workspace
+
+    def get_workspace_size(self) -> int:
+        assert self._built is not None
+        return self.workspace
+
+    def serialize(self) -> list[int]:
+        """Write the plan that was built last."""
+        assert self._built is not None
+        self.written.append((self._tensors, self._built))
+        return list(f"plan {len(self.written) - 1}".encode())
+
+    def deserialize(self, handle: object, written: list[int]) -> None:
+        if not isinstance(written, list) or bytes(written[:5]) != b"plan ":
+            raise RuntimeError("cannot be read")
+        self._tensors, self._built = self.written[int(bytes(written[5:]))]
+
+    def _execute(self, pack: dict[int, int], workspace: int, handle: object) -> None:
+        assert self._built is not None
+        self._execute_plan_at_index(pack, workspace, self._built, handle)
 
     def _execute_plan_at_index(
         self, pack: dict[int, int], workspace: int, index: int, handle: object

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda import hopper_choices, hopper_integers, residuals
+from segrt.cuda import hopper_choices, hopper_integers, residuals, volume_ways
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.dense_layers import dense_layer
 from segrt.cuda.driver import Gpu
+from segrt.cuda.graph_specs import GraphSpec, PlanId
 from segrt.cuda.heads import is_head
-from segrt.cuda.image_operations import GroupNormalize
+from segrt.cuda.image_operations import GroupNormalize, VolumeConvolution
 from segrt.cuda.image_specs import direct_spec, head_spec, ranges_of
 from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel, in_turn, refused
 from segrt.cuda.kernel_specs import kernel_spec, kernel_specs
@@ -106,6 +107,11 @@ class Chooser:
         elif isinstance(job.operation, Opening):
             for asked in hopper_choices.first_two(job, job.operation):
                 yield self._kernel(job, *asked)
+        elif isinstance(job.operation, VolumeConvolution):
+            alone = replace(job, views=job.views[:1], pointers=job.pointers[:1])
+            for asked in hopper_choices.volumes(job, job.operation):
+                yield self._kernel(alone, *asked)
+            yield from volume_ways.apart(job, job.operation, self._kernel, self._convolution)
         elif isinstance(job.operation, TransposedConvolution):
             weights = lazy_weights(job.operation, job.views[0].dtype)
             yield from self._library_convolution(job, job.operation, weights)
@@ -272,52 +278,48 @@ class Chooser:
         for bias in ("fp32",) if views[0].dtype == "int8" else kinds:
             if found and not bias:
                 return
-            graph = convolution_graph(
-                library,
-                operation,
-                views,
-                self._precision,
-                bias=bias,
-                fallback=exact or (last_resort and not bias),
-            )
+            fallback = exact or (last_resort and not bias)
+            spec = GraphSpec.of(operation, views, self._precision, bias=bias, fallback=fallback)
+            graph = convolution_graph(library, spec)
             if graph is None:
                 continue
             found = True
             few = _INTEGER_PLANS if views[0].dtype == "int8" else _MOST_PLANS
             most = _ALL_PLANS if exact else few
-            for index, plan in graph.plans(_ADDING_PLANS if graph.residual else most):
-                yield self._plan(job, operation, (graph, index, plan), (weights, kernel, users))
+            for asked in graph.plans(_ADDING_PLANS if graph.has_residual else most):
+                yield self._plan(job, operation, (graph, asked), (weights, kernel, users))
 
     def _plan(
         self,
         job: Job,
         operation: Convolution | TransposedConvolution,
-        plan: tuple[ConvolutionGraph, int, str],
+        way: tuple[ConvolutionGraph, PlanId],
         weights: tuple[Lazy, list[int], set[str]],
     ) -> Proposal:
-        graph, index, title = plan
+        graph, asked = way
         # The kernel is uploaded once for all plans, and freed with the last that uses it.
         exact, shared, users = weights
-        name = f"cudnn {graph.bias_type or 'bare'} {index} {title}"
+        bias_type = graph.spec.bias
+        name = f"cudnn {bias_type or 'bare'} {asked.index} {asked.name}"
 
         def make() -> Choice:
-            workspace = graph.build(index)
+            plan = graph.build(asked)
             if not shared:
                 # O I H W -> O H W I, for the inverse direction likewise.
                 ordered = exact().transpose(0, 2, 3, 1)
                 shared.append(self._upload(encode(ordered, job.views[0].dtype)))
             values = bias_for(operation, job.target).reshape(1, -1)
-            bias = self._upload(encode(values, graph.bias_type or "fp32"))
+            bias = self._upload(encode(values, bias_type or "fp32"))
             factors, residual = 0, (*job.pointers, 0)[1]
-            if graph.factors and isinstance(operation, Convolution):
+            if graph.has_factors and isinstance(operation, Convolution):
                 factors = self._upload(factors_for(operation, job.views[0], job.target))
-            after = None if graph.bias_type else self._finish(job, operation, bias)
+            after = None if bias_type else self._finish(job, operation, bias)
             users.add(name)
 
             def run(scratch: int) -> None:
                 output = job.output or scratch
                 pointers = (job.pointers[0], shared[0], bias, output, factors, residual)
-                graph.run(index, pointers, scratch + job.reserved_bytes)
+                plan.run(pointers, scratch + job.reserved_bytes)
                 if after is not None:
                     after(output)
 
@@ -327,9 +329,12 @@ class Chooser:
                 if not users:
                     shared.clear()
 
-            return Choice(name, job.reserved_bytes + workspace, run, free)
+            def keep() -> None:
+                graph.library.plans.keep(asked, plan)
 
-        return Proposal(name, make, kind=f"cudnn {graph.bias_type or 'bare'}")
+            return Choice(name, job.reserved_bytes + plan.workspace, run, free, keep)
+
+        return Proposal(name, make, kind=f"cudnn {bias_type or 'bare'}", plan=asked)
 
     def _finish(
         self, job: Job, operation: Convolution | TransposedConvolution, bias: int

@@ -5,27 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-import logging
-import os
-import tempfile
-from pathlib import Path
 
-_LOG = logging.getLogger(__name__)
+from segrt.cuda import kept_files
+
 _ELF = b"\x7fELF"
-
-
-def cache_folder() -> Path:
-    """Return where plans and code are remembered: ``SEGRT_CACHE``, or the user's cache folder."""
-    given = os.environ.get("SEGRT_CACHE")
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME")
-    if base:
-        return Path(base) / "segrt"
-    try:
-        return Path.home() / ".cache" / "segrt"
-    except RuntimeError:  # a user without a home (a container's number): nothing can be kept
-        return Path(os.devnull) / "segrt"
+_FOLDER = "cuda-code"
 
 
 def key(source: str, architecture: str) -> str:
@@ -46,26 +30,10 @@ def _compilers() -> str:
 
 def find(key: str) -> bytes | None:
     """Return the code kept under a key, None if there is none that is whole."""
-    try:
-        kept = _file(key).read_bytes()
-    except OSError:
-        return None
-    digest, code = kept[:32], kept[32:]
-    whole = hashlib.sha256(code).digest() == digest and code.startswith(_ELF)
-    return code if whole else None
+    code = kept_files.find(_FOLDER, key)
+    return code if code is not None and code.startswith(_ELF) else None
 
 
 def remember(key: str, code: bytes) -> None:
     """Keep code under a key; a folder that cannot be written only costs compiling again."""
-    path = _file(key)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("wb", dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(code).digest() + code)
-        Path(file.name).replace(path)
-    except OSError as error:
-        _LOG.warning("the compiled kernel %s cannot be written: %s", path, error)
-
-
-def _file(key: str) -> Path:
-    return cache_folder() / "cuda-code" / f"{key}.bin"
+    kept_files.remember(_FOLDER, key, code)

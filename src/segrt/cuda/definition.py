@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from segrt.cuda.image_operations import VolumeConvolution
 from segrt.cuda.operations import (
     Convolution,
     MergedUpsampling,
@@ -30,6 +31,8 @@ def is_defined(operation: Operation) -> bool:
         return operation.activation in ("none", "relu") and operation.decision == "none"
     if isinstance(operation, (MergedUpsampling, PooledConvolution)):
         return is_defined(operation.convolution)
+    if isinstance(operation, VolumeConvolution):
+        return is_defined(operation.convolution)
     if isinstance(operation, Opening):
         return is_defined(operation.first) and is_defined(operation.second)
     return isinstance(operation, TransposedConvolution)
@@ -39,7 +42,7 @@ def before_relu(operation: Operation) -> tuple[Operation, bool]:
     """Return an operation without the ReLU that it ends with, and whether it ends with one."""
     if isinstance(operation, Convolution):
         return replace(operation, activation="none"), operation.activation == "relu"
-    if isinstance(operation, (MergedUpsampling, PooledConvolution)):
+    if isinstance(operation, (MergedUpsampling, PooledConvolution, VolumeConvolution)):
         inner, ends = before_relu(operation.convolution)
         assert isinstance(inner, Convolution)
         return replace(operation, convolution=inner), ends
@@ -56,7 +59,7 @@ def pixels(
     """Return pixels of what an operation writes.
 
     Args:
-        operation: One that `is_defined`.
+        operation: One that `is_defined`. Of a volume slices count as lying below one another.
         images: What it reads, one batch entry each.
         rows: Of the pixels (P,).
         columns: Likewise.
@@ -74,6 +77,8 @@ def pixels(
         return shuffled
     if isinstance(operation, PooledConvolution):
         return pixels(operation.convolution, images[:1], rows, columns)
+    if isinstance(operation, VolumeConvolution):
+        return _of_volume(operation, images[0], rows, columns)
     if isinstance(operation, Opening):
         height, width = operation.middle
 
@@ -84,6 +89,28 @@ def pixels(
         return pixels(operation.second, (middle,), rows, columns)
     assert isinstance(operation, Convolution)
     return _convolution(operation, images, rows, columns)
+
+
+def _of_volume(
+    operation: VolumeConvolution, volume: Fetch, rows: Places, columns: Places
+) -> Floats:
+    """Convolve what the table says is to be side by side."""
+    inner, table, (height, made_height) = (
+        operation.convolution,
+        operation.slices.table,
+        operation.heights,
+    )
+    slices = table[rows // made_height]
+
+    def image(ys: Places, xs: Places) -> Floats:
+        inside = (ys >= 0) & (ys < height)
+        taps = [
+            volume(np.where(inside & (met >= 0), met * height + ys, -1), xs) for met in slices.T
+        ]
+        found = np.concatenate(taps, axis=1)
+        return np.pad(found, [(0, 0), (0, inner.kernel.shape[1] - found.shape[1])])
+
+    return _convolution(inner, (image,), rows % made_height, columns)
 
 
 def _convolution(

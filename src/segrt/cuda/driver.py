@@ -135,6 +135,7 @@ class Gpu:
         try:
             self.device = self._core.Device(index)
             self.device.set_current()
+            self.index = int(self.device.device_id)
             self.stream = self.device.create_stream()
         except Exception as error:
             raise UnavailableError(

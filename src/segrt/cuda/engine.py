@@ -82,6 +82,7 @@ class Engine:
 
     def __init__(self, model: ir.Model, precision: Precision, gpu: Gpu, library: Library) -> None:
         self._gpu = gpu
+        self._library = library
         self._memory: list[Any] = []
         self._graph: Any = None
         self._jobs: list[Job] = []
@@ -114,6 +115,7 @@ class Engine:
             raise
         finally:
             gpu.stop_compiling()
+            library.plans.forget()
             cache.save()
         _LOG.info("%d steps ready in %s", len(self._jobs), self.stages)
 
@@ -157,7 +159,10 @@ class Engine:
                         can_be_built(found)
                     usual = [way for way in found if not way.last_resort] or found
                     self._gpu.compile(launch for way in usual for launch in way.launches)
+                    self._library.plans.begin(way.plan for way in usual if way.plan is not None)
                     asked[name] = found
+        with self.stages.stage("plans of cuDNN"):
+            self._library.plans.wait()
         for index, job in enumerate(self._jobs):
             name = signature(job)
             place = (index + 1, len(self._jobs))

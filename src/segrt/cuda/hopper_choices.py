@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy.typing as npt
+
+from segrt.cuda.image_operations import VolumeConvolution
 from segrt.cuda.jobs import Job
 from segrt.cuda.kernels import (
     _first_products,
+    _volume_products,
     phase_convolution,
     phase_wide,
     wide_convolution,
 )
 from segrt.cuda.kernels import resident_convolution as resident
-from segrt.cuda.merge import opening_spec, wide_spec
+from segrt.cuda.merge import opening_spec, volume_spec, wide_spec
 from segrt.cuda.operations import Convolution, MergedUpsampling, Opening
-from segrt.cuda.parameters import Lazy, weights_for
+from segrt.cuda.parameters import Lazy, lazy_weights, weights_for
 from segrt.cuda.plan import phase_spec
 from segrt.cuda.views import View
 
@@ -40,6 +44,24 @@ def wide(operation: Convolution, views: tuple[View, ...], weights: Lazy) -> Iter
             lambda: wide_convolution.arrange(weights().transpose(2, 3, 1, 0), kind),
             operation.bias,
         )
+
+
+def volumes(job: Job, operation: VolumeConvolution) -> Iterator[Asked]:
+    """Yield the kernel that reads slices where they lie."""
+    inner, taps = operation.convolution, operation.slices.table.shape[1]
+    spec = volume_spec(operation.slices, inner, job.views[0], job.target)
+    if spec is not None:
+        c, kind = spec.source.c, spec.source.dtype
+        weights = lazy_weights(inner, kind)
+
+        def arranged() -> npt.NDArray[Any]:
+            # O (z I) H W, behind which there may be zeros -> z H W I O.
+            found = weights()[:, : taps * c]
+            split = found.reshape(len(found), taps, c, *found.shape[2:])
+            return _volume_products.arrange(split.transpose(1, 3, 4, 2, 0), kind)
+
+        bias = _volume_products.arrange_bias(inner.bias, taps)
+        yield "volume_convolution", spec, arranged, bias
 
 
 def phases(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from segrt.cuda.kernels.global_pooling import Kind
-from segrt.cuda.operations import Operation, Pair, Weights
+from segrt.cuda.operations import Convolution, Operation, Pair, Weights
 
 Triple: TypeAlias = tuple[int, ...]
 
@@ -97,6 +97,21 @@ class Slices(Operation):
 
     table: Weights
     groups: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeConvolution(Operation):
+    """A convolution of slices side by side, which need not be put there.
+
+    Attributes:
+        slices: What would be side by side.
+        convolution: Of that.
+        heights: Of the volume's slices, and of the slices that are made.
+    """
+
+    slices: Slices
+    convolution: Convolution
+    heights: Pair
 
 
 @dataclass(frozen=True, eq=False)

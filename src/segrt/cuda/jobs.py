@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from segrt.cuda.graph_specs import PlanId
+from segrt.cuda.image_operations import VolumeConvolution
 from segrt.cuda.kernels._base import REGISTRY, Kernel, Launch
 from segrt.cuda.operations import (
     Convolution,
@@ -28,12 +30,14 @@ class Choice:
         workspace: Bytes of scratch memory.
         run: Puts it on the stream, given the scratch memory's address.
         free: Gives back what only this choice needs; it cannot be run then.
+        keep: Remembers on disk what took long to build.
     """
 
     name: str
     workspace: int
     run: Callable[[int], None]
     free: Callable[[], None] = lambda: None
+    keep: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Proposal:
         launches: Own kernels that building it compiles.
         kind: Of a library's plans: which come in one order, likely the best first; else "".
         problem: Why it cannot be built, where that is known already.
+        plan: Of a library's, that building it builds.
     """
 
     name: str
@@ -55,6 +60,7 @@ class Proposal:
     launches: tuple[Launch, ...] = ()
     kind: str = ""
     problem: EngineError | None = None
+    plan: PlanId | None = None
 
     @property
     def identity(self) -> str:
@@ -121,11 +127,15 @@ def in_turn(first: Proposal, second: Proposal) -> Proposal:
             for part in parts:
                 part.free()
 
-        return Choice(name, max(part.workspace for part in parts), run, free)
+        def keep() -> None:
+            for part in parts:
+                part.keep()
+
+        return Choice(name, max(part.workspace for part in parts), run, free, keep)
 
     launches = first.launches + second.launches
     problem = first.problem or second.problem
-    return Proposal(name, make, first.last_resort, launches, first.kind, problem)
+    return Proposal(name, make, first.last_resort, launches, first.kind, problem, first.plan)
 
 
 # What a choice does not depend on.
@@ -154,6 +164,9 @@ def signature(job: Job) -> str:
         operation = operation.convolution
     if isinstance(operation, Opening):
         operation = operation.second
+    if isinstance(operation, VolumeConvolution):
+        parts.append(f"depth={job.views[0].depth} table={operation.slices.table.shape}")
+        operation = operation.convolution
     parts += [
         f"{name}={value}" for name, value in sorted(vars(operation).items()) if name not in _NUMBERS
     ]

@@ -6,14 +6,20 @@ depends on where values lie, so it is done when all have their places.
 
 from __future__ import annotations
 
+import numpy as np
+
+from segrt.cuda.image_operations import Slices, VolumeConvolution
 from segrt.cuda.kernels.opening import OpeningSpec
 from segrt.cuda.kernels.opening import fits as opening_fits
+from segrt.cuda.kernels.volume_convolution import VolumeConvolutionSpec
+from segrt.cuda.kernels.volume_convolution import fits as volume_fits
 from segrt.cuda.kernels.wide_convolution import WideConvolutionSpec
 from segrt.cuda.kernels.wide_convolution import fits as wide_fits
 from segrt.cuda.operations import Convolution, Opening, Operation, Pool, PooledConvolution
 from segrt.cuda.plan import Place, Plan, measure_lives
 from segrt.cuda.views import View
 from segrt.cuda.volume_parts import split_volumes
+from segrt.cuda.volume_ways import apart_view, is_worth
 
 PlanStep = tuple[Operation, tuple[Place, ...], Place]
 _HOPPER = (9, 0)
@@ -21,6 +27,8 @@ _HOPPER = (9, 0)
 
 def merge_steps(plan: Plan, capability: tuple[int, int]) -> Plan:
     """Return a plan that computes the same in fewer steps on a GPU of this capability."""
+    if capability == _HOPPER:
+        plan.steps = _volumes(plan.steps)
     plan = split_volumes(plan)
     if capability != _HOPPER:
         return plan
@@ -41,6 +49,25 @@ def wide_spec(
         source, target, pooled, _window(operation), operation.before, operation.activation == "relu"
     )
     return spec if wide_fits(spec) else None
+
+
+def volume_spec(
+    slices: Slices, operation: Convolution, source: View, target: View
+) -> VolumeConvolutionSpec | None:
+    """Return what the kernel for volumes would be launched with; None: not fit."""
+    table = slices.table
+    made, taps = table.shape
+    if not _plain(operation) or slices.groups != 1 or (table < 0).all() or made != target.depth:
+        return None
+    places = np.add.outer(np.arange(made), np.arange(taps))
+    front = int((places - table)[table >= 0][0])
+    places -= front
+    inside = (places >= 0) & (places < source.depth)
+    if not np.array_equal(table, np.where(inside, places, -1)):
+        return None
+    window, before = (taps, *_window(operation)), (front, *operation.before)
+    spec = VolumeConvolutionSpec(source, target, window, before, operation.activation == "relu")
+    return spec if volume_fits(spec) else None
 
 
 def opening_spec(
@@ -67,6 +94,31 @@ def _plain(operation: Convolution) -> bool:
 
 def _window(operation: Convolution) -> tuple[int, int]:
     return operation.kernel.shape[2], operation.kernel.shape[3]
+
+
+def _volumes(steps: list[PlanStep]) -> list[PlanStep]:
+    """Let a convolution of volumes read slices where they lie."""
+    merged = list(steps)
+    for step in steps:
+        reader, sources, target = step
+        if not isinstance(reader, Convolution) or len(sources) != 1:
+            continue
+        touching = [s for s in merged if any(p.buffer == sources[0].buffer for p in (*s[1], s[2]))]
+        if len(touching) != 2 or touching[1] != step or touching[0][2] != sources[0]:
+            continue
+        maker, (volume, *_), made = touching[0]
+        if not isinstance(maker, Slices) or not is_worth(made.view):
+            continue
+        if volume_spec(maker, reader, volume.view, target.view) is None:
+            continue
+        heights = (volume.view.h, target.view.h)
+        both = VolumeConvolution(
+            reader.layer, maker.inputs, reader.output, maker, reader, heights
+        )  # fmt: skip
+        between = Place(made.buffer, apart_view(made.view))
+        merged[merged.index(step)] = (both, (volume, between), target)
+        merged.remove(touching[0])
+    return merged
 
 
 def _pools(steps: list[PlanStep]) -> list[PlanStep]:

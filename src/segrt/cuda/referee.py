@@ -9,7 +9,7 @@ computed on the host. What lies beside a slice must not change.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from segrt.cuda.definition import Fetch, Floats, Places, before_relu, is_defined, pixels
 from segrt.cuda.driver import Gpu
+from segrt.cuda.image_operations import VolumeConvolution
 from segrt.cuda.jobs import Choice, Job
 from segrt.cuda.operations import Convolution, Opening, PooledConvolution
 from segrt.cuda.views import HOST_TYPES, INTEGERS, View, decode, encode
@@ -74,10 +75,11 @@ class Referee:
         if not is_defined(job.operation):
             choice.run(scratch)
             return
+        seen = _as_images(job)
         if self._last[0] is not job:
-            self._last = job, list(self._wanted(job))
+            self._last = job, list(self._wanted(seen))
         written = self._last[1]
-        self._fill(job)
+        self._fill(seen)
         before = [self._read(part) for part in written]
         choice.run(scratch)
         for part, old in zip(written, before, strict=True):
@@ -202,6 +204,14 @@ class Referee:
         exact = self._precision is Precision.FP32
         kinds = {"tf32" if v.dtype == "fp32" and not exact else v.dtype for v in (source, target)}
         return max(_BOUNDS[kind] for kind in kinds)
+
+
+def _as_images(job: Job) -> Job:
+    """Return a job that sees a volume as one image, its slices below one another."""
+    if not isinstance(job.operation, VolumeConvolution):
+        return job
+    views = (job.views[0].stacked, *job.views[1:])
+    return replace(job, views=views, target=job.target.stacked)
 
 
 def _image(view: View, address: int, entry: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from segrt.cuda.driver import Gpu
 from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel
 from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
@@ -28,8 +30,6 @@ def with_shuffle(gpu: Gpu, job: Job, phases: View, proposal: Proposal) -> Propos
             first.run(scratch)
             gpu.put(config, compiled, [scratch, job.output])
 
-        return Choice(proposal.name, first.workspace, run, first.free)
+        return replace(first, run=run)
 
-    launches = (*proposal.launches, launch)
-    resort, problem = proposal.last_resort, proposal.problem
-    return Proposal(proposal.name, make, resort, launches, proposal.kind, problem)
+    return replace(proposal, make=make, launches=(*proposal.launches, launch))

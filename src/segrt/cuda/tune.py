@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from segrt.cuda.capture import record
-from segrt.cuda.compiled_code import cache_folder
 from segrt.cuda.driver import Gpu
 from segrt.cuda.jobs import Choice, Job, Proposal
+from segrt.cuda.kept_files import cache_folder
 from segrt.cuda.race import Race
 from segrt.cuda.referee import Referee
 from segrt.cuda.stages import Stages
@@ -124,7 +124,9 @@ class Tuner:
         """
         proposals = self.wanted(signature, proposals)
         if self._cache.knows(signature, proposals[0]):
-            return self._make(proposals[0])
+            known = self._make(proposals[0])
+            known.keep()
+            return known
         began, race = time.perf_counter(), Race(thorough=is_thorough())
         timed: list[tuple[float, Choice, Proposal]] = []
         problem: EngineError | None = None
@@ -146,6 +148,7 @@ class Tuner:
             if choice is not best:
                 choice.free()
         self._cache.remember(signature, fastest)
+        best.keep()
         _LOG.info(
             "%s: %s, %.1f us; %d of %d ways timed in %.2f s", job.operation.layer, best.name,
             best_us, len(timed), len(proposals), time.perf_counter() - began,

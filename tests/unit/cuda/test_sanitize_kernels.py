@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from helpers.cuda_emulator import EmulatedGpu
 from helpers.gpu_cases import run_case
 from helpers.kernel_memory import beside, numbers
+from helpers.planted_kernels import BODIES, HEAD
+from segrt.cuda.driver import compile_source
 from segrt.cuda.kernels._base import REGISTRY
 from segrt.cuda.views import encode
 
@@ -92,6 +95,39 @@ def test_what_the_sanitizer_ends_with(
     asked = (tmp_path / "asked").read_text()
     assert "--tool racecheck" in asked
     assert f"{PATH.name} --run --kernels dot,nearest" in asked
+
+
+def test_a_tool_that_sees_nothing_proves_nothing(tool, tmp_path):
+    sanitizer = tmp_path / "compute-sanitizer"
+    found = SPOILT.replace("case nearest 0", "case planted-memcheck 0")
+    for said, sees in ((found, True), (SPOILT, False), (CLEAN, False)):
+        (tmp_path / "said").write_text(said)
+        sanitizer.write_text(f"#!/bin/sh\ncat {tmp_path}/said\nexit 86\n")
+        sanitizer.chmod(0o755)
+        assert tool.sees_errors(str(sanitizer), "memcheck", 60) is sees
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_planted_kernels_compile(name):
+    assert compile_source(HEAD + BODIES[name], "sm_90", "planted").startswith(b"\x7fELF")
+
+
+def test_the_process_that_is_watched_runs_what_it_is_given(tool, monkeypatch, capsys):
+    ran: list[str] = []
+    monkeypatch.setattr("helpers.planted_kernels.run_planted", lambda gpu, name: ran.append(name))
+    monkeypatch.setattr("segrt.cuda.driver.Gpu", lambda: SimpleNamespace(close=lambda: None))
+    assert tool.main(["--run", "--kernels", "planted-memcheck"]) == 0
+    assert ran == ["memcheck"]
+    assert tool.read_report(capsys.readouterr().out.splitlines()).ended
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", BODIES)
+def test_each_tool_sees_the_error_planted_for_it(tool, name):
+    sanitizer = tool.find_sanitizer()
+    if sanitizer is None:
+        pytest.skip("compute-sanitizer is not installed")
+    assert tool.sees_errors(sanitizer, name, 120)
 
 
 def test_a_run_that_hangs_is_no_clean_one(tool, tmp_path):

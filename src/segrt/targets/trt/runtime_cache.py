@@ -16,7 +16,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from segrt.cuda.compiled_code import cache_folder
+from segrt.cuda.kept_files import cache_folder
 
 _LOG = logging.getLogger(__name__)
 _FORMAT = 1

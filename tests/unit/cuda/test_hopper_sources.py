@@ -1,0 +1,68 @@
+"""Kernels of Hopper's: their CUDA source with its copies and barriers, on the CPU against NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from helpers.cpu_hopper import run_hopper
+from helpers.cpu_kernels import COMPILER
+from helpers.kernel_memory import beside, numbers, poisoned, random_memory
+from segrt.cuda.kernels._base import REGISTRY, Launch
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no g++ of GCC 12 or newer")
+# Those that take seconds.
+CASES = [("wide_convolution", 3)] + [("volume_convolution", i) for i in (0, 2, 3, 4, 5, 6, 8)]
+BOUND = {"fp16": 5e-4, "bf16": 4e-3}
+
+
+def _computed(launch: Launch, kernel, spec) -> tuple[float, bool]:
+    """Return the relative difference, and whether nothing beside the slice was touched."""
+    source, target = spec.source, spec.target
+    memory, result = random_memory(source, 0), poisoned(target)
+    parameters = list(kernel.parameters(spec, 7))
+    begins = memory.reshape(-1)[source.offset :], result.reshape(-1)[target.offset :]
+    run_hopper(launch, source, [begins[0], *parameters, begins[1]], 2)
+    wanted = kernel.reference(spec, [numbers(memory, source)], parameters)
+    error = np.linalg.norm(numbers(result, target) - wanted) / np.linalg.norm(wanted)
+    return error, bool(np.all(beside(result, target) == 0xFF))
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_computes_its_reference(name, case):
+    kernel = REGISTRY.find(name)
+    spec = kernel.cases[case]
+    error, alone = _computed(kernel.launch(spec), kernel, spec)
+    assert error <= BOUND[spec.target.dtype]
+    assert alone
+
+
+def _spoilt(old: str, new: str) -> tuple[float, bool]:
+    kernel = REGISTRY.find("volume_convolution")
+    spec = kernel.cases[5]
+    launch = kernel.launch(spec)
+    assert old in launch.source
+    return _computed(replace(launch, source=launch.source.replace(old, new)), kernel, spec)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        # Products still read what is given back.
+        ("arrive(ring.empty + 8 * ring.last)", "arrive(ring.empty + 8 * ring.slot)"),
+        ("wait(ring.full + 8 * ring.slot, ring.parity);", ""),
+    ],
+)
+def test_weights_that_come_too_early_or_late_are_seen(old: str, new: str):
+    try:
+        error, _ = _spoilt(old, new)
+    except AssertionError:
+        return
+    assert not error <= 1e-2
+
+
+def test_threads_that_all_wait_are_seen():
+    with pytest.raises(AssertionError, match="all threads wait"):
+        _spoilt("constexpr int BEHIND = 3;", "constexpr int BEHIND = 30;")
