@@ -59,11 +59,22 @@ class Status(logging.Handler):
             self._stream.write(f"{_CLEAR}{record.getMessage()}" if self._clear else "")
         self._stream.flush()
 
-    def close(self) -> None:
+    def clear(self) -> None:
         """Leave nothing on the line."""
         self._stream.write(self._clear)
         self._stream.flush()
+
+    def close(self) -> None:
+        """Leave nothing on the line."""
+        self.clear()
         super().close()
+
+
+def clear() -> None:
+    """Leave nothing on the line that results are about to be printed on."""
+    for handler in logging.getLogger("segrt").handlers:
+        if isinstance(handler, Status):
+            handler.clear()
 
 
 @contextmanager

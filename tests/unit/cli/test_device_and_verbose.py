@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from segrt import api
-from segrt.cli import build
+from segrt.cli import _console, build
 from segrt.cli._progress import told
 from segrt.cuda.devices import chosen_device
 from segrt.errors import UsageError
@@ -81,7 +81,13 @@ def test_results_on_the_way_and_warnings_stay_and_the_rest_is_for_terminals():
             logger.info("half done", extra={"progress": True})
             logger.info("one done", extra={"lasting": True})
             logger.warning("a warning")
-        said[stream.isatty()] = stream.getvalue()
+            logger.info("all but done", extra={"progress": True})
+            _console.results()
+            said_before_results = stream.getvalue()
+        said[stream.isatty()] = said_before_results
     clear = "\r\x1b[K"
     assert said[False] == "one done\na warning\n"
-    assert said[True] == f"{clear}half done{clear}one done\n{clear}a warning\n{clear}"
+    assert (
+        said[True]
+        == f"{clear}half done{clear}one done\n{clear}a warning\n{clear}all but done{clear}"
+    )
