@@ -13,7 +13,7 @@ import pytest
 from helpers.cuda_emulator import EmulatedGpu
 from helpers.cudnn_emulator import EmulatedLibrary
 from helpers.residual_nets import Net, check, feeds_for, ort_outputs, projection
-from segrt.cuda import choices
+from segrt.cuda import library_choices
 from segrt.cuda.choices import Chooser
 from segrt.cuda.driver import Gpu
 from segrt.cuda.jobs import Job
@@ -160,9 +160,9 @@ def test_every_way_on_a_gpu(real, precision, relu, residual):
 def test_a_block_on_a_gpu(monkeypatch, tmp_path, precision, refused):
     monkeypatch.setenv("SEGRT_CACHE", str(tmp_path))
     if refused:
-        made = choices.convolution_graph
+        made = library_choices.convolution_graph
         monkeypatch.setattr(
-            choices,
+            library_choices,
             "convolution_graph",
             lambda library, spec: None if len(spec.views) > 2 else made(library, spec),
         )

@@ -190,7 +190,7 @@ def test_in_halves(monkeypatch, precision):
 @pytest.mark.parametrize("case", CONVOLUTIONS[::3], ids=lambda case: case.name)
 def test_without_a_library_that_convolves(monkeypatch, case):
     """The engine's own kernels do what cuDNN is asked first for."""
-    monkeypatch.setattr("segrt.cuda.choices.convolution_graph", lambda *_, **__: None)
+    monkeypatch.setattr("segrt.cuda.library_choices.convolution_graph", lambda *_, **__: None)
     assert not {"cudnn"} & set(compare(monkeypatch, case).launched)
 
 

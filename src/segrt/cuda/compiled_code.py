@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -10,6 +11,11 @@ from segrt.cuda import kept_files
 
 _ELF = b"\x7fELF"
 _FOLDER = "cuda-code"
+# Those that machine code depends on; the compiler is called by the CUDA version in some releases.
+_PACKAGES = (
+    "cuda-bindings", "cuda-core", "nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12",
+    "nvidia-cuda-nvrtc-cu13",
+)  # fmt: skip
 
 
 def key(source: str, architecture: str) -> str:
@@ -20,12 +26,12 @@ def key(source: str, architecture: str) -> str:
 
 @functools.cache
 def _compilers() -> str:
+    # By name: reading what all packages are called takes long where many are installed.
     found = []
-    for distribution in importlib.metadata.distributions():
-        name = distribution.name or ""
-        if name.startswith(("nvidia-cuda-nvrtc", "cuda-core", "cuda-bindings")):
-            found.append(f"{name} {distribution.version}")
-    return ", ".join(sorted(found))
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{name} {importlib.metadata.version(name)}")
+    return ", ".join(found)
 
 
 def find(key: str) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -95,7 +96,8 @@ class Engine:
         self._shapes = _sizes(model.graph.outputs)
         self._input_shapes = _sizes(model.graph.inputs)
         self._types = [value.dtype for value in model.graph.outputs]
-        self._chooser = Chooser(gpu, library, precision)
+        ahead = ThreadPoolExecutor(1, "weights")
+        self._chooser = Chooser(gpu, library, precision, ahead)
         thorough = "-thorough" if is_thorough() else ""
         known = f"{gpu.name}-{gpu.driver}-cudnn{library.version}-{precision}{thorough}"
         cache = PlanCache(known)
@@ -115,6 +117,7 @@ class Engine:
             raise
         finally:
             gpu.stop_compiling()
+            ahead.shutdown(cancel_futures=True)
             library.plans.forget()
             cache.save()
         _LOG.info("%d steps ready in %s", len(self._jobs), self.stages)

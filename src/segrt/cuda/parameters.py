@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -49,9 +49,24 @@ def numbers_for(operation: Convolution, source: View, target: View) -> npt.NDArr
     return np.stack([factors_for(operation, source, target), bias_for(operation, target)])
 
 
+class _Once:
+    """Makes something when it is first asked for, by whichever thread, and remembers it."""
+
+    def __init__(self, make: Lazy) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: npt.NDArray[Any] | None = None
+
+    def __call__(self) -> npt.NDArray[Any]:
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+
 def lazy_weights(operation: Convolution | TransposedConvolution, dtype: str) -> Lazy:
     """Return `weights_for`, made when it is first asked for and then remembered."""
-    return functools.cache(lambda: weights_for(operation, dtype))
+    return _Once(lambda: weights_for(operation, dtype))
 
 
 def arranged_for(

@@ -59,7 +59,8 @@ def apart(job: Job, operation: VolumeConvolution, kernel: Kernel, ways: Ways) ->
     inner = operation.convolution
     slicing = [kernel(before, *kernel_spec(before)) for before, _ in parts]
     for way in ways(parts[0][1], inner):
-        first = replace(in_turn(slicing[0], way), last_resort=way.last_resort, kind=way.kind)
+        both = in_turn(slicing[0], way)
+        first = replace(both, last_resort=way.last_resort, kind=way.kind, plan=way.plan)
         if len(parts) > 1:
             make = _in_parts(way.name, slicing, [behind for _, behind in parts], ways)
             first = replace(first, name=f"{len(parts)} x {first.name}", make=make, last_resort=True)
@@ -86,8 +87,12 @@ def _in_parts(
             for choice in choices:
                 choice.free()
 
+        def keep() -> None:
+            for choice in choices:
+                choice.keep()
+
         title = f"{len(choices)} x {choices[0].name}"
-        return Choice(title, max(choice.workspace for choice in choices), run, free)
+        return Choice(title, max(choice.workspace for choice in choices), run, free, keep)
 
     return make
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,8 @@ def test_a_kernel_is_compiled_once(monkeypatch):
     driver.compile_source.cache_clear()
     monkeypatch.setattr(driver, "_compile", lambda *_: pytest.fail("compiled again"))
     assert driver.compile_source(*asked) == code
+
+
+def test_keys_name_the_compiler_that_is_installed():
+    wanted = importlib.metadata.version("nvidia-cuda-nvrtc")
+    assert f"nvidia-cuda-nvrtc {wanted}" in compiled_code._compilers()

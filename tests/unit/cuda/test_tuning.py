@@ -6,6 +6,7 @@ import io
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,13 +15,13 @@ from helpers.cuda_emulator import EmulatedGpu
 from helpers.cudnn_emulator import EmulatedLibrary
 from helpers.tensorrt_graphs import unet
 from segrt.cli._progress import told
-from segrt.cuda import choices
+from segrt.cuda import library_choices, parameters
 from segrt.cuda.compiling import Compilations
 from segrt.cuda.engine import Engine
 from segrt.cuda.jobs import Choice, Job, Proposal
 from segrt.cuda.kernels._base import REGISTRY
 from segrt.cuda.kernels.pointwise import Step
-from segrt.cuda.operations import Chain
+from segrt.cuda.operations import Chain, Convolution
 from segrt.cuda.race import Race
 from segrt.cuda.referee import Referee
 from segrt.cuda.stages import Stages
@@ -275,9 +276,9 @@ def test_own_kernels_of_last_resort_are_not_compiled(gpu, monkeypatch):
 
 def test_known_choices_ask_the_library_only_where_it_won(gpu, monkeypatch):
     graphs: list[object] = []
-    made = choices.convolution_graph
+    made = library_choices.convolution_graph
     monkeypatch.setattr(
-        choices, "convolution_graph", lambda *a, **k: graphs.append(a) or made(*a, **k)
+        library_choices, "convolution_graph", lambda *a, **k: graphs.append(a) or made(*a, **k)
     )
     first = _engine(gpu)
     cold = len(graphs)
@@ -341,3 +342,33 @@ def test_rounding_side_by_side_changes_nothing(monkeypatch):
         monkeypatch.setattr(rounding, "processors", lambda count=count: count)
         found.append(rounding.round_taps(kernel, "fp16"))
     np.testing.assert_array_equal(*found)
+
+
+def test_weights_are_made_once_and_ahead(monkeypatch):
+    made: list[str] = []
+
+    def weights_for(operation: object, dtype: str) -> np.ndarray:
+        made.append(threading.current_thread().name)
+        return np.zeros(1)
+
+    monkeypatch.setattr(parameters, "weights_for", weights_for)
+    with ThreadPoolExecutor(1, "weights") as ahead:
+        lazy = parameters.lazy_weights(None, "fp16")  # type: ignore[arg-type]
+        ahead.submit(lazy)
+    assert lazy() is lazy()
+    assert len(made) == 1
+    assert made[0].startswith("weights")
+
+
+def test_an_engine_makes_weights_while_it_asks(monkeypatch, gpu):
+    threads: set[str] = set()
+    made = parameters.weights_for
+
+    def watched(operation: Convolution, dtype: str) -> np.ndarray:
+        threads.add(threading.current_thread().name.split("_")[0])
+        return made(operation, dtype)
+
+    monkeypatch.setattr(parameters, "weights_for", watched)
+    _engine(gpu).close()
+    assert "weights" in threads
+    assert not [t for t in threading.enumerate() if t.name.startswith("weights")]
