@@ -11,21 +11,21 @@ import contextlib
 import logging
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 from queue import Empty, SimpleQueue
 from typing import IO, Any, NamedTuple
 
+from segrt import _child
+from segrt._messages import Message, read, write
 from segrt.errors import EngineError, RefusedError, SegrtError, UnavailableError
 from segrt.measurement.peers._base import Peer, Task
 from segrt.measurement.timing import Series
-from segrt.measurement.wire import Message, pack_task, read, unpack_arrays, write
+from segrt.measurement.wire import pack_task, unpack_arrays
 from segrt.targets._base import Array
 
 _LOG = logging.getLogger(__name__)
-_START = "import sys; from segrt.measurement.peer_worker import main; main(*sys.argv[1:])"
+_WORKER = "segrt.measurement.peer_worker"
 _CLOSING_S = 10.0
 _SAID_BYTES = 1 << 16
 
@@ -57,15 +57,10 @@ class PeerProcess(Series):
         # What its libraries print.
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._shown = 0
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and code
-            [sys.executable, "-P", "-c", _START, type(peer).__module__, type(peer).__qualname__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            env=_environment(gpu),
-            # A group of its own: Ctrl-C is for the parent, and it ends with all that it starts.
-            start_new_session=True,
-        )
+        self._process = _child.begin(
+            _WORKER, type(peer).__module__, type(peer).__qualname__,
+            stderr=self._said, variables=_variables(gpu), apart=True,
+        )  # fmt: skip
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._requests: IO[bytes] = self._process.stdin
@@ -160,16 +155,13 @@ def _error(failure: dict[str, Any]) -> SegrtError:
     return kind(failure["message"], found=failure["found"], hint=failure["hint"])
 
 
-def _environment(gpu: int | None) -> dict[str, str]:
-    found = dict(os.environ)
-    # What can be imported here can be there, too.
-    found["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    if gpu is not None:
-        # Whatever a library counts as its first GPU, and no memory taken on any other one.
-        names = found.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        here = [name.strip() for name in names if name.strip()]
-        found["CUDA_VISIBLE_DEVICES"] = here[gpu] if gpu < len(here) else str(gpu)
-    return found
+def _variables(gpu: int | None) -> dict[str, str]:
+    if gpu is None:
+        return {}
+    # Whatever a library counts as its first GPU, and no memory taken on any other one.
+    names = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    here = [name.strip() for name in names if name.strip()]
+    return {"CUDA_VISIBLE_DEVICES": here[gpu] if gpu < len(here) else str(gpu)}
 
 
 def _read(stream: IO[bytes], answers: SimpleQueue[Message | None]) -> None:

@@ -1,8 +1,4 @@
-"""What runs in a peer's own process: networks are opened and timed as the parent asks.
-
-Requests come through what was standard input, answers go through what was standard output. What
-libraries print on either stream goes to standard error, so that they can say what they like.
-"""
+"""What runs in a peer's own process: networks are opened and timed as the parent asks."""
 
 from __future__ import annotations
 
@@ -13,9 +9,11 @@ import threading
 from queue import SimpleQueue
 from typing import IO
 
+from segrt._child import take_streams
+from segrt._messages import Message, read, write
 from segrt.errors import SegrtError
 from segrt.measurement.peers._base import Contender, Peer
-from segrt.measurement.wire import Message, pack_arrays, read, unpack_task, write
+from segrt.measurement.wire import pack_arrays, unpack_task
 
 
 class Worker:
@@ -74,11 +72,7 @@ def main(module: str, kind: str) -> None:
         module: Where the peer's class is.
         kind: Its name.
     """
-    requests = os.fdopen(os.dup(0), "rb")
-    answers = os.fdopen(os.dup(1), "wb")
-    with open(os.devnull, "rb") as nothing:  # noqa: PTH123
-        os.dup2(nothing.fileno(), 0)
-    os.dup2(2, 1)
+    requests, answers = take_streams()
     worker = Worker(getattr(importlib.import_module(module), kind)())
     queue: SimpleQueue[Message] = SimpleQueue()
     threading.Thread(target=_read, args=(requests, queue), daemon=True).start()

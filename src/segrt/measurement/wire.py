@@ -1,57 +1,19 @@
-"""What goes between a measurement and the processes of its peers: JSON, and arrays as they lie.
-
-A message is a line of JSON, which says how long each piece behind it is, and these pieces.
-"""
+"""What goes between a measurement and the processes of its peers: tasks, and arrays as they lie."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
+from segrt._messages import Message
 from segrt.measurement.peers._base import Task
 from segrt.targets._base import Array
 from segrt.targets._engine import serialize
 from segrt.types import Precision
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message.
-
-    Attributes:
-        fields: JSON values by name.
-        pieces: Bytes that come with them.
-    """
-
-    fields: Mapping[str, Any]
-    pieces: Sequence[bytes] = ()
-
-
-def write(stream: IO[bytes], message: Message) -> None:
-    """Send a message."""
-    sizes = [len(piece) for piece in message.pieces]
-    stream.write(json.dumps({"fields": message.fields, "sizes": sizes}).encode() + b"\n")
-    for piece in message.pieces:
-        stream.write(piece)
-    stream.flush()
-
-
-def read(stream: IO[bytes]) -> Message | None:
-    """Wait for a message; None if there will be no more."""
-    line = stream.readline()
-    if not line.endswith(b"\n"):
-        return None
-    head = json.loads(line)
-    pieces = [stream.read(size) for size in head["sizes"]]
-    if any(len(piece) != size for piece, size in zip(pieces, head["sizes"], strict=True)):
-        return None
-    return Message(head["fields"], pieces)
 
 
 def pack_task(task: Task) -> Message:
