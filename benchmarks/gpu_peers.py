@@ -305,7 +305,11 @@ def main() -> None:
     parser.add_argument("--batches", default="1,8,32")
     parser.add_argument("--precisions", default="fp16", help="fp32,tf32,fp16,bf16,int8")
     parser.add_argument("--peers", default="torch,compile,jax")
-    parser.add_argument("--compile-mode", default="max-autotune")
+    parser.add_argument(
+        "--compile-mode",
+        default="reduce-overhead",
+        help="of torch.compile, as in `segrt bench`; max-autotune takes many minutes",
+    )
     parser.add_argument("--lowerings", type=int, default=len(LOWERINGS))
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--json", type=Path)
