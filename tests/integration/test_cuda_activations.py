@@ -13,6 +13,8 @@ from helpers.emulated_engine import Ran, run
 from helpers.residual_nets import Net, check, feeds_for, ort_outputs
 from segrt.cuda.epilogues import NONE, word_of
 from segrt.cuda.kernels.pointwise import Step
+from segrt.targets._base import REGISTRY
+from segrt.types import BuildOptions, Precision
 
 pytest.importorskip("cuda.core", reason="cuda-core is not installed")
 BOUNDS = {"fp32": 2e-6, "fp16": 2e-3, "bf16": 1.5e-2}
@@ -251,3 +253,26 @@ def test_activations_between_a_convolution_and_its_shuffle_stay(monkeypatch, for
         inner = form(net, net.convolve("x", inputs, window))
         large = net.apply("DepthToSpace", inner, blocksize=2, mode=mode)
         _compare(monkeypatch, net, [net.convolve(large, (inputs[1] // 4, 16))], "fp32")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_on_a_gpu(monkeypatch, tmp_path, precision):
+    monkeypatch.setenv("SEGRT_CACHE", str(tmp_path))
+    net = Net((2, 16, 41, 56))
+    outputs = []
+    for form in (*WORDS, _clip, _gelu):
+        inner = form(net, net.convolve("x", (16, 24), strides=[2, 2]))
+        inner = form(net, net.convolve(inner, (24, 24), group=24))
+        kernel = net.constant(np.random.default_rng(3).normal(0, 0.2, (24, 16, 2, 2)))
+        large = form(net, net.apply("ConvTranspose", inner, kernel, strides=[2, 2]))
+        outputs.append(net.convolve(large, (16, 8)))
+    model, feeds = net.model(*outputs), feeds_for(net.shape)
+    target = REGISTRY.find("cuda")
+    assert target is not None
+    options = BuildOptions(precision=Precision(precision))
+    with target.open_model(ir.serde.deserialize_model(model), options) as session:
+        found = session.run(feeds)
+        ways = [row.choice for row in session.profile([feeds["x"].shape])]
+    print(precision, sorted(set(ways)))  # noqa: T201
+    check(found, ort_outputs(model, feeds), {"fp32": 1e-5, "fp16": 3e-3, "bf16": 2e-2}[precision])
