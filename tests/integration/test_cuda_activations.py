@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 
-from helpers.emulated_engine import Ran, run
+from helpers.emulated_engine import compare
 from helpers.residual_nets import Net, check, feeds_for, ort_outputs
 from segrt.cuda.epilogues import NONE, word_of
 from segrt.cuda.kernels.pointwise import Step
@@ -17,18 +16,6 @@ from segrt.targets._base import REGISTRY
 from segrt.types import BuildOptions, Precision
 
 pytest.importorskip("cuda.core", reason="cuda-core is not installed")
-BOUNDS = {"fp32": 2e-6, "fp16": 2e-3, "bf16": 1.5e-2}
-
-
-def _compare(
-    monkeypatch: pytest.MonkeyPatch, net: Net, outputs: list[str], precision: str, **options: Any
-) -> Ran:
-    model, feeds = net.model(*outputs), feeds_for(net.shape)
-    ran = run(
-        monkeypatch, ir.serde.deserialize_model(model), feeds, precision, memory=1 << 25, **options
-    )
-    check(ran.outputs, ort_outputs(model, feeds), BOUNDS[precision])
-    return ran
 
 
 def _swish(net: Net, value: str) -> str:
@@ -82,7 +69,7 @@ def test_an_image_combined_with_what_is_made_of_it_is_one_pass(
     net = Net()
     pooled = net.apply("MaxPool", net.convolve("x", (16, 24)), kernel_shape=[2, 2])
     outputs = [net.convolve(form(net, pooled), (24, 16))]
-    ran = _compare(monkeypatch, net, outputs, precision)
+    ran = compare(monkeypatch, net, outputs, precision)
     assert ran.launched.count("pointwise") == FORMS[form]
 
 
@@ -92,7 +79,7 @@ def test_a_normalization_in_front_belongs_to_the_same_pass(monkeypatch):
     pooled = net.apply("MaxPool", net.convolve("x", (16, 24)), kernel_shape=[2, 2])
     scaled = net.apply("Mul", pooled, net.constant(vector))
     normal = net.apply("Add", scaled, net.constant(vector - 1))
-    ran = _compare(monkeypatch, net, [net.convolve(_swish(net, normal), (24, 16))], "fp32")
+    ran = compare(monkeypatch, net, [net.convolve(_swish(net, normal), (24, 16))], "fp32")
     assert ran.launched.count("pointwise") == 1
 
 
@@ -101,7 +88,7 @@ def test_what_is_read_elsewhere_too_is_made(monkeypatch):
     inner = net.convolve("x", (16, 24))
     gate = net.apply("Sigmoid", inner)
     outputs = [net.convolve(net.apply("Mul", inner, gate), (24, 16)), net.convolve(gate, (24, 8))]
-    ran = _compare(monkeypatch, net, outputs, "fp32")
+    ran = compare(monkeypatch, net, outputs, "fp32")
     assert ran.launched.count("pointwise") == 2
 
 
@@ -113,7 +100,7 @@ def test_phases_of_an_upsampled_image_cut_off_at_zero(monkeypatch, precision, ca
     large = net.apply("DepthToSpace", phases, blocksize=2, mode="CRD")
     inner = net.apply("Relu", large)
     outputs = [net.convolve(inner, (8, 16))]
-    ran = _compare(monkeypatch, net, outputs, precision, capability=capability)
+    ran = compare(monkeypatch, net, outputs, precision, capability=capability)
     assert "pointwise" not in ran.launched
 
 
@@ -159,9 +146,9 @@ def test_activations_belong_to_their_convolutions(monkeypatch, form, precision, 
     depthwise = form(net, net.convolve(strided, (24, 24), group=24))
     outputs = [net.convolve(depthwise, (24, 16))]
     options = {"capability": capability, "referee": True}
-    ran = _compare(monkeypatch, net, outputs, precision, costs=LIBRARY, **options)
+    ran = compare(monkeypatch, net, outputs, precision, costs=LIBRARY, **options)
     assert ran.launched.count("pointwise") == (0 if form in WORDS else 2)
-    ran = _compare(monkeypatch, net, outputs, precision, costs=OWN, **options)
+    ran = compare(monkeypatch, net, outputs, precision, costs=OWN, **options)
     assert "direct_convolution" in ran.launched
     assert ran.launched.count("pointwise") == (0 if form in WORDS else 1)
 
@@ -175,7 +162,7 @@ def test_a_pass_behind_works_in_place(monkeypatch, form, precision):
         # Whatever has a word for it is refused.
         patch.setattr("segrt.cuda.activated_ways.word_of", lambda steps: NONE)
         outputs = [net.convolve(inner, (24, 16))]
-        ran = _compare(patch, net, outputs, precision, costs=ALONE, referee=True)
+        ran = compare(patch, net, outputs, precision, costs=ALONE, referee=True)
     assert ran.launched.count("pointwise") == 1
 
 
@@ -186,7 +173,7 @@ def test_transposed_convolutions_activate_too(monkeypatch, form):
     large = net.apply("ConvTranspose", "x", kernel, strides=[2, 2])
     inner = form(net, large)
     both = net.apply("Concat", inner, net.convolve(inner, (24, 8)), axis=1)
-    ran = _compare(
+    ran = compare(
         monkeypatch, net, [net.convolve(both, (32, 16))], "fp16", costs=LIBRARY, referee=True
     )
     assert "pointwise" not in ran.launched
@@ -198,7 +185,7 @@ def test_a_sum_with_a_shortcut_is_activated(monkeypatch, precision):
     stem = net.apply("Relu", net.convolve("x", (16, 24)))
     total = net.apply("Add", net.convolve(stem, (24, 24)), stem)
     inner = _swish(net, total)
-    ran = _compare(
+    ran = compare(
         monkeypatch, net, [net.convolve(inner, (24, 16))], precision, costs=LIBRARY, referee=True
     )
     assert "pointwise" not in ran.launched
@@ -211,13 +198,13 @@ def test_a_wrong_activation_is_not_used(monkeypatch):
     assert right == ("leaky", 0.2)
     monkeypatch.setattr("segrt.cuda.activated_ways.word_of", lambda steps: ("tanh", 0.0))
     outputs = [net.convolve(inner, (24, 16))]
-    ran = _compare(monkeypatch, net, outputs, "fp16", costs=LIBRARY, referee=True)
+    ran = compare(monkeypatch, net, outputs, "fp16", costs=LIBRARY, referee=True)
     assert ran.launched.count("pointwise") == 1
 
 
 def test_what_leaves_the_network_is_activated_in_full_precision(monkeypatch):
     net = Net()
-    ran = _compare(monkeypatch, net, [_tanh(net, net.convolve("x", (16, 24)))], "fp16")
+    ran = compare(monkeypatch, net, [_tanh(net, net.convolve("x", (16, 24)))], "fp16")
     assert ran.launched.count("pointwise") == 1
 
 
@@ -226,7 +213,7 @@ def test_a_first_layer_reads_what_comes(monkeypatch, precision):
     net = Net((2, 3, 9, 11))
     scaled = net.apply("Mul", "x", net.constant(np.array(0.5)))
     inner = _swish(net, net.convolve(scaled, (3, 16)))
-    ran = _compare(monkeypatch, net, [net.convolve(inner, (16, 16))], precision, referee=True)
+    ran = compare(monkeypatch, net, [net.convolve(inner, (16, 16))], precision, referee=True)
     assert ran.launched[:3] == ["layout", "first_convolution", "pointwise"]
 
 
@@ -240,7 +227,7 @@ def test_group_normalizations_activate_too(monkeypatch, form, precision):
     vector = np.linspace(0.5, 1.5, 24).reshape(1, 24, 1, 1)
     scaled = net.apply("Mul", net.shaped(normal, (2, 24, 9, 11)), net.constant(vector))
     outputs = [net.convolve(form(net, scaled), (24, 16))]
-    ran = _compare(monkeypatch, net, outputs, precision)
+    ran = compare(monkeypatch, net, outputs, precision)
     assert "group_normalization" in ran.launched
     assert "pointwise" not in ran.launched
 
@@ -252,7 +239,7 @@ def test_activations_between_a_convolution_and_its_shuffle_stay(monkeypatch, for
     for inputs, window in (((16, 8), 1), ((16, 32), 3)):
         inner = form(net, net.convolve("x", inputs, window))
         large = net.apply("DepthToSpace", inner, blocksize=2, mode=mode)
-        _compare(monkeypatch, net, [net.convolve(large, (inputs[1] // 4, 16))], "fp32")
+        compare(monkeypatch, net, [net.convolve(large, (inputs[1] // 4, 16))], "fp32")
 
 
 @pytest.mark.gpu
