@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
+from segrt.cuda.affine import affine_of
 from segrt.cuda.epilogues import NONE, Sliding, in_two, is_plain, word_of
 from segrt.cuda.jobs import Job, Proposal, in_turn
 from segrt.cuda.kernel_specs import kernel_spec
@@ -31,13 +32,14 @@ def activated(
             it; cuDNN's for a convolution, with its word for what follows; all of a job.
     """
     kernel, direct, library, ways = makers
-    inner, word = operation.convolution, word_of(operation.steps)
+    inner, (steps, affine) = operation.convolution, affine_of(operation)
+    word = word_of(steps)
     if is_plain(inner, job):
         weights = weights_of(inner, job.views[0].dtype)
-        if word != NONE:
-            yield from library(job, inner, weights, last_resort=False, word=word)
+        if word != NONE or not steps:
+            yield from library(job, inner, weights, last_resort=False, word=word, affine=affine)
         if inner.groups > 1:
-            yield direct(job, inner, operation.steps)
+            yield direct(job, inner, operation.steps, operation.vectors)
     first, behind = in_two(job, operation)
     activating = kernel(behind, *kernel_spec(behind))
     for proposal in ways(first):

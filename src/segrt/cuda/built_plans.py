@@ -41,8 +41,8 @@ class Plan:
         """Put it on the stream.
 
         Args:
-            pointers: Of image, kernel, bias, result, factors, residual; what is not in the graph
-                is not looked at.
+            pointers: Of image, kernel, bias, result, factors, residual, factors and shifts behind
+                the activation; what is not in the graph is not looked at.
             workspace: Pointer.
         """
         pack = {number: at for number, at in zip(self.ends, pointers, strict=True) if number}

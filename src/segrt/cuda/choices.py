@@ -35,6 +35,7 @@ from segrt.cuda.operations import (
     Opening,
     PooledConvolution,
     TransposedConvolution,
+    Weights,
 )
 from segrt.cuda.parameters import (
     Lazy,
@@ -220,7 +221,13 @@ class Chooser:
         for proposal in self._convolution(first, bare):
             yield in_turn(proposal, adding)
 
-    def _direct(self, job: Job, operation: Sliding, steps: tuple[Step, ...] = ()) -> Proposal:
+    def _direct(
+        self,
+        job: Job,
+        operation: Sliding,
+        steps: tuple[Step, ...] = (),
+        vectors: tuple[Weights, ...] = (),
+    ) -> Proposal:
         """Propose the kernel that can do everything: beside cuDNN for groups, else if it fails."""
         transposed = isinstance(operation, TransposedConvolution)
         spec = direct_spec(operation, job.views[0], job.target, steps)
@@ -229,7 +236,8 @@ class Chooser:
         def taps() -> npt.NDArray[Any]:
             return direct_convolution.arrange(kernel, groups, transposed=transposed)
 
-        found = self._kernel(job, "direct_convolution", spec, taps, operation.bias)
+        behind = (np.stack(vectors),) if vectors else ()
+        found = self._kernel(job, "direct_convolution", spec, taps, operation.bias, *behind)
         return replace(found, last_resort=operation.groups == 1)
 
     def _merged(self, job: Job, operation: MergedUpsampling) -> Iterator[Proposal]:

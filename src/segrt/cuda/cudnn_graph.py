@@ -85,7 +85,8 @@ class ConvolutionGraph:
         library: What made it.
         spec: What it was made from.
         ends: Its tensors: image, kernel, bias, result, factors that sums of integers are
-            multiplied with, residual that is added; 0 for those that it has not.
+            multiplied with, residual that is added, factors and shifts behind the activation; 0 for
+            those that it has not.
     """
 
     graph: Any
@@ -232,9 +233,14 @@ def _describe(library: Library, graph: Any, spec: GraphSpec) -> tuple[int, ...]:
         if spec.relu:
             result = graph.relu(input=result)
         result = put_word(graph, spec.word, result)
+    scale, shift = 7 * ("mul" in spec.affine), 8 * ("add" in spec.affine)
+    if scale:
+        result = graph.mul(a=result, b=_vector(library, graph, scale, target, "fp32"))
+    if shift:
+        result = graph.add(a=result, b=_vector(library, graph, shift, target, "fp32"))
     result.set_output(True).set_uid(4).set_dim(_dims(target)).set_stride(_strides(target))
     result.set_data_type(library.element(target.dtype))
-    return 1, 2, bias, 4, factors, residual
+    return 1, 2, bias, 4, factors, residual, scale, shift
 
 
 def _image(library: Library, graph: Any, uid: int, view: View) -> Any:

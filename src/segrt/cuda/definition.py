@@ -52,7 +52,7 @@ def before_relu(operation: Operation) -> tuple[Operation, bool]:
         assert isinstance(second, Convolution)
         return replace(operation, second=second), ends
     if isinstance(operation, ActivatedConvolution):
-        return operation.convolution, False
+        return before_relu(operation.convolution)
     return operation, False
 
 

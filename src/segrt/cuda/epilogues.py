@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from segrt.cuda.affine import affine_of
 from segrt.cuda.kernels.pointwise import Step, follow
 from segrt.cuda.operations import (
     ActivatedConvolution,
@@ -23,6 +24,7 @@ from segrt.cuda.operations import (
 if TYPE_CHECKING:
     from segrt.cuda.jobs import Job
 
+Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Sliding: TypeAlias = Convolution | TransposedConvolution
 # What cuDNN calls it, and a number that belongs to it.
 Word: TypeAlias = tuple[str, float]
@@ -46,9 +48,9 @@ def word_of(steps: tuple[Step, ...]) -> Word:
     """Return cuDNN's word for steps; `NONE` where it has none."""
     if steps == _SWISH:
         return "swish", 0.0
-    op, settings = steps[0].op, steps[0].settings
     if len(steps) != 1:
         return NONE
+    op, settings = steps[0].op, steps[0].settings
     if op == "clip":
         return ("clip", settings[1]) if settings[0] == 0 else NONE
     if op == "elu":
@@ -80,11 +82,16 @@ def is_plain(operation: Sliding, job: Job) -> bool:
 def in_two(job: Job, operation: ActivatedConvolution) -> tuple[Job, Job]:
     """Return the job of the bare convolution, and of what follows it in the same place."""
     inner = operation.convolution
-    chain = Chain(operation.layer, (operation.output,), operation.output, operation.steps)
-    behind = replace(
-        job, operation=chain, views=(job.target,), pointers=(job.output,)
+    then = replace(
+        job, operation=behind(operation), views=(job.target,), pointers=(job.output,)
     )  # fmt: skip
-    return replace(job, operation=inner), behind
+    return replace(job, operation=inner), then
+
+
+def behind(operation: ActivatedConvolution) -> Chain:
+    """Return what follows a convolution as a pass in place."""
+    output = operation.output
+    return Chain(operation.layer, (output,), output, operation.steps, operation.vectors)
 
 
 def steepness(steps: tuple[Step, ...], sums: npt.NDArray[np.floating[Any]]) -> float:
@@ -92,3 +99,22 @@ def steepness(steps: tuple[Step, ...], sums: npt.NDArray[np.floating[Any]]) -> f
     apart, exact = 1e-3 * float(np.sqrt(np.mean(np.square(sums)))) + 1e-6, sums.astype(np.float64)
     moved = follow(steps, [exact + apart]) - follow(steps, [exact - apart])
     return max(1.0, float(np.max(np.abs(moved))) / (2 * apart))
+
+
+def follow_all(
+    operation: ActivatedConvolution, sums: Floats, size: float
+) -> tuple[Floats, float | Floats]:
+    """Return what follows from sums (P, C), and how large what these are off by ``size`` may be.
+
+    That differs from channel to channel where each has a factor of its own.
+    """
+    steps, affine = affine_of(operation)
+    numbers = follow(steps, [sums.astype(np.float64)])
+    moved = size * steepness(steps, sums) if steps else size
+    if not affine.steps:
+        return numbers, moved
+    numbers = follow(affine.steps, [numbers], np.stack(affine.vectors))
+    factors = 1.0 if affine.scale is None else np.abs(affine.scale).astype(np.float64)
+    # What is added may be larger than all else, and then rounding goes by it.
+    added = 0.0 if affine.shift is None else np.abs(affine.shift)
+    return numbers, factors * moved + added

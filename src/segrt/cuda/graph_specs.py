@@ -30,6 +30,7 @@ class GraphSpec:
         fallback: Ask for the plans of last resort too; some take minutes to build.
         word: What follows instead of a ReLU, and a number that belongs to it; see
             `segrt.cuda.epilogues`.
+        affine: What follows all that, a channel: ``mul``, ``add`` or ``mul add``.
     """
 
     kernel: tuple[int, int, int, int]
@@ -44,6 +45,7 @@ class GraphSpec:
     bias: str
     fallback: bool
     word: Word = NONE
+    affine: str = ""
 
     @classmethod
     def of(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from segrt.cuda import residuals
+from segrt.cuda.affine import NOTHING, Affine
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.device_parameters import Parameters
 from segrt.cuda.driver import Gpu
@@ -52,6 +53,7 @@ class LibraryWays:
         *,
         last_resort: bool = True,
         word: Word = NONE,
+        affine: Affine = NOTHING,
     ) -> Iterator[Proposal]:
         """Yield plans for a convolution, as cuDNN expects them to be fast.
 
@@ -61,6 +63,7 @@ class LibraryWays:
             weights: Makes its kernel, exact in the type that it computes in.
             last_resort: Ask for plans that take long to build too, if there are no others.
             word: What follows, in the same plan.
+            affine: What follows that, likewise.
         """
         views = (*job.views, job.target)
         library = self._library
@@ -73,20 +76,22 @@ class LibraryWays:
         users: set[str] = set()
         kinds = dict.fromkeys(("fp32", job.target.dtype, ""))
         # Behind sums of integers, and before most activations, stand fp32 numbers only.
-        for bias in ("fp32",) if views[0].dtype == "int8" or word != NONE else kinds:
+        more = word != NONE or bool(affine.steps)
+        for bias in ("fp32",) if views[0].dtype == "int8" or more else kinds:
             if found and not bias:
                 return
             fallback = exact or (last_resort and not bias)
             spec = GraphSpec.of(operation, views, self._precision, bias=bias, fallback=fallback)
-            graph = convolution_graph(library, replace(spec, word=word))
+            asked_for = replace(spec, word=word, affine=affine.words)
+            graph = convolution_graph(library, asked_for)
             if graph is None:
                 continue
             found = True
             usual = _INTEGER_PLANS if views[0].dtype == "int8" else _MOST_PLANS
             most = _ALL_PLANS if exact else usual
-            few = graph.has_residual or word != NONE
+            few = graph.has_residual or more
             for asked in graph.plans(_ADDING_PLANS if few else most):
-                yield self._plan(job, operation, (graph, asked), (weights, kernel, users))
+                yield self._plan(job, operation, (graph, asked), (weights, kernel, users), affine)
 
     def _plan(
         self,
@@ -94,12 +99,14 @@ class LibraryWays:
         operation: Convolution | TransposedConvolution,
         way: tuple[ConvolutionGraph, PlanId],
         weights: tuple[Lazy, list[int], set[str]],
+        affine: Affine,
     ) -> Proposal:
         graph, asked = way
         # The kernel is uploaded once for all plans, and freed with the last that uses it.
         exact, shared, users = weights
         bias_type = graph.spec.bias
-        kind = f"cudnn {bias_type or 'bare'} {graph.spec.word[0]}".rstrip()
+        words = (bias_type or "bare", graph.spec.word[0], graph.spec.affine)
+        kind = " ".join(("cudnn", *filter(None, words)))
         name = f"{kind} {asked.index} {asked.name}"
 
         def make() -> Choice:
@@ -114,18 +121,22 @@ class LibraryWays:
             if graph.has_factors and isinstance(operation, Convolution):
                 factors = self._parameters.upload(factors_for(operation, job.views[0], job.target))
             after = None if bias_type else self._finish(job, operation, bias)
+            behind = [
+                0 if numbers is None else self._parameters.upload(numbers.reshape(1, -1))
+                for numbers in (affine.scale, affine.shift)
+            ]
             users.add(name)
 
             def run(scratch: int) -> None:
                 output = job.output or scratch
-                pointers = (job.pointers[0], shared[0], bias, output, factors, residual)
+                pointers = (job.pointers[0], shared[0], bias, output, factors, residual, *behind)
                 plan.run(pointers, scratch + job.reserved_bytes)
                 if after is not None:
                     after(output)
 
             def free() -> None:
                 users.discard(name)
-                self._parameters.release([bias, factors, *(() if users else shared)])
+                self._parameters.release([bias, factors, *behind, *(() if users else shared)])
                 if not users:
                     shared.clear()
 

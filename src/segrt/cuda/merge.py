@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from segrt.cuda.epilogues import behind
 from segrt.cuda.image_operations import Slices, VolumeConvolution
 from segrt.cuda.kernels.opening import OpeningSpec
 from segrt.cuda.kernels.opening import fits as opening_fits
@@ -15,7 +16,14 @@ from segrt.cuda.kernels.volume_convolution import VolumeConvolutionSpec
 from segrt.cuda.kernels.volume_convolution import fits as volume_fits
 from segrt.cuda.kernels.wide_convolution import WideConvolutionSpec
 from segrt.cuda.kernels.wide_convolution import fits as wide_fits
-from segrt.cuda.operations import Convolution, Opening, Operation, Pool, PooledConvolution
+from segrt.cuda.operations import (
+    ActivatedConvolution,
+    Convolution,
+    Opening,
+    Operation,
+    Pool,
+    PooledConvolution,
+)
 from segrt.cuda.plan import Place, Plan, measure_lives
 from segrt.cuda.views import View
 from segrt.cuda.volume_parts import split_volumes
@@ -148,7 +156,8 @@ def _openings(steps: list[PlanStep]) -> list[PlanStep]:
         reader, sources, target = step
         if not sources:  # computed of constants alone
             continue
-        second = reader.convolution if isinstance(reader, PooledConvolution) else reader
+        whole = (PooledConvolution, ActivatedConvolution)
+        second = reader.convolution if isinstance(reader, whole) else reader
         touching = [s for s in merged if any(p.buffer == sources[0].buffer for p in (*s[1], s[2]))]
         if not isinstance(second, Convolution) or len(touching) != 2 or touching[1] != step:
             continue
@@ -160,6 +169,9 @@ def _openings(steps: list[PlanStep]) -> list[PlanStep]:
         both = Opening(layer, maker.inputs, reader.output, maker, second, size)
         pooled = sources[1].view if len(sources) > 1 else None
         if opening_spec(both, image.view, target.view, pooled) is not None:
-            merged[merged.index(step)] = (both, (image, *sources[1:]), target)
+            at = merged.index(step)
+            merged[at] = (both, (image, *sources[1:]), target)
+            if isinstance(reader, ActivatedConvolution):
+                merged.insert(at + 1, (behind(reader), (target,), target))
             merged.remove(touching[0])
     return merged

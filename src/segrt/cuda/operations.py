@@ -125,10 +125,17 @@ class PooledConvolution(Operation):
 
 @dataclass(frozen=True, eq=False)
 class ActivatedConvolution(Operation):
-    """A convolution and steps of `segrt.cuda.epilogues` on what it makes."""
+    """A convolution and steps of `segrt.cuda.epilogues` on what it makes.
+
+    Attributes:
+        convolution: Perhaps with a ReLU of its own.
+        steps: At the end perhaps a factor and a shift of each channel.
+        vectors: These.
+    """
 
     convolution: Convolution | TransposedConvolution
     steps: tuple[Step, ...]
+    vectors: tuple[Weights, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

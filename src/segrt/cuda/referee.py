@@ -18,10 +18,9 @@ import numpy.typing as npt
 
 from segrt.cuda.definition import Fetch, Floats, Places, before_relu, is_defined, pixels
 from segrt.cuda.driver import Gpu
-from segrt.cuda.epilogues import steepness
+from segrt.cuda.epilogues import follow_all
 from segrt.cuda.image_operations import VolumeConvolution
 from segrt.cuda.jobs import Choice, Job
-from segrt.cuda.kernels.pointwise import follow
 from segrt.cuda.operations import ActivatedConvolution, Convolution, Opening, PooledConvolution
 from segrt.cuda.views import HOST_TYPES, INTEGERS, View, decode, encode
 from segrt.errors import EngineError
@@ -50,7 +49,7 @@ class _Written:
     rows: Places
     columns: Places
     numbers: Floats
-    size: float
+    size: float | Floats
 
 
 class Referee:
@@ -101,11 +100,11 @@ class Referee:
         for entry in sorted({0, job.target.n - 1}):
             rows, columns = _places(job.target)
             sums = pixels(operation, images, rows, columns)
-            size = float(np.sqrt(np.mean(np.square(sums))))
+            off = float(np.sqrt(np.mean(np.square(sums))))
+            size: float | Floats = off
             numbers = np.maximum(sums, 0) if relu else sums
             if isinstance(job.operation, ActivatedConvolution):
-                numbers = follow(job.operation.steps, [sums.astype(np.float64)])
-                size *= steepness(job.operation.steps, sums)
+                numbers, size = follow_all(job.operation, numbers, off)
             yield _Written(job.target, job.output, entry, rows, columns, numbers, size)
             if pooled:
                 rows, columns = _places(job.views[1])
@@ -188,7 +187,7 @@ class Referee:
         if view.dtype in INTEGERS:
             kept = encode(wanted / view.scale, view.dtype)
             wanted = decode(kept, view.dtype) * view.scale
-        allowed = bound * part.size + 1e-6
+        allowed = np.broadcast_to(bound * part.size + 1e-6, wanted.shape[1:]).copy()
         if view.dtype in INTEGERS:
             allowed += _STEP * view.scale
         numbers = decode(found[:, own], view.dtype) * np.float32(view.scale)
@@ -200,7 +199,7 @@ class Referee:
         raise EngineError(
             f"{choice.name!r} computes layer {job.operation.layer!r} wrongly",
             found=f"{numbers[pixel, channel]:.6g} at {place}; {wrong.mean():.1%} are off",
-            wanted=f"{wanted[pixel, channel]:.6g} within {allowed:.2g}",
+            wanted=f"{wanted[pixel, channel]:.6g} within {allowed[channel]:.2g}",
             hint="use another precision or target",
         )
 

@@ -67,6 +67,7 @@ extern "C" __global__ void direct_convolution(
 """.replace("PLACE", TARGET_PLACE)
 
 _STORE = "out.e[i] = DST_T::store(RELU && acc[i] < 0.0f ? 0.0f : acc[i]);"
+_BIAS = "const float* __restrict__ bias,"
 _KEPT = "out.e[i] = DST_T::store(v);"
 
 
@@ -84,7 +85,7 @@ class DirectConvolutionSpec:
         groups: Groups of channels.
         relu: Whether a ReLU follows.
         transposed: A transposed convolution; padding is what is cut off.
-        steps: What follows that, of each number by itself.
+        steps: What follows that, of each number by itself, perhaps with one number a channel.
     """
 
     source: View
@@ -97,6 +98,11 @@ class DirectConvolutionSpec:
     relu: bool = False
     transposed: bool = False
     steps: tuple[Step, ...] = ()
+
+    @property
+    def vectors(self) -> int:
+        """How many per-channel vectors the steps use."""
+        return sum(step.other == "channel" for step in self.steps)
 
     @property
     def sources(self) -> tuple[View, ...]:
@@ -114,7 +120,10 @@ def arrange(kernel: npt.NDArray[Any], groups: int, *, transposed: bool) -> npt.N
 
 
 class DirectConvolution:
-    """Kernel ``direct_convolution``; parameters: `arrange`d weights and bias (out), float32."""
+    """Kernel ``direct_convolution``; parameters: `arrange`d weights and bias (out), float32.
+
+    Behind them, if any, stand the steps' vectors (vectors, out).
+    """
 
     name = "direct_convolution"
     capability = (7, 5)
@@ -159,6 +168,11 @@ class DirectConvolution:
             View(1, 3, 4, 5, "fp32"), View(1, 6, 8, 3, "fp32"), (2, 2), (2, 2), transposed=True,
             steps=(Step("clip", "", (0.0, 6.0)),),
         ),
+        # A factor and a shift of each channel, behind a ReLU.
+        DirectConvolutionSpec(
+            View(1, 7, 9, 24, "bf16", 32, 8), View(1, 7, 9, 24, "bf16"), (3, 3), before=(1, 1),
+            groups=24, relu=True, steps=(Step("mul", "channel"), Step("add", "channel")),
+        ),
     )  # fmt: skip
 
     def launch(self, spec: DirectConvolutionSpec, /) -> Launch:
@@ -176,7 +190,12 @@ class DirectConvolution:
         }  # fmt: skip
         source = _SOURCE
         if spec.steps:
-            lines = ("{", "float v = acc[i];", code_of(spec.steps), _KEPT, "}")
+            lines = ["{", "float v = acc[i];", code_of(spec.steps), _KEPT, "}"]
+            if spec.vectors:
+                lines[1] = (
+                    "int c = o + i;\n        float v = RELU && acc[i] < 0.0f ? 0.0f : acc[i];"
+                )
+                source = source.replace(_BIAS, f"{_BIAS} const float* __restrict__ vectors,")
             source = source.replace(_STORE, "\n        ".join(lines))
         return image_launch(self.name, source, spec, width, settings)
 
@@ -185,7 +204,9 @@ class DirectConvolution:
         rng = np.random.default_rng(seed)
         shape = (*spec.window, spec.source.c // spec.groups, spec.target.c)
         bias = rng.normal(size=spec.target.c)
-        return rng.normal(0, 0.3, shape).astype(np.float32), bias.astype(np.float32)
+        found = (rng.normal(0, 0.3, shape).astype(np.float32), bias.astype(np.float32))
+        vectors = rng.normal(size=(spec.vectors, spec.target.c)).astype(np.float32)
+        return (*found, vectors) if spec.vectors else found
 
     def reference(
         self,
@@ -195,7 +216,8 @@ class DirectConvolution:
         /,
     ) -> Floats:
         """Sum what each tap sees; a transposed convolution sees zeros between the pixels."""
-        (weights, bias), image = (array.astype(np.float64) for array in parameters), images[0]
+        weights, bias, *vectors = (array.astype(np.float64) for array in parameters)
+        image = images[0]
         reach = [(k - 1) * d for k, d in zip(spec.window, spec.apart, strict=True)]
         step, before = spec.step, list(spec.before)
         if spec.transposed:
@@ -210,7 +232,8 @@ class DirectConvolution:
                 split = seen.reshape(*seen.shape[:3], spec.groups, -1)
                 taps = weights[y, x].reshape(split.shape[-1], spec.groups, -1)
                 result += np.einsum("nhwgi,igo->nhwgo", split, taps).reshape(result.shape)
-        return follow(spec.steps, [np.maximum(result, 0) if spec.relu else result])
+        result = np.maximum(result, 0) if spec.relu else result
+        return follow(spec.steps, [result], *vectors)
 
 
 def _sizes(view: View) -> tuple[int, int, int]:

@@ -1,0 +1,121 @@
+"""Normalizations behind activations, on the emulated GPU, against ONNX Runtime."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from helpers.emulated_engine import compare
+from helpers.residual_nets import Net
+
+pytest.importorskip("cuda.core", reason="cuda-core is not installed")
+
+# Times of launches that make the tuner choose one way or another.
+LIBRARY = {"cudnn": 1.0, "pointwise": 50.0, "direct_convolution": 500.0}
+OWN = {"cudnn": 500.0, "pointwise": 50.0, "direct_convolution": 1.0}
+WAYS = [("fp32", (8, 0)), ("fp16", (8, 0)), ("bf16", (9, 0)), ("fp16", (9, 0))]
+
+
+def normal(net: Net, value: str, channels: int) -> str:
+    """Add a normalization by statistics, some of its factors negative."""
+    random = np.random.default_rng(channels)
+    scale = random.normal(1, 0.7, channels)
+    arrays = (scale, random.normal(0, 0.5, channels), random.normal(0.5, 0.2, channels))
+    variance = random.uniform(0.5, 2, channels)
+    constants = [net.constant(array) for array in (*arrays, variance)]
+    return net.apply("BatchNormalization", value, *constants, epsilon=1e-3)
+
+
+def block(net: Net, value: str, sizes: tuple[int, int], **settings) -> str:
+    inner = net.apply("Relu", net.convolve(value, sizes, **settings))
+    return normal(net, inner, sizes[1])
+
+
+@pytest.mark.parametrize(("precision", "capability"), WAYS)
+def test_normalizations_behind_relu_belong_to_convolutions(monkeypatch, precision, capability):
+    net = Net()
+    strided = block(net, "x", (16, 24), strides=[2, 2])
+    depthwise = block(net, strided, (24, 24), group=24)
+    outputs = [net.convolve(depthwise, (24, 16))]
+    for costs in (LIBRARY, OWN):
+        ran = compare(
+            monkeypatch, net, outputs, precision, costs=costs, capability=capability, referee=True
+        )
+        assert "pointwise" not in ran.launched
+        assert ("direct_convolution" in ran.launched) == (costs is OWN)
+
+
+@pytest.mark.parametrize("op", ["Mul", "Add"])
+@pytest.mark.parametrize("activation", ["Relu", "LeakyRelu", "Sigmoid", "Tanh", "Elu"])
+def test_factors_or_shifts_alone_behind_other_activations(monkeypatch, activation, op):
+    net = Net()
+    inner = net.apply(activation, net.convolve("x", (16, 24), strides=[2, 2]))
+    vector = net.constant(np.linspace(-1, 1, 24).reshape(1, 24, 1, 1))
+    outputs = [net.convolve(net.apply(op, inner, vector), (24, 16))]
+    ran = compare(monkeypatch, net, outputs, "fp16", costs=LIBRARY, referee=True)
+    assert "pointwise" not in ran.launched
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("last", ["Clip", "Relu"])
+def test_a_pass_behind_works_in_place(monkeypatch, last, precision):
+    """Where the library knows no such plan."""
+    net = Net()
+    inner = net.convolve("x", (16, 24), strides=[2, 2])
+    limits = [net.constant(np.array(limit)) for limit in (-1.0, 0.5)] * (last == "Clip")
+    inner = normal(net, net.apply(last, inner, *limits), 24)
+    costs = {"cudnn": 1.0, "pointwise": 0.0, "direct_convolution": 500.0}
+    outputs = [net.convolve(inner, (24, 16))]
+    with monkeypatch.context() as patch:
+        patch.setattr("segrt.cuda.activated_ways.is_plain", lambda *_: False)
+        ran = compare(patch, net, outputs, precision, costs=costs, referee=True)
+    assert ran.launched.count("pointwise") == 1
+
+
+def test_transposed_convolutions_too_and_into_slices(monkeypatch):
+    net = Net()
+    kernel = net.constant(np.random.default_rng(3).normal(0, 0.2, (16, 24, 2, 2)))
+    large = net.apply("ConvTranspose", "x", kernel, strides=[2, 2])
+    inner = normal(net, net.apply("Relu", large), 24)
+    both = net.apply("Concat", inner, net.convolve(inner, (24, 8)), axis=1)
+    outputs = [net.convolve(both, (32, 16))]
+    ran = compare(monkeypatch, net, outputs, "fp16", costs=LIBRARY, referee=True)
+    assert "pointwise" not in ran.launched
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_sum_with_a_shortcut_is_normalized(monkeypatch, precision):
+    net = Net()
+    stem = net.apply("Relu", net.convolve("x", (16, 24)))
+    total = net.apply("Relu", net.apply("Add", net.convolve(stem, (24, 24)), stem))
+    outputs = [net.convolve(normal(net, total, 24), (24, 16))]
+    ran = compare(monkeypatch, net, outputs, precision, costs=LIBRARY, referee=True)
+    assert "pointwise" not in ran.launched
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("fault", ["", "mul", "add"])
+def test_a_wrong_epilogue_is_not_used(monkeypatch, fault, precision):
+    """Both are asked for; one is left out of the plan."""
+    net = Net()
+    outputs = [net.convolve(block(net, "x", (16, 24), strides=[2, 2]), (24, 16))]
+    monkeypatch.setattr("segrt.cuda.affine.Affine.words", fault)
+    ran = compare(monkeypatch, net, outputs, precision, costs=LIBRARY, referee=True)
+    assert ran.launched.count("pointwise") == 1
+
+
+def test_a_layer_that_prepares_pixels_keeps_its_place_in_a_concatenation(monkeypatch):
+    net = Net((2, 3, 9, 11))
+    scaled = net.apply("Mul", "x", net.constant(np.array(0.5)))
+    inner = block(net, scaled, (3, 8))
+    other = net.convolve(inner, (8, 4))
+    both = net.apply("Concat", other, inner, axis=1)
+    compare(monkeypatch, net, [net.convolve(both, (12, 16))], "fp32", referee=True)
+
+
+def test_the_first_two_layers_stay_one_launch(monkeypatch):
+    net = Net((2, 1, 40, 24))
+    inner = net.apply("Relu", net.convolve("x", (1, 64)))
+    outputs = [net.convolve(block(net, inner, (64, 64)), (64, 16))]
+    ran = compare(monkeypatch, net, outputs, "fp16", referee=True)
+    assert ran.launched[:2] == ["opening", "pointwise"]
