@@ -47,9 +47,13 @@ class Net:
 
     def shaped(self, value: str, sizes: tuple[int, ...]) -> str:
         """Add a Reshape; return the name of its output."""
+        return self.apply("Reshape", value, self.integers(sizes))
+
+    def integers(self, numbers: tuple[int, ...]) -> str:
+        """Add a constant of whole numbers; return its name."""
         name = f"c{len(self._arrays)}"
-        self._arrays.append(numpy_helper.from_array(np.array(sizes, np.int64), name))
-        return self.apply("Reshape", value, name)
+        self._arrays.append(numpy_helper.from_array(np.array(numbers, np.int64), name))
+        return name
 
     def model(self, *outputs: str) -> ModelProto:
         """Return the model."""

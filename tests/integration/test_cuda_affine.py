@@ -113,9 +113,59 @@ def test_a_layer_that_prepares_pixels_keeps_its_place_in_a_concatenation(monkeyp
     compare(monkeypatch, net, [net.convolve(both, (12, 16))], "fp32", referee=True)
 
 
-def test_the_first_two_layers_stay_one_launch(monkeypatch):
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.filterwarnings("ignore:All-NaN slice")
+def test_the_first_two_layers_stay_one_launch(monkeypatch, precision, pooled):
     net = Net((2, 1, 40, 24))
-    inner = net.apply("Relu", net.convolve("x", (1, 64)))
-    outputs = [net.convolve(block(net, inner, (64, 64)), (64, 16))]
-    ran = compare(monkeypatch, net, outputs, "fp16", referee=True)
-    assert ran.launched[:2] == ["opening", "pointwise"]
+    inner = block(net, net.apply("Relu", net.convolve("x", (1, 64))), (64, 64))
+    outputs = [net.convolve(inner, (64, 16))]
+    if pooled:
+        small = net.apply("MaxPool", inner, kernel_shape=[2, 2], strides=[2, 2])
+        outputs.append(net.convolve(small, (64, 16)))
+    ran = compare(monkeypatch, net, outputs, precision, referee=True)
+    assert ran.launched[0] == "opening"
+    assert not {"pointwise", "pooling"} & set(ran.launched)
+
+
+def unet(net: Net, inputs: int, widths: tuple[int, int]) -> list[str]:
+    """Add two levels, of which the upper one is upsampled to, and a head."""
+    upper, lower = widths
+    skip = block(net, block(net, "x", (inputs, upper)), (upper, upper))
+    small = net.apply("MaxPool", skip, kernel_shape=[2, 2], strides=[2, 2])
+    small = block(net, block(net, small, (upper, lower)), (lower, lower))
+    height, width = net.shape[2] // 2 * 2, net.shape[3] // 2 * 2
+    large = net.apply("Resize", small, "", net.constant(np.array([1, 1, 2, 2])), mode="nearest")
+    large = block(net, large, (lower, upper))
+    if net.shape[2:] != (height, width):
+        edges = (0, 0, 0, 0, 0, 0, net.shape[2] - height, net.shape[3] - width)
+        large = net.apply("Pad", large, net.integers(edges))
+    both = net.apply("Concat", skip, large, axis=1)
+    last = block(net, block(net, both, (2 * upper, upper)), (upper, upper))
+    return [net.apply("Sigmoid", net.convolve(last, (upper, 1), 1))]
+
+
+UNETS = [
+    # Sizes, channels, capability, passes that scale and shift: before, and now.
+    ((2, 3, 18, 22), (16, 24), (8, 0), 7, 0),
+    ((1, 3, 13, 17), (16, 24), (8, 0), 7, 0),
+    ((1, 3, 13, 17), (64, 64), (9, 0), 7, 0),
+    ((2, 3, 18, 22), (64, 128), (9, 0), 7, 0),
+    ((1, 1, 18, 22), (64, 64), (9, 0), 7, 0),
+]
+
+
+# A pass that is timed before anything was computed reads what stands for no numbers here.
+@pytest.mark.filterwarnings("ignore:All-NaN slice")
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize(("shape", "widths", "capability", "before", "now"), UNETS)
+def test_a_unet(monkeypatch, shape, widths, capability, before, now, precision):
+    net = Net(shape)
+    outputs = unet(net, shape[1], widths)
+    costs = {"cudnn": 5.0, "pointwise": 10.0, "direct_convolution": 500.0}
+    options = {"capability": capability, "costs": costs, "referee": True}
+    ran = compare(monkeypatch, net, outputs, precision, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr("segrt.cuda.fuse.fuse_activations", lambda program: program)
+        old = compare(patch, net, outputs, precision, **options)
+    assert (old.launched.count("pointwise"), ran.launched.count("pointwise")) == (before, now)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from segrt.cuda.kernels.pointwise import Step
-
-if TYPE_CHECKING:
-    from segrt.cuda.operations import ActivatedConvolution, Weights
+from segrt.cuda.operations import ActivatedConvolution, Convolution, Operation, Weights
 
 _OPS = ("add", "sub", "mul", "div")
 
@@ -88,3 +86,19 @@ def affine_of(operation: ActivatedConvolution) -> tuple[tuple[Step, ...], Affine
     found = split(operation.steps, operation.vectors, channels)
     assert found is not None
     return found
+
+
+def apart(operation: Operation) -> tuple[Convolution | None, Affine]:
+    """Return a convolution with at most factors and shifts behind its ReLU, and these."""
+    if isinstance(operation, ActivatedConvolution):
+        steps, affine = affine_of(operation)
+        inner = operation.convolution
+        return (inner if isinstance(inner, Convolution) and not steps else None), affine
+    return (operation if isinstance(operation, Convolution) else None), NOTHING
+
+
+def numbers_of(operation: Operation) -> Weights:
+    """Return what kernels want behind the sums: the bias, and factors and shifts if there are."""
+    inner, affine = apart(operation)
+    assert inner is not None
+    return affine.rows(inner.bias) if affine.steps else inner.bias

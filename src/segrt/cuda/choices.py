@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from segrt.cuda import hopper_choices, hopper_integers, residuals, volume_ways
 from segrt.cuda.activated_ways import activated
+from segrt.cuda.affine import apart
 from segrt.cuda.cudnn_graph import Library
 from segrt.cuda.dense_layers import dense_layer
 from segrt.cuda.device_parameters import Parameters
@@ -111,6 +112,7 @@ class Chooser:
             ways = self._residual if job.operation.residual else self._convolution
             yield from ways(job, job.operation)
         elif isinstance(job.operation, ActivatedConvolution):
+            yield from self._scaling(job, job.operation)
             makers = (self._kernel, self._direct, self._library_convolution, self._ways)
             yield from activated(job, job.operation, self._weights, makers)
         elif isinstance(job.operation, MergedUpsampling):
@@ -221,6 +223,20 @@ class Chooser:
         for proposal in self._convolution(first, bare):
             yield in_turn(proposal, adding)
 
+    def _scaling(self, job: Job, operation: ActivatedConvolution) -> Iterator[Proposal]:
+        """Propose own kernels that scale and shift themselves."""
+        inner, affine = apart(operation)
+        first = None if inner is None else first_spec(inner, job.views[0], job.target)
+        if inner is not None and first is not None and affine.steps:
+            taps = inner.kernel.transpose(2, 3, 1, 0)
+            parameters = (taps, affine.rows(inner.bias), ranges_of(inner))
+            yield self._kernel(job, "first_convolution", replace(first, affine=True), *parameters)
+        if self._gpu.capability != _HOPPER:
+            return
+        weights = self._weights(operation.convolution, job.views[0].dtype)
+        for asked in hopper_choices.wide(operation, (job.views[0], job.target), weights):
+            yield self._kernel(job, *asked)
+
     def _direct(
         self,
         job: Job,
@@ -264,7 +280,8 @@ class Chooser:
     def _pooled(self, job: Job, operation: PooledConvolution) -> Iterator[Proposal]:
         """Propose the kernel that writes both images, and all others with a pooling behind."""
         inner = operation.convolution
-        weights = self._weights(inner, job.target.dtype)
+        bare = inner.convolution if isinstance(inner, ActivatedConvolution) else inner
+        weights = self._weights(bare, job.target.dtype)
         views = (job.views[0], job.target, job.views[1])
         for asked in hopper_choices.wide(inner, views, weights):
             yield self._kernel(job, *asked)
@@ -273,5 +290,5 @@ class Chooser:
             operation.pool, (job.target,), (job.output,), job.views[1], job.pointers[1]
         )  # fmt: skip
         pooling = self._kernel(behind, *kernel_spec(behind))
-        for proposal in self._convolution(alone, inner):
+        for proposal in self._ways(alone):
             yield in_turn(proposal, pooling)

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from segrt.cuda.epilogues import follow_all
 from segrt.cuda.image_operations import VolumeConvolution
 from segrt.cuda.operations import (
     ActivatedConvolution,
@@ -56,7 +57,14 @@ def before_relu(operation: Operation) -> tuple[Operation, bool]:
     return operation, False
 
 
-def pixels(
+def last_of(operation: Operation) -> Operation:
+    """Return the one of several operations in one that makes what is written, before pooling."""
+    if isinstance(operation, PooledConvolution):
+        return operation.convolution
+    return operation.second if isinstance(operation, Opening) else operation
+
+
+def pixels(  # noqa: PLR0911 - one per operation
     operation: Operation, images: tuple[Fetch, ...], rows: Places, columns: Places
 ) -> Floats:
     """Return pixels of what an operation writes.
@@ -70,6 +78,8 @@ def pixels(
     Returns:
         (P, channels). Of one that pools too, the image before that.
     """
+    if isinstance(operation, ActivatedConvolution):
+        return follow_all(operation, pixels(operation.convolution, images, rows, columns), 0)[0]
     if isinstance(operation, TransposedConvolution):
         return _transposed(operation, images[0], rows, columns)
     if isinstance(operation, MergedUpsampling):

@@ -82,16 +82,12 @@ def is_plain(operation: Sliding, job: Job) -> bool:
 def in_two(job: Job, operation: ActivatedConvolution) -> tuple[Job, Job]:
     """Return the job of the bare convolution, and of what follows it in the same place."""
     inner = operation.convolution
-    then = replace(
-        job, operation=behind(operation), views=(job.target,), pointers=(job.output,)
-    )  # fmt: skip
-    return replace(job, operation=inner), then
-
-
-def behind(operation: ActivatedConvolution) -> Chain:
-    """Return what follows a convolution as a pass in place."""
     output = operation.output
-    return Chain(operation.layer, (output,), output, operation.steps, operation.vectors)
+    chain = Chain(operation.layer, (output,), output, operation.steps, operation.vectors)
+    behind = replace(
+        job, operation=chain, views=(job.target,), pointers=(job.output,)
+    )  # fmt: skip
+    return replace(job, operation=inner), behind
 
 
 def steepness(steps: tuple[Step, ...], sums: npt.NDArray[np.floating[Any]]) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from segrt.cuda.affine import apart, numbers_of
 from segrt.cuda.image_operations import VolumeConvolution
 from segrt.cuda.jobs import Job
 from segrt.cuda.kernels import (
@@ -18,7 +19,7 @@ from segrt.cuda.kernels import (
 )
 from segrt.cuda.kernels import resident_convolution as resident
 from segrt.cuda.merge import opening_spec, volume_spec, wide_spec
-from segrt.cuda.operations import Convolution, MergedUpsampling, Opening
+from segrt.cuda.operations import MergedUpsampling, Opening, Operation
 from segrt.cuda.parameters import Lazy, lazy_weights, weights_for
 from segrt.cuda.plan import phase_spec
 from segrt.cuda.views import View
@@ -27,11 +28,11 @@ from segrt.cuda.views import View
 Asked = tuple[Any, ...]
 
 
-def wide(operation: Convolution, views: tuple[View, ...], weights: Lazy) -> Iterator[Asked]:
+def wide(operation: Operation, views: tuple[View, ...], weights: Lazy) -> Iterator[Asked]:
     """Yield the kernel for whole 64s of channels.
 
     Args:
-        operation: A convolution.
+        operation: A convolution, perhaps with factors and shifts behind it.
         views: What it reads and writes; behind them the pooled image, if it writes one.
         weights: Makes its kernel, exact in the type that it computes in.
     """
@@ -42,7 +43,7 @@ def wide(operation: Convolution, views: tuple[View, ...], weights: Lazy) -> Iter
             "wide_convolution",
             spec,
             lambda: wide_convolution.arrange(weights().transpose(2, 3, 1, 0), kind),
-            operation.bias,
+            numbers_of(operation),
         )
 
 
@@ -94,11 +95,13 @@ def first_two(job: Job, operation: Opening) -> Iterator[Asked]:
     spec = opening_spec(operation, job.views[0], target, (*job.views, None)[1])
     if spec is not None:
         taps, bias = operation.first.kernel.transpose(2, 3, 1, 0), operation.first.bias
-        weights = weights_for(operation.second, target.dtype).transpose(2, 3, 1, 0)
+        second, _ = apart(operation.second)
+        assert second is not None
+        weights = weights_for(second, target.dtype).transpose(2, 3, 1, 0)
         yield (
             "opening",
             spec,
             lambda: _first_products.arrange(taps, bias),
             lambda: resident.arrange(weights, target.dtype),
-            operation.second.bias,
+            numbers_of(operation.second),
         )

@@ -161,13 +161,13 @@ def find_kernel(name: str) -> Kernel:
 def signature(job: Job) -> str:
     """Return what a choice depends on: the operation's geometry and the views, as text."""
     operation, parts = job.operation, [type(job.operation).__name__]
-    if isinstance(operation, ActivatedConvolution):
-        parts.append(f"steps={operation.steps}")
-        operation = operation.convolution
     if isinstance(operation, (MergedUpsampling, PooledConvolution)):
         operation = operation.convolution
     if isinstance(operation, Opening):
         operation = operation.second
+    if isinstance(operation, ActivatedConvolution):
+        parts.append(f"steps={operation.steps}")
+        operation = operation.convolution
     if isinstance(operation, VolumeConvolution):
         parts.append(f"depth={job.views[0].depth} table={operation.slices.table.shape}")
         operation = operation.convolution

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segrt.cuda.epilogues import behind
+from segrt.cuda.affine import apart
 from segrt.cuda.image_operations import Slices, VolumeConvolution
 from segrt.cuda.kernels.opening import OpeningSpec
 from segrt.cuda.kernels.opening import fits as opening_fits
@@ -48,14 +48,16 @@ def merge_steps(plan: Plan, capability: tuple[int, int]) -> Plan:
 
 
 def wide_spec(
-    operation: Convolution, source: View, target: View, pooled: View | None = None
+    operation: Operation, source: View, target: View, pooled: View | None = None
 ) -> WideConvolutionSpec | None:
     """Return what the kernel for whole 64s of channels would be launched with; None: not fit."""
-    if not _plain(operation):
+    inner, affine = apart(operation)
+    if inner is None or not _plain(inner):
         return None
     spec = WideConvolutionSpec(
-        source, target, pooled, _window(operation), operation.before, operation.activation == "relu"
-    )
+        source, target, pooled, _window(inner), inner.before, inner.activation == "relu",
+        bool(affine.steps),
+    )  # fmt: skip
     return spec if wide_fits(spec) else None
 
 
@@ -82,13 +84,14 @@ def opening_spec(
     operation: Opening, source: View, target: View, pooled: View | None
 ) -> OpeningSpec | None:
     """Return what the kernel for the first two layers would be launched with; None: not fit."""
-    both = (operation.first, operation.second)
-    if not all(_plain(layer) for layer in both):
+    second, affine = apart(operation.second)
+    if second is None or not _plain(operation.first) or not _plain(second):
         return None
+    both = (operation.first, second)
     spec = OpeningSpec(
         source, target, pooled, operation.middle,
         (_window(both[0]), _window(both[1])), (both[0].before, both[1].before),
-        (both[0].activation == "relu", both[1].activation == "relu"),
+        (both[0].activation == "relu", both[1].activation == "relu"), bool(affine.steps),
     )  # fmt: skip
     return spec if len(both[0].bias) == target.c and opening_fits(spec) else None
 
@@ -135,7 +138,8 @@ def _pools(steps: list[PlanStep]) -> list[PlanStep]:
     for step in steps:
         pool, sources, pooled = step
         maker = next((other for other in merged if other[2] in sources[:1]), None)
-        if maker is None or not isinstance(pool, Pool) or not isinstance(maker[0], Convolution):
+        kinds = (Convolution, ActivatedConvolution)
+        if maker is None or not isinstance(pool, Pool) or not isinstance(maker[0], kinds):
             continue
         halves = pool.window == pool.stride == (2, 2) and pool.before == (0, 0) and pool.maximum
         halves = halves and pool.dilation == (1, 1)
@@ -156,10 +160,10 @@ def _openings(steps: list[PlanStep]) -> list[PlanStep]:
         reader, sources, target = step
         if not sources:  # computed of constants alone
             continue
-        whole = (PooledConvolution, ActivatedConvolution)
-        second = reader.convolution if isinstance(reader, whole) else reader
+        second = reader.convolution if isinstance(reader, PooledConvolution) else reader
         touching = [s for s in merged if any(p.buffer == sources[0].buffer for p in (*s[1], s[2]))]
-        if not isinstance(second, Convolution) or len(touching) != 2 or touching[1] != step:
+        kinds = (Convolution, ActivatedConvolution)
+        if not isinstance(second, kinds) or len(touching) != 2 or touching[1] != step:
             continue
         maker, (image, *_), middle = touching[0]
         if not isinstance(maker, Convolution) or middle != sources[0]:
@@ -169,9 +173,6 @@ def _openings(steps: list[PlanStep]) -> list[PlanStep]:
         both = Opening(layer, maker.inputs, reader.output, maker, second, size)
         pooled = sources[1].view if len(sources) > 1 else None
         if opening_spec(both, image.view, target.view, pooled) is not None:
-            at = merged.index(step)
-            merged[at] = (both, (image, *sources[1:]), target)
-            if isinstance(reader, ActivatedConvolution):
-                merged.insert(at + 1, (behind(reader), (target,), target))
+            merged[merged.index(step)] = (both, (image, *sources[1:]), target)
             merged.remove(touching[0])
     return merged

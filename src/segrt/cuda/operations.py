@@ -119,7 +119,7 @@ class MergedUpsampling(Operation):
 class PooledConvolution(Operation):
     """A convolution and max pooling by two behind it: writes both images."""
 
-    convolution: Convolution
+    convolution: Convolution | ActivatedConvolution
     pool: Pool
 
 
@@ -144,12 +144,12 @@ class Opening(Operation):
 
     Attributes:
         first: From the image.
-        second: From what the first makes, which is never written.
+        second: From what the first makes, which is never written; perhaps with factors and shifts.
         middle: Height and width of that.
     """
 
     first: Convolution
-    second: Convolution
+    second: Convolution | ActivatedConvolution
     middle: Pair
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.definition import Fetch, Floats, Places, before_relu, is_defined, pixels
+from segrt.cuda.definition import Fetch, Floats, Places, before_relu, is_defined, last_of, pixels
 from segrt.cuda.driver import Gpu
 from segrt.cuda.epilogues import follow_all
 from segrt.cuda.image_operations import VolumeConvolution
@@ -103,8 +103,9 @@ class Referee:
             off = float(np.sqrt(np.mean(np.square(sums))))
             size: float | Floats = off
             numbers = np.maximum(sums, 0) if relu else sums
-            if isinstance(job.operation, ActivatedConvolution):
-                numbers, size = follow_all(job.operation, numbers, off)
+            last = last_of(job.operation)
+            if isinstance(last, ActivatedConvolution):
+                numbers, size = follow_all(last, numbers, off)
             yield _Written(job.target, job.output, entry, rows, columns, numbers, size)
             if pooled:
                 rows, columns = _places(job.views[1])

@@ -87,6 +87,11 @@ extern "C" __global__ void __launch_bounds__(256) first_convolution(
     }
 }
 """
+_STORE = "out.e[k] = DST_T::store(RELU && v < 0.0f ? 0.0f : v);"
+_AFFINE = """\
+const float* rows = bias + DST_C + group * 8 + part + k;
+                if (RELU) v = v < 0.0f ? 0.0f : v;
+                out.e[k] = DST_T::store(fmaf(v, rows[0], rows[DST_C]));"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,10 @@ class FirstConvolutionSpec(WindowSpec):
     Attributes:
         source: 1 to 4 channels, any type; pixels become ``pixel * scale + shift``.
         target: A multiple of 8 channels, aligned to 16 bytes.
+        affine: Whether factors and shifts of channels follow the ReLU.
     """
+
+    affine: bool = False
 
 
 def fits(spec: FirstConvolutionSpec) -> bool:
@@ -111,7 +119,7 @@ class FirstConvolution:
     """Kernel ``first_convolution``.
 
     Its parameters, all float32: weights (y, x, in, out), bias (out), and scale and shift
-    (2, in).
+    (2, in). Where factors and shifts follow, these stand behind the bias: (3, out).
     """
 
     name = "first_convolution"
@@ -141,6 +149,10 @@ class FirstConvolution:
             View(1, 1, 1, 1, "uint8", 3, 1), View(1, 1, 1, 8, "uint8", 16, 8, 0.02), (3, 3), (1, 1),
             True,
         ),
+        FirstConvolutionSpec(
+            View(2, 9, 13, 3, "fp32"), View(2, 9, 13, 24, "fp16", 32, 8), (3, 3), (1, 1), True,
+            affine=True,
+        ),
     )  # fmt: skip
 
     def launch(self, spec: FirstConvolutionSpec, /) -> Launch:
@@ -153,7 +165,8 @@ class FirstConvolution:
         head += setting(p=strip, total=total, ky=spec.window[0], kx=spec.window[1])
         head += setting(top=spec.before[0], left=spec.before[1], relu=int(spec.relu))
         head += setting(dst_v=16 // spec.target.item_bytes if spec.target.item_bytes > 1 else 8)
-        source = PRELUDE + head + _SOURCE
+        text = _SOURCE.replace(_STORE, _AFFINE) if spec.affine else _SOURCE
+        source = PRELUDE + head + text
         return Launch(source, self.name, blocks_for(total), THREADS)
 
     def parameters(self, spec: FirstConvolutionSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
@@ -162,7 +175,7 @@ class FirstConvolution:
         weights = rng.normal(0, 0.3, (*spec.window, spec.source.c, spec.target.c))
         scale = 1 / 255 if spec.source.dtype == "uint8" else 1.5
         ranges = np.stack([np.full(spec.source.c, scale), rng.normal(size=spec.source.c)])
-        bias = rng.normal(size=spec.target.c)
+        bias = rng.normal(size=(3, spec.target.c) if spec.affine else spec.target.c)
         return tuple(array.astype(np.float32) for array in (weights, bias, ranges))
 
     def reference(
@@ -175,8 +188,10 @@ class FirstConvolution:
         """Sum shifted images."""
         weights, bias, ranges = (array.astype(np.float64) for array in parameters)
         image = images[0] * ranges[0] + ranges[1]
-        result = convolve(image, weights, spec.before, (spec.target.h, spec.target.w)) + bias
-        return np.maximum(result, 0) if spec.relu else result
+        before, *others = bias if spec.affine else (bias,)
+        result = convolve(image, weights, spec.before, (spec.target.h, spec.target.w)) + before
+        result = np.maximum(result, 0) if spec.relu else result
+        return result * others[0] + others[1] if spec.affine else result
 
 
 def convolve(

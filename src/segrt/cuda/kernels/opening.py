@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.kernels import _first_products, _hopper, _pooled
+from segrt.cuda.kernels import _affine, _first_products, _hopper, _pooled
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
 from segrt.cuda.kernels._prelude import filled, setting
 from segrt.cuda.kernels.first_convolution import convolve
@@ -139,7 +139,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) opening(
         constexpr u64 IMAGE = tile_of(COLS * 128), KERNEL = tile_of(1024);
         int count = group;
         u32 staging = base + WEIGHTS + STAGES * TILE + group * STAGING;
-        float2 b = rows_of(bias, thread);
+        @ROWS@
         float sums[128];
         wait(ready, 0);
         for (int tile = blockIdx.x + group * gridDim.x; tile < TILES;
@@ -191,6 +191,7 @@ class OpeningSpec:
         windows: Height and width of both kernels.
         befores: Padding of both above and to the left.
         relus: Whether ReLUs follow.
+        affine: Whether factors and shifts follow the second, in front of the pooling.
     """
 
     source: View
@@ -200,6 +201,7 @@ class OpeningSpec:
     windows: tuple[tuple[int, int], tuple[int, int]]
     befores: tuple[tuple[int, int], tuple[int, int]]
     relus: tuple[bool, bool]
+    affine: bool = False
 
     @property
     def sources(self) -> tuple[View, ...]:
@@ -238,7 +240,8 @@ class Opening:
     """Kernel ``opening``.
 
     Parameters: the first layer's as `_first_products.arrange` makes them, then weights as
-    `resident_convolution` has them and bias (64).
+    `resident_convolution` has them and bias (64); where factors and shifts follow, these stand
+    behind the bias: (3, 64).
     """
 
     name = "opening"
@@ -266,6 +269,11 @@ class Opening:
             View(1, 2, 2, 1, "fp16"), View(1, 2, 2, 64, "bf16"), View(1, 1, 1, 64, "bf16", 72, 8),
             (2, 2), ((3, 3), (3, 3)), ((1, 1), (1, 1)), (True, True),
         ),
+        OpeningSpec(
+            View(2, 38, 22, 1, "fp32"), View(2, 38, 22, 64, "fp16", 128, 64),
+            View(2, 19, 11, 64, "fp16"),
+            (38, 22), ((3, 3), (3, 3)), ((1, 1), (1, 1)), (True, True), affine=True,
+        ),
     )  # fmt: skip
 
     def launch(self, spec: OpeningSpec, /) -> Launch:
@@ -280,12 +288,12 @@ class Opening:
         head += setting(mid_h=spec.middle[0], mid_w=spec.middle[1], halo=rows * cols, cols=cols)
         head += setting(image_rows=rows + spec.windows[0][0] - 1, image_cols=image_cols)
         head += setting(stages=_STAGES, tile=tile, weights=weights, staging=_hopper.STAGING_BYTES)
-        head += _hopper.column_words(kind, spec.relus[1])
+        head += _affine.words(kind, spec.relus[1], spec.affine)
         head += f'#define RELU_FIRST "{"relu." * spec.relus[0]}"\n'
         head += _first_products.tables(spec.windows[0], image_cols)
         head += _first_products.HELPERS + _first_products.products()
         head += _hopper.product(0, 256, kind)
-        parts = {"@PRODUCTS@": _products(spec), **_pooled.parts(spec, TILE_H)}
+        parts = {"@PRODUCTS@": _products(spec), **_affine.parts(spec, TILE_H, "bias")}
         text = filled(_SOURCE, parts)
         tiles = target.n * -(-target.h // TILE_H) * -(-target.w // TILE_W)
         return Launch(
@@ -301,7 +309,8 @@ class Opening:
         second = rng.normal(0, 0.1, (*spec.windows[1], 64, 64))
         biases = rng.normal(size=(2, 64)).astype(np.float32)
         arranged = arrange_resident(second, spec.target.dtype)
-        return _first_products.arrange(first, biases[0]), arranged, biases[1]
+        last = rng.normal(size=(3, 64)).astype(np.float32) if spec.affine else biases[1]
+        return _first_products.arrange(first, biases[0]), arranged, last
 
     def reference(
         self, spec: OpeningSpec, images: Sequence[Floats], parameters: Sequence[npt.NDArray[Any]], /
@@ -316,8 +325,8 @@ class Opening:
         plain = _hopper.restore(parameters[1], dtype, (height * width * 64, 64))
         taps = plain.reshape(height, width, 64, 64).transpose(0, 1, 3, 2)
         size = (spec.target.h, spec.target.w)
-        result: Floats = convolve(middle, taps, spec.befores[1], size) + parameters[2]
-        return np.maximum(result, 0) if spec.relus[1] else result
+        sums = convolve(middle, taps, spec.befores[1], size)
+        return _affine.finish(sums, parameters[2], relu=spec.relus[1], affine=spec.affine)
 
 
 def _products(spec: OpeningSpec) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.kernels import _hopper, _pooled, _ring
+from segrt.cuda.kernels import _affine, _hopper, _pooled, _ring
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch, Map
 from segrt.cuda.kernels._prelude import filled, setting
 from segrt.cuda.kernels.first_convolution import convolve
@@ -69,7 +69,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) wide_convolution(
             int outputs = work % GROUPS, tile = work / GROUPS;
             int tx = tile % TX * 2 + group, ty = tile / TX % TY, n = tile / (TX * TY);
             int last = -1, used = -1;
-            float2 b = rows_of(bias + outputs * 64, thread);
+            @ROWS@
 #pragma unroll
             for (int i = 0; i < 128; ++i) sums[i] = 0;
             settle(sums);
@@ -126,6 +126,7 @@ class WideConvolutionSpec:
         window: Height and width of the kernel.
         before: Padding above and to the left.
         relu: Whether a ReLU follows.
+        affine: Whether factors and shifts follow that; the pooled image is made behind them.
     """
 
     source: View
@@ -134,6 +135,7 @@ class WideConvolutionSpec:
     window: tuple[int, int]
     before: tuple[int, int]
     relu: bool
+    affine: bool = False
 
     @property
     def sources(self) -> tuple[View, ...]:
@@ -162,7 +164,10 @@ def arrange(weights: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
 
 
 class WideConvolution:
-    """Kernel ``wide_convolution``; parameters: `arrange`d weights, float32 bias."""
+    """Kernel ``wide_convolution``; parameters: `arrange`d weights, float32 bias.
+
+    Where factors and shifts follow, these stand behind the bias: (3, out).
+    """
 
     name = "wide_convolution"
     capability = (9, 0)
@@ -187,6 +192,19 @@ class WideConvolution:
             View(1, 2, 2, 64, "bf16"), View(1, 2, 2, 64, "bf16"), View(1, 1, 1, 64, "bf16", 72, 8),
             (3, 3), (1, 1), True,
         ),
+        # With factors and shifts, negative ones too.
+        WideConvolutionSpec(
+            View(3, 38, 50, 128, "fp16", 192, 64), View(3, 38, 50, 128, "fp16", 256, 128),
+            View(3, 19, 25, 128, "fp16"), (3, 3), (1, 1), True, affine=True,
+        ),
+        WideConvolutionSpec(
+            View(2, 41, 23, 64, "bf16"), View(2, 41, 23, 128, "bf16", 136, 8), None,
+            (3, 3), (1, 1), True, affine=True,
+        ),
+        WideConvolutionSpec(
+            View(1, 6, 5, 64, "bf16"), View(1, 6, 6, 64, "bf16"), View(1, 3, 3, 64, "bf16"),
+            (3, 2), (1, 1), False, affine=True,
+        ),
     )  # fmt: skip
 
     def launch(self, spec: WideConvolutionSpec, /) -> Launch:
@@ -199,8 +217,9 @@ class WideConvolution:
         head += setting(taps=spec.window[0] * spec.window[1], width=spec.window[1])
         head += setting(rows=rows, cols=cols, tile=tile, images=_ring.IMAGES, ring=ring)
         head += setting(staging=_hopper.STAGING_BYTES, behind=_BEHIND)
-        head += _hopper.column_words(kind, spec.relu) + _hopper.product(0, 256, kind)
-        text = filled(_SOURCE, _pooled.parts(spec, TILE_H))
+        head += _affine.words(kind, spec.relu, spec.affine)
+        head += _hopper.product(0, 256, kind)
+        text = filled(_SOURCE, _affine.parts(spec, TILE_H, "bias + outputs * 64"))
         tiles = target.n * -(-target.h // TILE_H) * -(-target.w // TILE_W) * (target.c // 64)
         return Launch(
             _hopper.HELPERS + head + _hopper.COLUMNS + text, self.name, tiles,
@@ -212,7 +231,8 @@ class WideConvolution:
         """Return weights and bias."""
         rng = np.random.default_rng(seed)
         weights = rng.normal(0, 0.1, (*spec.window, spec.source.c, spec.target.c))
-        bias = rng.normal(size=spec.target.c).astype(np.float32)
+        sizes = (3, spec.target.c) if spec.affine else (spec.target.c,)
+        bias = rng.normal(size=sizes).astype(np.float32)
         return arrange(weights, spec.source.dtype), bias
 
     def reference(
@@ -228,8 +248,8 @@ class WideConvolution:
         plain = _hopper.restore(parameters[0], spec.source.dtype, shape)
         weights = plain.transpose(2, 1, 4, 0, 3).reshape(*spec.window, c, k)
         size = (spec.target.h, spec.target.w)
-        result: Floats = convolve(images[0], weights, spec.before, size) + parameters[1]
-        return np.maximum(result, 0) if spec.relu else result
+        sums = convolve(images[0], weights, spec.before, size)
+        return _affine.finish(sums, parameters[1], relu=spec.relu, affine=spec.affine)
 
 
 REGISTRY.register(WideConvolution.name)(WideConvolution())
