@@ -162,6 +162,17 @@ template <int FIRST, int SIZE> static void columns_to_staging(
         }
 }
 static void meet(int group) { named(group + 1, 128, true); }
+static u32 largest(u32 a, u32 b) {
+    u32 v = 0;
+    for (int i = 0; i < 32; i += 16) {
+        u16 f = a >> i, g = b >> i;
+        v |= (u32)(DST_T::load(f) > DST_T::load(g) ? f : g) << i;
+    }
+    return v;
+}
+static uint4 largest(uint4 a, uint4 b) {
+    return {largest(a.x, b.x), largest(a.y, b.y), largest(a.z, b.z), largest(a.w, b.w)};
+}
 """
 _RUN = r"""
 static void** given;
@@ -216,14 +227,17 @@ class _Image(ctypes.Structure):
     ]
 
 
-def run_hopper(launch: Launch, view: View, arrays: list[np.ndarray], blocks: int) -> None:
+def run_hopper(
+    launch: Launch, view: View, arrays: list[np.ndarray], blocks: int, images: int = 1
+) -> None:
     """Run a launch; ``arrays`` are what its pointers point to, but for the tensor map.
 
     Args:
-        launch: Of a kernel with one source and one tensor map of it.
+        launch: Of a kernel with one tensor map of its source.
         view: The source's.
-        arrays: Source (from where the slice begins), parameters, target.
+        arrays: Source (from where the slice begins), other images, parameters, target.
         blocks: At most, as on a GPU of so many multiprocessors.
+        images: How many there are beside the target.
 
     Raises:
         AssertionError: All threads wait, or something is left over.
@@ -232,7 +246,7 @@ def run_hopper(launch: Launch, view: View, arrays: list[np.ndarray], blocks: int
     sizes = (view.c, view.w, view.h, view.n, view.pitch, *box.box)
     image = _Image(arrays[0].ctypes.data, *sizes)
     addresses = [array.ctypes.data for array in arrays]
-    addresses.insert(1, ctypes.addressof(image))
+    addresses.insert(images, ctypes.addressof(image))
     pointers = (ctypes.c_void_p * len(addresses))(*addresses)
     code = _library(launch, len(addresses)).run(
         min(blocks, launch.blocks), launch.threads, pointers

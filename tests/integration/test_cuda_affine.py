@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from helpers.emulated_engine import compare
-from helpers.residual_nets import Net
+from helpers.residual_nets import Net, check, feeds_for, ort_outputs
+from segrt.targets._base import REGISTRY
+from segrt.types import BuildOptions, Precision
 
 pytest.importorskip("cuda.core", reason="cuda-core is not installed")
 
@@ -169,3 +172,22 @@ def test_a_unet(monkeypatch, shape, widths, capability, before, now, precision):
         patch.setattr("segrt.cuda.fuse.fuse_activations", lambda program: program)
         old = compare(patch, net, outputs, precision, **options)
     assert (old.launched.count("pointwise"), ran.launched.count("pointwise")) == (before, now)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize(
+    ("shape", "widths"), [((2, 1, 70, 50), (64, 128)), ((3, 3, 41, 57), (16, 24))]
+)
+def test_on_a_gpu(monkeypatch, tmp_path, shape, widths, precision):
+    monkeypatch.setenv("SEGRT_CACHE", str(tmp_path))
+    net = Net(shape)
+    model, feeds = net.model(*unet(net, shape[1], widths)), feeds_for(shape)
+    target = REGISTRY.find("cuda")
+    assert target is not None
+    options = BuildOptions(precision=Precision(precision))
+    with target.open_model(ir.serde.deserialize_model(model), options) as session:
+        found = session.run(feeds)
+        ways = [(row.layer, row.choice) for row in session.profile([shape])]
+    print(precision, *ways, sep="\n")  # noqa: T201
+    check(found, ort_outputs(model, feeds), {"fp32": 1e-5, "fp16": 3e-3, "bf16": 2e-2}[precision])

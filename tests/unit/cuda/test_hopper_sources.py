@@ -14,7 +14,9 @@ from segrt.cuda.kernels._base import REGISTRY, Launch
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no g++ of GCC 12 or newer")
 # Those that take seconds.
-CASES = [("wide_convolution", 3)] + [("volume_convolution", i) for i in (0, 2, 3, 4, 5, 6, 8)]
+CASES = [("wide_convolution", i) for i in (3, 6)] + [
+    ("volume_convolution", i) for i in (0, 2, 3, 4, 5, 6, 8)
+]
 BOUND = {"fp16": 5e-4, "bf16": 4e-3}
 
 
@@ -37,6 +39,32 @@ def test_computes_its_reference(name, case):
     error, alone = _computed(kernel.launch(spec), kernel, spec)
     assert error <= BOUND[spec.target.dtype]
     assert alone
+
+
+POOLED = "wide_convolution", 7
+
+
+def test_factors_and_shifts_come_before_the_maximum():
+    kernel = REGISTRY.find(POOLED[0])
+    spec = kernel.cases[POOLED[1]]
+    assert spec.affine
+    assert spec.pooled is not None
+    memory, results = random_memory(spec.source, 0), [poisoned(spec.pooled), poisoned(spec.target)]
+    parameters = list(kernel.parameters(spec, 7))
+    # Some of them turn the order of what is compared.
+    assert (parameters[1][1] < 0).any()
+    small, large = (
+        result.reshape(-1)[view.offset :]
+        for result, view in zip(results, (spec.pooled, spec.target), strict=True)
+    )
+    arrays = [memory.reshape(-1)[spec.source.offset :], small, *parameters, large]
+    run_hopper(kernel.launch(spec), spec.source, arrays, 2, images=2)
+    wanted = kernel.reference(spec, [numbers(memory, spec.source)], parameters)
+    error = np.linalg.norm(numbers(results[1], spec.target) - wanted) / np.linalg.norm(wanted)
+    assert error <= BOUND[spec.target.dtype]
+    n, h, w, c = wanted.shape
+    split = numbers(results[1], spec.target).reshape(n, h // 2, 2, w // 2, 2, c)
+    np.testing.assert_array_equal(numbers(results[0], spec.pooled), split.max(axis=(2, 4)))
 
 
 def _spoilt(old: str, new: str) -> tuple[float, bool]:

@@ -203,7 +203,7 @@ class WideConvolution:
         ),
         WideConvolutionSpec(
             View(1, 6, 5, 64, "bf16"), View(1, 6, 6, 64, "bf16"), View(1, 3, 3, 64, "bf16"),
-            (3, 2), (1, 1), False, affine=True,
+            (3, 2), (1, 1), True, affine=True,
         ),
     )  # fmt: skip
 
