@@ -40,8 +40,10 @@ def is_defined(operation: Operation) -> bool:
 
 def before_relu(operation: Operation) -> tuple[Operation, bool]:
     """Return an operation without the ReLU that it ends with, and whether it ends with one."""
-    if isinstance(operation, Convolution):
+    if isinstance(operation, (Convolution, TransposedConvolution)):
         return replace(operation, activation="none"), operation.activation == "relu"
+    if isinstance(operation, MergedUpsampling) and operation.transposed is not None:
+        return before_relu(operation.transposed)
     if isinstance(operation, (MergedUpsampling, PooledConvolution, VolumeConvolution)):
         inner, ends = before_relu(operation.convolution)
         assert isinstance(inner, Convolution)
@@ -70,11 +72,7 @@ def pixels(
     if isinstance(operation, TransposedConvolution):
         return _transposed(operation, images[0], rows, columns)
     if isinstance(operation, MergedUpsampling):
-        inner = operation.convolution
-        phases = pixels(inner, images, rows // 2, columns // 2)
-        split = phases.reshape(len(rows), 4, -1)
-        shuffled: Floats = split[np.arange(len(rows)), rows % 2 * 2 + columns % 2]
-        return shuffled
+        return _merged(operation, images, rows, columns)
     if isinstance(operation, PooledConvolution):
         return pixels(operation.convolution, images[:1], rows, columns)
     if isinstance(operation, VolumeConvolution):
@@ -89,6 +87,18 @@ def pixels(
         return pixels(operation.second, (middle,), rows, columns)
     assert isinstance(operation, Convolution)
     return _convolution(operation, images, rows, columns)
+
+
+def _merged(
+    operation: MergedUpsampling, images: tuple[Fetch, ...], rows: Places, columns: Places
+) -> Floats:
+    # What the phases were made from: so they are checked too.
+    if operation.transposed is not None:
+        return _transposed(operation.transposed, images[0], rows, columns)
+    phases = pixels(operation.convolution, images, rows // 2, columns // 2)
+    split = phases.reshape(len(rows), 4, -1)
+    shuffled: Floats = split[np.arange(len(rows)), rows % 2 * 2 + columns % 2]
+    return shuffled
 
 
 def _of_volume(
@@ -151,4 +161,4 @@ def _transposed(
         met = (y % step_y == 0) & (x % step_x == 0)
         seen = image(np.where(met, y // step_y, -1), np.where(met, x // step_x, -1))
         result += _products(seen, taps[:, :, ky, kx], groups)
-    return result
+    return np.maximum(result, 0) if operation.activation == "relu" else result

@@ -24,6 +24,7 @@ from segrt.cuda.operations import (
     Shuffle,
 )
 from segrt.cuda.pixels import prepare_pixels
+from segrt.cuda.transposed_phases import activated, merge_transposed
 
 
 def fuse(program: Program) -> Program:
@@ -33,9 +34,9 @@ def fuse(program: Program) -> Program:
         program = _merge(program, rule)
     # Before additions are joined to what follows them, and before ReLUs to convolutions.
     program = fuse_residuals(program)
-    for rule in (_activations, decisions, _chains, _phases, _merged):
+    for rule in (_activations, activated, decisions, _chains, _phases, _merged):
         program = _merge(program, rule)
-    return prepare_pixels(program)
+    return prepare_pixels(merge_transposed(program))
 
 
 # Images that one pass reads: with more, vectors no longer fit into registers.

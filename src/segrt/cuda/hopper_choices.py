@@ -73,12 +73,13 @@ def phases(
         return
     bias = operation.convolution.bias[: target.c]
     uses = spec.uses
-    yield (
-        "phase_convolution",
-        spec,
-        lambda: phase_convolution.arrange(weights(), uses, target.dtype),
-        bias,
-    )
+    if phase_convolution.fits(spec):
+        yield (
+            "phase_convolution",
+            spec,
+            lambda: phase_convolution.arrange(weights(), uses, target.dtype),
+            bias,
+        )
     if phase_wide.fits(spec):
         yield (
             "phase_wide",

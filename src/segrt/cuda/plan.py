@@ -17,6 +17,7 @@ from segrt.cuda.kernels.phase_convolution import PhaseConvolutionSpec, used
 from segrt.cuda.kernels.phase_convolution import fits as phase_fits
 from segrt.cuda.kernels.phase_int8 import PhaseInt8Spec
 from segrt.cuda.kernels.phase_int8 import fits as phase_int8_fits
+from segrt.cuda.kernels.phase_wide import fits as phase_wide_fits
 from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.kernels.resident_convolution import ResidentConvolutionSpec
 from segrt.cuda.kernels.resident_convolution import fits as resident_fits
@@ -318,12 +319,12 @@ def _one_bias(inner: Convolution) -> bool:
 def phase_spec(
     operation: MergedUpsampling, source: View, target: View
 ) -> PhaseConvolutionSpec | None:
-    """Return what the kernel for merged upsampling would be launched with; None: does not fit."""
+    """Return what a kernel for merged upsampling would be launched with; None: none fits."""
     inner = operation.convolution
     window = (inner.kernel.shape[2], inner.kernel.shape[3])
     uses, relu = used(inner.kernel), inner.activation == "relu"
     spec = PhaseConvolutionSpec(source, target, window, inner.before, uses, relu)
-    return spec if _one_bias(inner) and phase_fits(spec) else None
+    return spec if _one_bias(inner) and (phase_fits(spec) or phase_wide_fits(spec)) else None
 
 
 def first_spec(operation: Convolution, source: View, target: View) -> FirstConvolutionSpec | None:

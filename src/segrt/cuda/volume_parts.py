@@ -13,7 +13,12 @@ from dataclasses import replace
 import numpy as np
 
 from segrt.cuda.image_operations import Slices
-from segrt.cuda.operations import Convolution, Operation, TransposedConvolution
+from segrt.cuda.operations import (
+    Convolution,
+    MergedUpsampling,
+    Operation,
+    TransposedConvolution,
+)
 from segrt.cuda.plan import Place, Plan, measure_lives
 
 PlanStep = tuple[Operation, tuple[Place, ...], Place]
@@ -62,7 +67,8 @@ def _belong(plan: Plan, before: PlanStep, step: PlanStep) -> bool:
     (maker, _, made), (reader, sources, _) = before, step
     if not isinstance(maker, Slices):
         return False
-    if not isinstance(reader, (Convolution, TransposedConvolution)) or sources[0] != made:
+    kinds = (Convolution, TransposedConvolution, MergedUpsampling)
+    if not isinstance(reader, kinds) or sources[0] != made:
         return False
     if not all(place.view.image_bytes % _ALIGNMENT_BYTES == 0 for place in (*sources, step[2])):
         return False

@@ -33,6 +33,17 @@ SAME_2X2 = tuple(
     for px in range(2)
     if y <= py and x <= px
 )
+# What a transposed convolution with 4x4 taps and a border of one cut off uses of a 3x3 window.
+FOUR_BY_FOUR = tuple(
+    (3 * y + x, 2 * py + px)
+    for y in range(3)
+    for x in range(3)
+    for py in range(2)
+    for px in range(2)
+    if py <= y <= py + 1 and px <= x <= px + 1
+)
+# A window of one tap that every phase uses.
+EVERY_PHASE = tuple((0, phase) for phase in range(PHASES))
 
 _SOURCE = r"""
 extern "C" __global__ void __launch_bounds__(384, 1) @NAME@(
@@ -163,10 +174,14 @@ def fits(spec: PhaseSpec, staging: int) -> bool:
         spec: What is asked for.
         staging: Bytes that the way out takes.
     """
+    return suits(spec) and _sizes(spec, staging)[2] <= _hopper.MOST_SHARED_BYTES - 1024
+
+
+def suits(spec: PhaseSpec) -> bool:
+    """Say whether the sizes of images and window suit."""
     source, target = spec.source, spec.target
     twice = (target.h, target.w) == (2 * source.h, 2 * source.w)
-    small = _sizes(spec, staging)[2] <= _hopper.MOST_SHARED_BYTES - 1024
-    return twice and small and max(spec.window) <= 3 and bool(spec.uses)
+    return twice and max(spec.window) <= 3 and bool(spec.uses)
 
 
 @dataclass(frozen=True, slots=True)

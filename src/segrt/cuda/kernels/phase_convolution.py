@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from segrt.cuda.kernels import _hopper, _phases
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
-from segrt.cuda.kernels._phases import PHASES, SAME_2X2, PhaseSpec
+from segrt.cuda.kernels._phases import EVERY_PHASE, PHASES, SAME_2X2, PhaseSpec
 from segrt.cuda.views import View
 
 _STAGING_BYTES = _hopper.STAGING_BYTES * _hopper.WARPGROUPS
@@ -60,10 +60,15 @@ def used(kernel: npt.NDArray[Any]) -> tuple[tuple[int, int], ...]:
 
 def fits(spec: PhaseConvolutionSpec) -> bool:
     """Say whether the kernel takes these sizes."""
+    return suits(spec) and _phases.fits(spec, _STAGING_BYTES)
+
+
+def suits(spec: PhaseConvolutionSpec) -> bool:
+    """Say whether images and window suit, however much memory they take."""
     target = spec.target
     ends = _hopper.fits_copy_engine(spec.source) and target.dtype == spec.source.dtype
     aligned = target.c % 64 == 0 and target.pitch % 8 == 0 and target.offset % 8 == 0
-    return ends and aligned and _phases.fits(spec, _STAGING_BYTES)
+    return ends and aligned and _phases.suits(spec)
 
 
 def arrange(
@@ -96,6 +101,11 @@ class PhaseConvolution:
         PhaseConvolutionSpec(
             View(1, 1, 1, 64, "fp16"), View(1, 2, 2, 64, "fp16", 72, 8), (2, 2), (0, 0), SAME_2X2,
             True,
+        ),
+        # A transposed convolution's, one tap a phase.
+        PhaseConvolutionSpec(
+            View(5, 19, 12, 128, "fp16", 192, 64), View(5, 38, 24, 64, "fp16", 128, 64),
+            (1, 1), (0, 0), EVERY_PHASE, True,
         ),
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from segrt.cuda.kernels import _hopper, phase_convolution
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch, Map
-from segrt.cuda.kernels._phases import PHASES
+from segrt.cuda.kernels._phases import FOUR_BY_FOUR, PHASES
 from segrt.cuda.kernels._prelude import constants, filled, setting
 from segrt.cuda.kernels.phase_convolution import PhaseConvolution, PhaseConvolutionSpec
 from segrt.cuda.views import View
@@ -211,7 +211,7 @@ def _layout(spec: PhaseConvolutionSpec) -> _Layout | None:
 def fits(spec: PhaseConvolutionSpec) -> bool:
     """Say whether the kernel takes these sizes."""
     every = {phase for _, phase in spec.uses} == set(range(PHASES))
-    return every and phase_convolution.fits(spec) and _layout(spec) is not None
+    return every and phase_convolution.suits(spec) and _layout(spec) is not None
 
 
 class PhaseWide(PhaseConvolution):
@@ -223,6 +223,11 @@ class PhaseWide(PhaseConvolution):
         PhaseConvolutionSpec(
             View(9, 40, 28, 128, "fp16"), View(9, 80, 56, 64, "fp16", 128, 64),
             (2, 2), (0, 0), PhaseConvolution.cases[0].uses, True,
+        ),
+        # A transposed convolution's with 4x4 taps, 2x2 a phase: only weights in rings leave room.
+        PhaseConvolutionSpec(
+            View(5, 19, 12, 128, "bf16"), View(5, 38, 24, 128, "bf16", 256, 128), (3, 3), (1, 1),
+            FOUR_BY_FOUR, True,
         ),
     )  # fmt: skip
 
