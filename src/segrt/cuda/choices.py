@@ -237,11 +237,15 @@ class Chooser:
         reserved = -(-phases.span_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
         part = Job(inner, job.views, job.pointers, phases, 0, reserved)
         own = bool(wide)
+        depth = operation.depth
         for proposal in self._library_convolution(part, inner, weights, last_resort=not own):
-            yield with_shuffle(self._gpu, job, phases, proposal)
+            # The phases of a volume take much memory, a kernel of its own takes none.
+            last = proposal.last_resort or (own and depth > 1)
+            way = replace(proposal, last_resort=last)
+            yield with_shuffle(self._gpu, job, phases, way, depth=depth)
         turned = operation.transposed
         if turned is None or source.dtype in INTEGERS:
-            yield with_shuffle(self._gpu, job, phases, self._direct(part, inner))
+            yield with_shuffle(self._gpu, job, phases, self._direct(part, inner), depth=depth)
         else:
             yield from as_it_is(self._transposed(job, turned, last_resort=not own))
 

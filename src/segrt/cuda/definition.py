@@ -67,7 +67,8 @@ def pixels(
         columns: Likewise.
 
     Returns:
-        (P, channels). Of one that pools too, the image before that.
+        (P, channels). Slices that an upsampling makes of one lie below one another too.
+        Of one that pools too, the image before that.
     """
     if isinstance(operation, TransposedConvolution):
         return _transposed(operation, images[0], rows, columns)
@@ -95,9 +96,11 @@ def _merged(
     # What the phases were made from: so they are checked too.
     if operation.transposed is not None:
         return _transposed(operation.transposed, images[0], rows, columns)
+    slices = rows // operation.height if operation.depth > 1 else np.zeros_like(rows)
+    rows = rows - slices * operation.height
     phases = pixels(operation.convolution, images, rows // 2, columns // 2)
-    split = phases.reshape(len(rows), 4, -1)
-    shuffled: Floats = split[np.arange(len(rows)), rows % 2 * 2 + columns % 2]
+    split = phases.reshape(len(rows), 4 * operation.depth, -1)
+    shuffled: Floats = split[np.arange(len(rows)), slices * 4 + rows % 2 * 2 + columns % 2]
     return shuffled
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from segrt.cuda.image_operations import VolumeConvolution
@@ -77,16 +78,25 @@ def phases(
         yield (
             "phase_convolution",
             spec,
-            lambda: phase_convolution.arrange(weights(), uses, target.dtype),
+            lambda: _arranged(weights(), uses, spec),
             bias,
         )
     if phase_wide.fits(spec):
         yield (
             "phase_wide",
             spec,
-            lambda: phase_convolution.arrange(weights(), phase_wide.order(uses), target.dtype),
+            lambda: _arranged(weights(), phase_wide.order(uses), spec),
             bias,
         )
+
+
+def _arranged(
+    weights: npt.NDArray[Any],
+    uses: Sequence[tuple[int, int]],
+    spec: phase_convolution.PhaseConvolutionSpec,
+) -> npt.NDArray[Any]:
+    kernels = np.split(weights, spec.depth)
+    return phase_convolution.arrange_all(kernels, uses, spec.target.dtype)
 
 
 def first_two(job: Job, operation: Opening) -> Iterator[Asked]:

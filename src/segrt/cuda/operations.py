@@ -115,11 +115,16 @@ class MergedUpsampling(Operation):
 
     Attributes:
         convolution: To the phases (0, 0), (0, 1), (1, 0), (1, 1), one behind the other.
-        transposed: What it was, if it was a transposed convolution.
+        transposed: What it was, if it was a transposed convolution of images.
+        depth: Images that each one becomes, slices of a volume: then the phases of the first one,
+            behind these those of the next one.
+        height: Of an image that is made, where there are several.
     """
 
     convolution: Convolution
     transposed: TransposedConvolution | None = None
+    depth: int = 1
+    height: int = 0
 
 
 @dataclass(frozen=True, eq=False)

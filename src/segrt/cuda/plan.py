@@ -13,7 +13,7 @@ from segrt.cuda.kernels.first_convolution import FirstConvolutionSpec
 from segrt.cuda.kernels.first_convolution import fits as first_fits
 from segrt.cuda.kernels.narrow_convolution import NarrowConvolutionSpec
 from segrt.cuda.kernels.narrow_convolution import fits as narrow_fits
-from segrt.cuda.kernels.phase_convolution import PhaseConvolutionSpec, used
+from segrt.cuda.kernels.phase_convolution import PhaseConvolutionSpec, used, used_by_all
 from segrt.cuda.kernels.phase_convolution import fits as phase_fits
 from segrt.cuda.kernels.phase_int8 import PhaseInt8Spec
 from segrt.cuda.kernels.phase_int8 import fits as phase_int8_fits
@@ -306,13 +306,13 @@ def phase_int8_spec(
     window = (inner.kernel.shape[2], inner.kernel.shape[3])
     uses, relu = used(inner.kernel), inner.activation == "relu"
     spec = PhaseInt8Spec(source, target, window, inner.before, uses, relu)
-    usual = _one_bias(inner) and inner.scales is not None
+    usual = operation.depth == 1 and _one_bias(inner, target.c) and inner.scales is not None
     return spec if usual and phase_int8_fits(spec) else None
 
 
-def _one_bias(inner: Convolution) -> bool:
+def _one_bias(inner: Convolution, outputs: int) -> bool:
     """Say whether a channel's bias is the same in all phases: they are of one image."""
-    biases = inner.bias.reshape(4, -1)
+    biases = inner.bias.reshape(-1, outputs)
     return bool((biases == biases[0]).all()) and inner.activation in ("none", "relu")
 
 
@@ -322,9 +322,13 @@ def phase_spec(
     """Return what a kernel for merged upsampling would be launched with; None: none fits."""
     inner = operation.convolution
     window = (inner.kernel.shape[2], inner.kernel.shape[3])
-    uses, relu = used(inner.kernel), inner.activation == "relu"
-    spec = PhaseConvolutionSpec(source, target, window, inner.before, uses, relu)
-    return spec if _one_bias(inner) and (phase_fits(spec) or phase_wide_fits(spec)) else None
+    uses, relu = used_by_all(inner.kernel, operation.depth), inner.activation == "relu"
+    spec = PhaseConvolutionSpec(
+        source, target, window, inner.before, uses, relu, operation.depth
+    )  # fmt: skip
+    return (
+        spec if _one_bias(inner, target.c) and (phase_fits(spec) or phase_wide_fits(spec)) else None
+    )
 
 
 def first_spec(operation: Convolution, source: View, target: View) -> FirstConvolutionSpec | None:

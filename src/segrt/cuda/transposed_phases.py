@@ -30,12 +30,16 @@ _MOST_INTEGER_WINDOW = 2
 
 def activated(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None:
     """Join a transposed convolution to the ReLU behind it; None: it is something else."""
-    if not isinstance(maker, TransposedConvolution) or not isinstance(reader, Chain):
+    if not isinstance(reader, Chain) or len(reader.inputs) != 1:
         return None
-    alone = len(reader.inputs) == 1 and [step.op for step in reader.steps] == ["relu"]
-    if not alone or maker.activation != "none":
+    if [step.op for step in reader.steps] != ["relu"]:
         return None
-    return (replace(maker, output=reader.output, activation="relu"),)
+    if isinstance(maker, MergedUpsampling) and maker.convolution.activation == "none":
+        inner = replace(maker.convolution, activation="relu")
+        return (replace(maker, output=reader.output, convolution=inner),)
+    if isinstance(maker, TransposedConvolution) and maker.activation == "none":
+        return (replace(maker, output=reader.output, activation="relu"),)
+    return None
 
 
 def merge_transposed(program: Program) -> Program:

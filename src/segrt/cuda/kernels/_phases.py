@@ -66,8 +66,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) @NAME@(
                     u32 to = base + stage * STAGE, barrier = full + 8 * stage;
                     wait(empty + 8 * stage, parity);
                     expect(barrier, WEIGHTS + ROWS * COLS * 128);
-                    fetch_box(to, map, chunk * CHANNELS, tx * 8 - LEFT, ty * 16 - TOP, n, barrier);
-                    fetch(to + TILE, weights + ((u64)outputs * CHUNKS + chunk) * WEIGHTS, WEIGHTS,
+                    fetch_box(to, map, chunk * CHANNELS, @PLACE@, barrier);
+                    fetch(to + TILE, weights + ((u64)@SET@ * CHUNKS + chunk) * WEIGHTS, WEIGHTS,
                           barrier);
                     if (++stage == STAGES) { stage = 0; parity ^= 1; }
                 }
@@ -132,6 +132,7 @@ class PhaseSpec:
         before: Padding above and to the left.
         uses: (tap, phase) wherever weights are not all zero; taps count row by row.
         relu: Whether a ReLU follows.
+        depth: Images that each one becomes, with weights of their own: slices of a volume.
     """
 
     source: View
@@ -140,6 +141,7 @@ class PhaseSpec:
     before: tuple[int, int]
     uses: tuple[tuple[int, int], ...]
     relu: bool
+    depth: int = 1
 
     @property
     def sources(self) -> tuple[View, ...]:
@@ -155,7 +157,7 @@ class PhaseSpec:
     def work(self) -> int:
         """Tiles, times the 64s of channels that are written."""
         source = self.source
-        tiles = source.n * -(-source.h // TILE_H) * -(-source.w // TILE_W)
+        tiles = self.target.n * -(-source.h // TILE_H) * -(-source.w // TILE_W)
         return tiles * -(-self.target.c // 64)
 
 
@@ -219,6 +221,8 @@ def launch(spec: PhaseSpec, words: Words) -> Launch:
     parts = {
         "@NAME@": words.name, "@GROUPS@": words.groups, "@CHUNKS@": words.chunks,
         "@PRODUCTS@": products(spec), "@STORE@": _store(words.store),
+        "@PLACE@": f"tx * 8 - LEFT, ty * 16 - TOP, {slice_read(spec)}",
+        "@SET@": "outputs" if spec.depth == 1 else f"(n % {spec.depth} * GROUPS + outputs)",
     }  # fmt: skip
     source = _hopper.HELPERS + head + words.types + words.helpers + filled(_SOURCE, parts)
     box = Map(0, (words.channels, cols, rows))
@@ -226,6 +230,11 @@ def launch(spec: PhaseSpec, words: Words) -> Launch:
         source, words.name, spec.work, _hopper.THREADS, total, (box,),
         persistent=True, specific=True,
     )  # fmt: skip
+
+
+def slice_read(spec: PhaseSpec) -> str:
+    """Return which image of the source image ``n`` of the target is made from, in C++."""
+    return "n" if spec.depth == 1 else f"n / {spec.depth}"
 
 
 def products(spec: PhaseSpec) -> str:

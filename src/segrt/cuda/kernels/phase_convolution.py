@@ -9,7 +9,7 @@ between.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,13 @@ def used(kernel: npt.NDArray[Any]) -> tuple[tuple[int, int], ...]:
     )
 
 
+def used_by_all(kernel: npt.NDArray[Any], depth: int) -> tuple[tuple[int, int], ...]:
+    """Return what any of the ``depth`` images uses that one becomes, (depth 4 K, in, y, x)."""
+    if depth == 1:
+        return used(kernel)
+    return tuple(sorted({use for part in np.split(kernel, depth) for use in used(part)}))
+
+
 def fits(spec: PhaseConvolutionSpec) -> bool:
     """Say whether the kernel takes these sizes."""
     return suits(spec) and _phases.fits(spec, _STAGING_BYTES)
@@ -74,13 +81,23 @@ def suits(spec: PhaseConvolutionSpec) -> bool:
 def arrange(
     kernel: npt.NDArray[Any], uses: Sequence[tuple[int, int]], dtype: str
 ) -> npt.NDArray[Any]:
-    """Order a kernel (4 K, in, y, x) as (64 outputs, 64 in, use, out, in), swizzled."""
+    """Order a kernel (4 K, in, y, x) as (64 outputs, 64 in, use, out, in), swizzled.
+
+    Those of several images that one becomes lie behind one another.
+    """
     outputs, channels, height, width = kernel.shape
     each = outputs // PHASES
     split = kernel.reshape(PHASES, each // 64, 64, channels // 64, 64, height * width)
     blocks = np.stack([split[phase, ..., tap] for tap, phase in uses])
     ordered = blocks.transpose(1, 3, 0, 2, 4).astype(np.float64)
     return _hopper.arrange(ordered.reshape(each // 64, channels // 64, -1, 64), dtype)
+
+
+def arrange_all(
+    kernels: Sequence[npt.NDArray[Any]], uses: Sequence[tuple[int, int]], dtype: str
+) -> npt.NDArray[Any]:
+    """Order the kernels of all images that one becomes, one behind the other."""
+    return np.concatenate([arrange(kernel, uses, dtype) for kernel in kernels])
 
 
 class PhaseConvolution:
@@ -107,6 +124,11 @@ class PhaseConvolution:
             View(5, 19, 12, 128, "fp16", 192, 64), View(5, 38, 24, 64, "fp16", 128, 64),
             (1, 1), (0, 0), EVERY_PHASE, True,
         ),
+        # Of volumes: each slice becomes two.
+        PhaseConvolutionSpec(
+            View(3, 19, 12, 128, "fp16"), View(6, 38, 24, 128, "fp16", 192, 64), (1, 1), (0, 0),
+            EVERY_PHASE, True, depth=2,
+        ),
     )  # fmt: skip
 
     def launch(self, spec: PhaseConvolutionSpec, /) -> Launch:
@@ -122,9 +144,12 @@ class PhaseConvolution:
     def parameters(self, spec: PhaseConvolutionSpec, seed: int, /) -> Sequence[Any]:
         """Return weights and bias."""
         rng = np.random.default_rng(seed)
-        kernel = _phases.random_kernel(spec, lambda shape: rng.normal(0, 0.1, shape), np.float64)
+        kernels = [
+            _phases.random_kernel(spec, lambda shape: rng.normal(0, 0.1, shape), np.float64)
+            for _ in range(spec.depth)
+        ]
         bias = rng.normal(size=spec.target.c).astype(np.float32)
-        return arrange(kernel, spec.uses, spec.source.dtype), bias
+        return arrange_all(kernels, spec.uses, spec.source.dtype), bias
 
     def reference(
         self,
@@ -134,12 +159,17 @@ class PhaseConvolution:
         /,
     ) -> Floats:
         """Convolve once a phase and put the phases where they belong."""
-        k, c = spec.target.c, spec.source.c
-        shape = (k // 64, c // 64, len(spec.uses) * 64, 64)
+        k, c, depth = spec.target.c, spec.source.c, spec.depth
+        shape = (depth * k // 64, c // 64, len(spec.uses) * 64, 64)
         plain = _hopper.restore(parameters[0], spec.source.dtype, shape)
-        plain = plain.reshape(k // 64, c // 64, len(spec.uses), 64, 64).transpose(2, 1, 4, 0, 3)
-        blocks = plain.reshape(len(spec.uses), c, k)
-        return _phases.reference(spec, images[0], blocks, lambda sums, _: sums + parameters[1])
+        plain = plain.reshape(depth, k // 64, c // 64, len(spec.uses), 64, 64)
+        blocks = plain.transpose(0, 3, 2, 5, 1, 4).reshape(depth, len(spec.uses), c, k)
+        one = replace(spec, target=replace(spec.target, n=spec.source.n), depth=1)
+        made = [
+            _phases.reference(one, images[0], block, lambda sums, _: sums + parameters[1])
+            for block in blocks
+        ]
+        return np.stack(made, axis=1).reshape(-1, *made[0].shape[1:])
 
 
 REGISTRY.register(PhaseConvolution.name)(PhaseConvolution())

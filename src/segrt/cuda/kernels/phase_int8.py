@@ -45,7 +45,7 @@ class PhaseInt8Spec(PhaseSpec):
 def fits(spec: PhaseInt8Spec) -> bool:
     """Say whether the kernel takes these sizes."""
     ends = _hopper_int8.fits_copy_engine(spec.source) and _hopper_int8.fits_way_out(spec.target)
-    return ends and _phases.fits(spec, _STAGING_BYTES)
+    return ends and spec.depth == 1 and _phases.fits(spec, _STAGING_BYTES)
 
 
 def arrange(kernel: npt.NDArray[Any], uses: Sequence[tuple[int, int]]) -> npt.NDArray[np.int8]:
