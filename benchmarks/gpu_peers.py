@@ -2,7 +2,7 @@
 
 Needs a GPU, SegRT's extra ``cuda``, and PyTorch and JAX for the peers:
 
-    PYTHONPATH=src python benchmarks/gpu_peers.py --width 64 --batches 1,8,32 --json result.json
+    PYTHONPATH=src python benchmarks/gpu_peers.py --width 64 --batches 1,8,32 --markdown table.md
 
 Times are of the network alone, input and output on the GPU, medians of replays after a warm-up.
 All candidates have the same weights and the same image; errors are relative L2 differences of the
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 from quantised import quantise
+from tables import table
 
 from segrt.graph import metadata
 from segrt.graph.builder import IR_VERSION, OPSET, GraphBuilder
@@ -304,10 +305,15 @@ def main() -> None:
     parser.add_argument("--batches", default="1,8,32")
     parser.add_argument("--precisions", default="fp16", help="fp32,tf32,fp16,bf16,int8")
     parser.add_argument("--peers", default="torch,compile,jax")
-    parser.add_argument("--compile-mode", default="max-autotune")
+    parser.add_argument(
+        "--compile-mode",
+        default="reduce-overhead",
+        help="of torch.compile, as in `segrt bench`; max-autotune takes many minutes",
+    )
     parser.add_argument("--lowerings", type=int, default=len(LOWERINGS))
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", type=Path, help="write the table for documents")
     options = parser.parse_args()
     layers = weights(options.width)
     model = network(layers, options.side)
@@ -342,7 +348,9 @@ def main() -> None:
             print(f"batch {batch:3d}  {name:34s} {milliseconds:8.3f} ms  error {error:.1e}")
         print(f"batch {batch:3d}  PyTorch reserved {reserved / 2**20:.0f} MiB", flush=True)
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=1))
+        options.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    if options.markdown:
+        options.markdown.write_text(table(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

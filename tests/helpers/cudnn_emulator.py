@@ -17,6 +17,13 @@ from segrt.cuda.views import decode, encode
 SLOW = 1
 
 
+_CURVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "elu": lambda x: np.where(x < 0, np.expm1(x), x),
+}
+
+
 class Unsupported(Exception):  # noqa: N818 - stands for cuDNN's
     """What the emulated cuDNN has no plan for."""
 
@@ -99,8 +106,23 @@ class _Operations:
     def mul(self, a: _Tensor, b: _Tensor) -> _Tensor:
         return self._add(_Tensor("mul", (a, b)))
 
-    def relu(self, input: _Tensor) -> _Tensor:  # noqa: A002
-        return self._add(_Tensor("relu", (input,)))
+    def relu(
+        self,
+        input: _Tensor,  # noqa: A002
+        negative_slope: float = 0.0,
+        upper_clip: float = np.inf,
+    ) -> _Tensor:
+        settings = {"slope": negative_slope, "upper": upper_clip}
+        return self._add(_Tensor("relu", (input,), **settings))
+
+    def sigmoid(self, input: _Tensor) -> _Tensor:  # noqa: A002
+        return self._add(_Tensor("sigmoid", (input,)))
+
+    def tanh(self, input: _Tensor) -> _Tensor:  # noqa: A002
+        return self._add(_Tensor("tanh", (input,)))
+
+    def elu(self, input: _Tensor) -> _Tensor:  # noqa: A002
+        return self._add(_Tensor("elu", (input,)))
 
     def validate(self) -> None:
         for tensor in self._tensors:
@@ -190,7 +212,10 @@ class _Operations:
             return found.astype(np.float64)
         parts = [self._value(part, pack) for part in tensor.parts]
         if tensor.op == "relu":
-            return np.maximum(parts[0], 0)
+            low = np.minimum(parts[0], 0) * tensor.settings["slope"]
+            return low + np.clip(parts[0], 0, tensor.settings["upper"])
+        if tensor.op in _CURVES:
+            return _CURVES[tensor.op](parts[0])
         if tensor.op in ("add", "mul"):
             a, b = (part.astype(np.float32) for part in parts)
             return a + b if tensor.op == "add" else a * b

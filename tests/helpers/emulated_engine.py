@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -12,6 +13,7 @@ import pytest
 
 from helpers.cuda_emulator import EmulatedGpu
 from helpers.cudnn_emulator import EmulatedLibrary
+from helpers.residual_nets import Net, check, feeds_for, ort_outputs
 from segrt.cuda.engine import Engine
 from segrt.graph.fix_shapes import fix_shapes
 from segrt.types import Precision
@@ -61,3 +63,19 @@ def run(
         np.testing.assert_array_equal(one, other)
     engine.close()
     return Ran(dict(zip(names, first, strict=True)), launched)
+
+
+# Relative L2, by precision.
+BOUNDS = {"fp32": 2e-6, "fp16": 2e-3, "bf16": 1.5e-2}
+
+
+def compare(
+    monkeypatch: pytest.MonkeyPatch, net: Net, outputs: list[str], precision: str, **options: Any
+) -> Ran:
+    """Run a network, compare it with ONNX Runtime, and return what was run."""
+    model, feeds = net.model(*outputs), feeds_for(net.shape)
+    ran = run(
+        monkeypatch, ir.serde.deserialize_model(model), feeds, precision, memory=1 << 25, **options
+    )
+    check(ran.outputs, ort_outputs(model, feeds), BOUNDS[precision])
+    return ran

@@ -17,9 +17,9 @@ BODIES = {
     "racecheck": "__shared__ float s[512]; s[i] = x[i]; y[i] = s[i ^ 32]; }",
     # Read before anything was put there.
     "initcheck": "y[i] += x[i]; }",
-    # Some threads of a warp do not come to where the others wait.
-    "synccheck": "__shared__ float s[256]; s[i] = x[i]; "
-    "if (i < 40) { __syncthreads(); y[i] = s[i ^ 1] + s[i ^ 32]; } }",
+    # A thread of the first warp waits for others and does not count itself among them.
+    "synccheck": "if (i < 32) { unsigned low = __ballot_sync(~0u, i < 16); "
+    "if (i <= 16) { __syncwarp(low); y[i] = x[i]; } } }",
 }
 
 

@@ -45,6 +45,12 @@ class Net:
         self._arrays.append(numpy_helper.from_array(array.astype(np.float32), name))
         return name
 
+    def shaped(self, value: str, sizes: tuple[int, ...]) -> str:
+        """Add a Reshape; return the name of its output."""
+        name = f"c{len(self._arrays)}"
+        self._arrays.append(numpy_helper.from_array(np.array(sizes, np.int64), name))
+        return self.apply("Reshape", value, name)
+
     def model(self, *outputs: str) -> ModelProto:
         """Return the model."""
         graph = helper.make_graph(

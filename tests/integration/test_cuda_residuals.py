@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -11,29 +10,17 @@ import pytest
 from onnx import TensorProto
 
 from helpers.cudnn_emulator import EmulatedLibrary
-from helpers.emulated_engine import Ran, run
-from helpers.residual_nets import NETS, SHAPE, Net, check, feeds_for, identity, ort_outputs
+from helpers.emulated_engine import BOUNDS, compare, run
+from helpers.residual_nets import NETS, SHAPE, Net, check, identity, ort_outputs
 from segrt.cuda.fuse import fuse
 from segrt.cuda.operations import Convolution, Program
 from segrt.cuda.partition import partition
 from segrt.cuda.recognise import recognise
 
 pytest.importorskip("cuda.core", reason="cuda-core is not installed")
-BOUNDS = {"fp32": 2e-6, "fp16": 2e-3, "bf16": 1.5e-2}
 # Times of launches that make the tuner choose one way or another.
 FUSED = {"cudnn": 1.0, "pointwise": 50.0}
 OWN = {"cudnn": 500.0, "wide_convolution": 1.0, "resident_convolution": 1.0}
-
-
-def _compare(
-    monkeypatch: pytest.MonkeyPatch, net: Net, outputs: list[str], precision: str, **options: Any
-) -> Ran:
-    model, feeds = net.model(*outputs), feeds_for(net.shape)
-    ran = run(
-        monkeypatch, ir.serde.deserialize_model(model), feeds, precision, memory=1 << 25, **options
-    )
-    check(ran.outputs, ort_outputs(model, feeds), BOUNDS[precision])
-    return ran
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -41,13 +28,13 @@ def _compare(
 def test_agrees_whoever_adds(monkeypatch, build, precision):
     net = Net()
     outputs = build(net)
-    fused = _compare(monkeypatch, net, outputs, precision, costs=FUSED)
+    fused = compare(monkeypatch, net, outputs, precision, costs=FUSED)
     with monkeypatch.context() as patch:
         patch.setattr(EmulatedLibrary, "adds_images", False)
-        apart = _compare(patch, net, outputs, precision, costs=FUSED)
+        apart = compare(patch, net, outputs, precision, costs=FUSED)
     # What the library does not add, a pass does: one each, and no other.
     assert apart.launched.count("pointwise") - fused.launched.count("pointwise") == NETS[build]
-    older = _compare(monkeypatch, net, outputs, precision, capability=(8, 6))
+    older = compare(monkeypatch, net, outputs, precision, capability=(8, 6))
     assert older.launched
 
 
@@ -57,7 +44,7 @@ def test_own_kernels_have_the_addition_behind_them(monkeypatch, precision):
     inner = net.apply("Relu", net.convolve("x", (64, 64)))
     total = net.apply("Relu", net.apply("Add", net.convolve(inner, (64, 64)), inner))
     outputs = [net.apply("MaxPool", total, kernel_shape=[2, 2], strides=[2, 2])]
-    ran = _compare(monkeypatch, net, outputs, precision, costs=OWN)
+    ran = compare(monkeypatch, net, outputs, precision, costs=OWN)
     assert "cudnn" not in ran.launched
     index = ran.launched.index("pointwise")
     assert ran.launched[index - 1] in OWN
@@ -72,7 +59,7 @@ def test_pixels_are_prepared_as_ever(monkeypatch, precision):
     )
     both = net.apply("Add", net.convolve("x", (3, 16), 1), net.convolve(image, (3, 16)))
     for outputs in ([both], [net.apply("Relu", both)]):
-        ran = _compare(monkeypatch, net, outputs, precision, costs=FUSED)
+        ran = compare(monkeypatch, net, outputs, precision, costs=FUSED)
         assert "cudnn" in ran.launched
 
 

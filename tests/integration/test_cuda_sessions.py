@@ -95,6 +95,24 @@ def test_what_lacks_is_the_sum_of_all_purposes():
     assert error.hint == "close something"
 
 
+def test_sizes_that_find_no_memory_leave_others_of_the_same_gpu_whole(monkeypatch):
+    monkeypatch.setenv("SEGRT_CACHE", f"{os.devnull}/none")
+    gpu = EmulatedGpu(monkeypatch, size=1 << 23)
+    library = EmulatedLibrary(gpu)
+    whole = Engine(unet((8, 16), side=16, batch=1), Precision.FP32, gpu, library)  # type: ignore[arg-type]
+    image, before = [_image()["image"]], set(gpu.live)
+    gpu.tuning = False
+    (wanted,) = whole.run(image)
+    gpu.tuning = True
+    with pytest.raises(DeviceMemoryError, match="memory does not hold the"):
+        Engine(unet((8, 16), side=16, batch=200), Precision.FP32, gpu, library)  # type: ignore[arg-type]
+    # What the failed one had taken is free again, and nothing else is.
+    assert set(gpu.live) == before
+    gpu.tuning = False
+    np.testing.assert_array_equal(whole.run(image)[0], wanted)
+    assert wanted.std() > 0
+
+
 @pytest.mark.parametrize(
     ("size", "trials"),
     [(1 << 24, False), (1 << 20, False), (1 << 16, False), (1 << 25, True), (1 << 23, True)],

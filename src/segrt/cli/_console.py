@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from segrt._outputs import write_text
+from segrt.cli import _progress
 from segrt.cli._errors import stop_writing
 from segrt.types import Shape, ShapeProfile
 
@@ -30,6 +31,7 @@ class _Results(Console):
 
 def results() -> Console:
     """Return the console for what the user asked for."""
+    _progress.clear()
     width = None if sys.stdout.isatty() else _WIDTH_OF_FILES
     return _Results(markup=False, emoji=False, width=width, highlight=False)
 

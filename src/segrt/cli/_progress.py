@@ -37,27 +37,44 @@ class Lines(logging.Handler):
 
 
 class Status(logging.Handler):
-    """Shows the records that say how far something is, one over the other.
+    """Shows what is for everyone.
+
+    Warnings stay, and so do records with ``lasting``: results on the way. Those with ``progress``
+    say how far something is, one over the other, and only on a terminal.
 
     Args:
-        stream: A terminal.
+        stream: Where to.
     """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
+        self._clear = _CLEAR if stream.isatty() else ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show a record that says how far something is; others are not for everyone."""
-        if hasattr(record, "progress"):
-            self._stream.write(f"{_CLEAR}{record.getMessage()}")
-            self._stream.flush()
+        """Show a record if it is for everyone."""
+        if hasattr(record, "lasting") or record.levelno >= logging.WARNING:
+            self._stream.write(f"{self._clear}{record.getMessage()}\n")
+        elif hasattr(record, "progress"):
+            self._stream.write(f"{_CLEAR}{record.getMessage()}" if self._clear else "")
+        self._stream.flush()
+
+    def clear(self) -> None:
+        """Leave nothing on the line."""
+        self._stream.write(self._clear)
+        self._stream.flush()
 
     def close(self) -> None:
         """Leave nothing on the line."""
-        self._stream.write(_CLEAR)
-        self._stream.flush()
+        self.clear()
         super().close()
+
+
+def clear() -> None:
+    """Leave nothing on the line that results are about to be printed on."""
+    for handler in logging.getLogger("segrt").handlers:
+        if isinstance(handler, Status):
+            handler.clear()
 
 
 @contextmanager
@@ -65,15 +82,12 @@ def told(verbose: int, *, stream: TextIO | None = None) -> Iterator[None]:
     """Show what is said within.
 
     Args:
-        verbose: 0: only how far things are, and that on a terminal only; 1: what is chosen and
-            where the time goes; 2: all that is tried.
+        verbose: 0: results on the way, and on a terminal how far things are; 1: what is chosen
+            and where the time goes; 2: all that is tried.
         stream: Where to; None: stderr.
     """
     stream = stream or sys.stderr
-    handler = Lines(stream) if verbose else Status(stream) if stream.isatty() else None
-    if handler is None:
-        yield
-        return
+    handler = Lines(stream) if verbose else Status(stream)
     logger = logging.getLogger("segrt")
     before = logger.level
     logger.setLevel(logging.DEBUG if verbose > 1 else logging.INFO)

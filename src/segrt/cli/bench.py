@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from segrt.cli import _ops, _options, _sizes
+from segrt.cli import _ops, _options, _progress, _sizes
+
+if TYPE_CHECKING:
+    from segrt.measurement.report import BenchReport
 
 
 def batches(text: str) -> tuple[int, ...]:
@@ -32,6 +36,7 @@ Examples:
   segrt bench unet.segrt
   segrt bench unet.segrt --against torch,torch.compile,jax,onnxruntime
   segrt bench unet.segrt --batches 1,8 --size 512 --layers
+  segrt bench unet.segrt --against torch.compile:max-autotune --patience 1800
   segrt bench unet.segrt --images scans/ --json bench.json --markdown bench.md
 """,
 )
@@ -42,7 +47,16 @@ Examples:
     metavar="PEER[,PEER...]",
     default="",
     help="torch, torch.compile, jax, onnxruntime, openvino: the same network, in the package's "
-    "type of numbers. Those that are not installed are named and left out.",
+    "type of numbers. Those that are not installed are named and left out. torch.compile:MODE is "
+    "another mode than its usual one (on a GPU reduce-overhead, on a CPU default).",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    default=120.0,
+    show_default=True,
+    help="How long a peer may take to get ready at a batch size; it is left out if it is not.",
 )
 @click.option(
     "--batches",
@@ -81,11 +95,14 @@ Examples:
     "--markdown", "markdown_file", type=_options.OUTPUT_FILE,
     help="Write the times as a Markdown table as well.",
 )  # fmt: skip
+@_options.device
+@_progress.verbose
 @_ops.ops
 def command(
     *,
     package: Path,
     against: tuple[str, ...],
+    patience: float,
     batches: tuple[int, ...] | None,
     size: tuple[int, ...] | None,
     seconds: float,
@@ -100,20 +117,25 @@ def command(
 
     Medians and percentiles, images and operations a second, the share of what a matrix product
     reaches on this machine, memory, and how far each one's output is from the network in fp32.
+    Each batch size is told on stderr when it is done. Ctrl-C (or SIGTERM) ends it early: what was
+    timed until then is still shown and written.
+
     Exit code 1 when the package's own output is another network's.
     """
-    from segrt._outputs import check_report, write_text
-    from segrt.cli import _console
+    from segrt._outputs import check_report
     from segrt.measurement import bench as measurement
-    from segrt.measurement.markdown import to_markdown
-    from segrt.measurement.report_table import render
 
     for file in (json_file, markdown_file):
         if file is not None and str(file) != "-":
             check_report(file, images)
+
+    def show(report: BenchReport) -> None:
+        _show(report, json_file, markdown_file)
+
     report = measurement.bench(
         package,
         against=against,
+        patience=patience,
         batches=batches,
         size=size,
         seconds=seconds,
@@ -121,7 +143,18 @@ def command(
         threads=threads,
         layers=layers,
         images=images,
+        stopped=show,
     )
+    show(report)
+    return 0 if report.ok else 1
+
+
+def _show(report: BenchReport, json_file: Path | None, markdown_file: Path | None) -> None:
+    from segrt._outputs import write_text
+    from segrt.cli import _console
+    from segrt.measurement.markdown import to_markdown
+    from segrt.measurement.report_table import render
+
     # First to the screen: a file that cannot be written must not cost the measurement.
     if str(json_file) != "-":
         _console.results().print(render(report))
@@ -129,4 +162,3 @@ def command(
         _console.write_json(report.to_dict(), json_file)
     if markdown_file is not None:
         write_text(markdown_file, to_markdown(report))
-    return 0 if report.ok else 1

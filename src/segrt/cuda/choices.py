@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from segrt.cuda import hopper_choices, hopper_integers, residuals, volume_ways
+from segrt.cuda.activated_ways import activated
 from segrt.cuda.cudnn_graph import Library
 from segrt.cuda.dense_layers import dense_layer
 from segrt.cuda.device_parameters import Parameters
 from segrt.cuda.driver import Gpu
+from segrt.cuda.epilogues import Sliding
 from segrt.cuda.heads import is_head
 from segrt.cuda.image_operations import GroupNormalize, VolumeConvolution
 from segrt.cuda.image_specs import direct_spec, head_spec, ranges_of
@@ -22,10 +24,12 @@ from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel, in_turn, refused
 from segrt.cuda.kernel_specs import kernel_spec, kernel_specs
 from segrt.cuda.kernels import direct_convolution, head, narrow_convolution, resident_convolution
 from segrt.cuda.kernels._base import Spec
+from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.library_choices import LibraryWays
 from segrt.cuda.memory import ALIGNMENT_BYTES
 from segrt.cuda.normalizing import normalization
 from segrt.cuda.operations import (
+    ActivatedConvolution,
     Convolution,
     MergedUpsampling,
     Opening,
@@ -73,6 +77,7 @@ class Chooser:
         self._parameters = Parameters(gpu)
         plans = LibraryWays(gpu, library, precision, self._parameters)
         self._library_convolution = plans.proposals
+        self._latest: tuple[Sliding, str, Lazy] | None = None
 
     @property
     def parameter_bytes(self) -> int:
@@ -102,10 +107,12 @@ class Chooser:
             )
 
     def _ways(self, job: Job) -> Iterator[Proposal]:
-        if isinstance(job.operation, Convolution) and job.operation.residual:
-            yield from self._residual(job, job.operation)
-        elif isinstance(job.operation, Convolution):
-            yield from self._convolution(job, job.operation)
+        if isinstance(job.operation, Convolution):
+            ways = self._residual if job.operation.residual else self._convolution
+            yield from ways(job, job.operation)
+        elif isinstance(job.operation, ActivatedConvolution):
+            makers = (self._kernel, self._direct, self._library_convolution, self._ways)
+            yield from activated(job, job.operation, self._weights, makers)
         elif isinstance(job.operation, MergedUpsampling):
             yield from self._merged(job, job.operation)
         elif isinstance(job.operation, PooledConvolution):
@@ -153,7 +160,11 @@ class Chooser:
         return Proposal(name, make, launches=(launch,))
 
     def _weights(self, operation: Convolution | TransposedConvolution, dtype: str) -> Lazy:
+        # Ways with and without what follows round the same weights.
+        if self._latest is not None and self._latest[:2] == (operation, dtype):
+            return self._latest[2]
         weights = lazy_weights(operation, dtype)
+        self._latest = operation, dtype, weights
         if self._ahead is not None:
             self._ahead.submit(weights)
         return weights
@@ -208,10 +219,10 @@ class Chooser:
         for proposal in self._convolution(first, bare):
             yield in_turn(proposal, adding)
 
-    def _direct(self, job: Job, operation: Convolution | TransposedConvolution) -> Proposal:
+    def _direct(self, job: Job, operation: Sliding, steps: tuple[Step, ...] = ()) -> Proposal:
         """Propose the kernel that can do everything: beside cuDNN for groups, else if it fails."""
         transposed = isinstance(operation, TransposedConvolution)
-        spec = direct_spec(operation, job.views[0], job.target)
+        spec = direct_spec(operation, job.views[0], job.target, steps)
         kernel, groups = operation.kernel, operation.groups
 
         def taps() -> npt.NDArray[Any]:

@@ -19,6 +19,7 @@ from segrt._stand_ins import standing_in
 from segrt.cuda import plan_builders
 from segrt.cuda.built_plans import BuiltPlans, Plan
 from segrt.cuda.driver import INSTALL, Gpu
+from segrt.cuda.epilogues import put_word
 from segrt.cuda.graph_specs import GraphSpec, PlanId
 from segrt.cuda.views import View
 from segrt.errors import EngineError
@@ -230,6 +231,7 @@ def _describe(library: Library, graph: Any, spec: GraphSpec) -> tuple[int, ...]:
             result = graph.bias(input=result, bias=values)
         if spec.relu:
             result = graph.relu(input=result)
+        result = put_word(graph, spec.word, result)
     result.set_output(True).set_uid(4).set_dim(_dims(target)).set_stride(_strides(target))
     result.set_data_type(library.element(target.dtype))
     return 1, 2, bias, 4, factors, residual

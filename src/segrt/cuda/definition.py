@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from segrt.cuda.image_operations import VolumeConvolution
 from segrt.cuda.operations import (
+    ActivatedConvolution,
     Convolution,
     MergedUpsampling,
     Opening,
@@ -29,7 +30,7 @@ def is_defined(operation: Operation) -> bool:
     """Say whether `pixels` knows an operation."""
     if isinstance(operation, Convolution):
         return operation.activation in ("none", "relu") and operation.decision == "none"
-    if isinstance(operation, (MergedUpsampling, PooledConvolution)):
+    if isinstance(operation, (MergedUpsampling, PooledConvolution, ActivatedConvolution)):
         return is_defined(operation.convolution)
     if isinstance(operation, VolumeConvolution):
         return is_defined(operation.convolution)
@@ -52,6 +53,8 @@ def before_relu(operation: Operation) -> tuple[Operation, bool]:
         second, ends = before_relu(operation.second)
         assert isinstance(second, Convolution)
         return replace(operation, second=second), ends
+    if isinstance(operation, ActivatedConvolution):
+        return operation.convolution, False
     return operation, False
 
 

@@ -25,8 +25,9 @@ from segrt.cuda.plan import Place, Plan
 from segrt.cuda.planning import blamed, jobs_of, plan_program, read_program
 from segrt.cuda.referee import Referee
 from segrt.cuda.stages import Stages
+from segrt.cuda.transfers import Copiers, Staged
 from segrt.cuda.tune import PlanCache, Tuner, event_us, is_thorough, replay_us
-from segrt.cuda.views import HOST_TYPES, storage
+from segrt.cuda.views import storage
 from segrt.errors import DeviceMemoryError, SegrtError
 from segrt.types import Precision
 
@@ -88,7 +89,9 @@ class Engine:
         self._graph: Any = None
         self._jobs: list[Job] = []
         self._choices: list[Choice] = []
-        self._staging: list[Any] = []
+        self._sources: list[Staged] = []
+        self._targets: list[Staged] = []
+        self._copiers = Copiers()
         gpu.use()
         self.stages = Stages()
         with self.stages.stage("reading the graph"):
@@ -132,9 +135,11 @@ class Engine:
         addresses = {name: arena + offset for name, offset in offsets.items()}
         # An input that nothing reads has no place.
         self._inputs = [index for index, name in enumerate(program.inputs) if name in plan.inputs]
-        read = [program.inputs[index] for index in self._inputs]
-        self._sources = self._ends(read, plan.inputs, addresses)
-        self._targets = self._ends(program.outputs, plan.outputs, addresses)
+        for index in self._inputs:
+            place = plan.inputs[program.inputs[index]]
+            self._sources.append(self._stage(place, addresses))
+        for name in program.outputs:
+            self._targets.append(self._stage(plan.outputs[name], addresses))
         self._fill_with_noise(self._memory[0])
         self._jobs = jobs_of(plan, addresses)
         self._choose()
@@ -182,18 +187,10 @@ class Engine:
         self._memory.append(self._gpu.allocate(size, purpose))
         return int(self._memory[-1].handle)
 
-    def _ends(
-        self, names: Sequence[str], places: dict[str, Place], addresses: dict[str, int]
-    ) -> list[tuple[Any, Any, npt.NDArray[np.uint8], Place]]:
-        """Allocate device and staging memory of graph inputs or outputs."""
-        ends = []
-        for name in names:
-            place = places[name]
-            addresses[place.buffer] = self._allocate(place.view.span_bytes, "inputs and outputs")
-            staging, array = self._gpu.pinned(place.view.span_bytes)
-            self._staging.append(staging)
-            ends.append((self._memory[-1], staging, array, place))
-        return ends
+    def _stage(self, place: Place, addresses: dict[str, int]) -> Staged:
+        """Allocate device and staging memory of a graph input or output."""
+        addresses[place.buffer] = self._allocate(place.view.span_bytes, "inputs and outputs")
+        return Staged(self._gpu, self._memory[-1], place.view, self._copiers)
 
     def _fill_with_noise(self, arena: Any) -> None:
         """Fill memory with ordinary numbers: timed on zeros, products run faster than on data."""
@@ -209,29 +206,27 @@ class Engine:
         self._gpu.use()
         stream = self._gpu.stream
         for index, source in zip(self._inputs, self._sources, strict=True):
-            device, staging, memory, place = source
-            plain = np.ascontiguousarray(arrays[index], HOST_TYPES[place.view.dtype])
-            memory[:] = plain.reshape(-1).view(np.uint8)
-            device.copy_from(staging, stream=stream)
+            source.send(arrays[index])
         self._graph.launch(stream)
-        for device, staging, _, _ in self._targets:
-            device.copy_to(staging, stream=stream)
-        stream.sync()
-        found = [memory.view(HOST_TYPES[place.view.dtype]) for _, _, memory, place in self._targets]
+        for target in self._targets:
+            target.begin_fetch()
+        if not all(target.in_pieces for target in self._targets):
+            stream.sync()
+        ends = zip(self._targets, self._shapes, self._types, strict=True)
         return [
-            array.reshape(shape).astype(np.float32 if kind is None else kind.numpy())
-            for array, shape, kind in zip(found, self._shapes, self._types, strict=True)
+            target.finish_fetch(shape, np.float32 if kind is None else kind.numpy())
+            for target, shape, kind in ends
         ]
 
     def source(self, index: int) -> End:
         """Return where an input lies on the GPU."""
-        device, _, _, place = self._sources[self._inputs.index(index)]
-        return End(int(device.handle), place.view.dtype, self._input_shapes[index])
+        staged = self._sources[self._inputs.index(index)]
+        return End(staged.address, staged.dtype, self._input_shapes[index])
 
     def result(self, index: int) -> End:
         """Return where an output lies on the GPU."""
-        device, _, _, place = self._targets[index]
-        return End(int(device.handle), place.view.dtype, self._shapes[index])
+        staged = self._targets[index]
+        return End(staged.address, staged.dtype, self._shapes[index])
 
     def launch(self) -> None:
         """Put the network on the stream: from what lies in its inputs to its outputs."""
@@ -299,9 +294,11 @@ class Engine:
         for buffer in self._memory:
             buffer.close(self._gpu.stream)
         self._memory.clear()
-        for staging in self._staging:
-            staging.close()
-        self._staging.clear()
+        for staged in (*self._sources, *self._targets):
+            staged.close()
+        self._sources.clear()
+        self._targets.clear()
+        self._copiers.close()
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from segrt.cuda.fuse_activations import fuse_activations
+from segrt.cuda.fuse_chains import fuse_chains
 from segrt.cuda.fuse_images import IMAGE_RULES
 from segrt.cuda.fuse_residuals import fuse_residuals
 from segrt.cuda.fuse_tensors import fuse_tensors
@@ -24,7 +26,7 @@ from segrt.cuda.operations import (
     Shuffle,
 )
 from segrt.cuda.pixels import prepare_pixels
-from segrt.cuda.transposed_phases import activated, merge_transposed
+from segrt.cuda.transposed_phases import merge_transposed, with_relu
 
 
 def fuse(program: Program) -> Program:
@@ -34,9 +36,13 @@ def fuse(program: Program) -> Program:
         program = _merge(program, rule)
     # Before additions are joined to what follows them, and before ReLUs to convolutions.
     program = fuse_residuals(program)
-    for rule in (_activations, activated, decisions, _chains, _phases, _merged):
+    for rule in (_activations, decisions, _chains_apart):
         program = _merge(program, rule)
-    return prepare_pixels(merge_transposed(program))
+    program = fuse_chains(program)
+    for rule in (_chains, _phases, _merged):
+        program = _merge(program, rule)
+    program = _merge(merge_transposed(program), _merged_relu)
+    return fuse_activations(prepare_pixels(program))
 
 
 # Images that one pass reads: with more, vectors no longer fit into registers.
@@ -104,6 +110,11 @@ def _chains(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None
     )  # fmt: skip
 
 
+def _chains_apart(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None:
+    """Join chains that read images of their own; `fuse_chains` has others read theirs once."""
+    return None if set(maker.inputs) & set(reader.inputs[1:]) else _chains(maker, reader)
+
+
 def _without_identity(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     return tuple(step for step in steps if step.op != "identity") or (Step("identity"),)
 
@@ -128,7 +139,17 @@ def _merged(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None
     if not isinstance(maker, Convolution) or not isinstance(reader, Shuffle):
         return None
     plain = maker.stride == maker.dilation == (1, 1) and maker.groups == 1
-    plain = plain and not maker.residual
+    # Only the kernel of last layers knows other activations.
+    plain = plain and not maker.residual and maker.activation in ("none", "relu")
     if not plain or not reader.phase_first or reader.block != 2:
         return None
     return (MergedUpsampling(reader.layer, maker.inputs, reader.output, maker),)
+
+
+def _merged_relu(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None:
+    """Let the phases cut off at zero: a ReLU behind a normalization, whose values have a name."""
+    if not isinstance(maker, MergedUpsampling) or not isinstance(reader, Chain):
+        return None
+    if maker.convolution.activation != "none" or reader.steps != (Step("relu"),):
+        return None
+    return (with_relu(maker, reader.output),)

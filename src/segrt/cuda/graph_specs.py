@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from segrt.cuda.epilogues import NONE, Word
 from segrt.cuda.operations import Convolution, TransposedConvolution
 from segrt.cuda.views import View
 from segrt.types import Precision
@@ -27,6 +28,8 @@ class GraphSpec:
             convolution. The type decides which of cuDNN's engines can be had, and neither kind is
             always faster.
         fallback: Ask for the plans of last resort too; some take minutes to build.
+        word: What follows instead of a ReLU, and a number that belongs to it; see
+            `segrt.cuda.epilogues`.
     """
 
     kernel: tuple[int, int, int, int]
@@ -40,6 +43,7 @@ class GraphSpec:
     precision: Precision
     bias: str
     fallback: bool
+    word: Word = NONE
 
     @classmethod
     def of(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from segrt.cuda.kernels.global_pooling import Kind
+from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.operations import Convolution, Operation, Pair, Weights
 
 Triple: TypeAlias = tuple[int, ...]
@@ -78,12 +79,14 @@ class GroupNormalize(Operation):
         vectors: Scale and shift (2, channels), float32.
         epsilon: Added to the variance.
         relu: Whether a ReLU follows.
+        steps: What follows that: an activation, see `segrt.cuda.epilogues`.
     """
 
     groups: int
     vectors: Weights
     epsilon: float
     relu: bool = False
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

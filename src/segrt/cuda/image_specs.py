@@ -20,6 +20,7 @@ from segrt.cuda.kernels.direct_convolution import DirectConvolutionSpec
 from segrt.cuda.kernels.gather_pixels import GatherPixelsSpec
 from segrt.cuda.kernels.global_pooling import GlobalPoolingSpec
 from segrt.cuda.kernels.head import HeadSpec
+from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.kernels.resample import ResampleSpec
 from segrt.cuda.kernels.slices import SlicesSpec
 from segrt.cuda.kernels.softmax import SoftmaxSpec
@@ -45,7 +46,10 @@ def ranges_of(operation: Convolution) -> Weights:
 
 
 def direct_spec(
-    operation: Convolution | TransposedConvolution, source: View, target: View
+    operation: Convolution | TransposedConvolution,
+    source: View,
+    target: View,
+    steps: tuple[Step, ...] = (),
 ) -> DirectConvolutionSpec:
     """Return what the kernel for any convolution is launched with."""
     return DirectConvolutionSpec(
@@ -58,6 +62,7 @@ def direct_spec(
         operation.groups,
         operation.activation == "relu",
         isinstance(operation, TransposedConvolution),
+        steps,
     )
 
 

@@ -10,6 +10,7 @@ from segrt.cuda.graph_specs import PlanId
 from segrt.cuda.image_operations import VolumeConvolution
 from segrt.cuda.kernels._base import REGISTRY, Kernel, Launch
 from segrt.cuda.operations import (
+    ActivatedConvolution,
     Convolution,
     MergedUpsampling,
     Opening,
@@ -160,6 +161,9 @@ def find_kernel(name: str) -> Kernel:
 def signature(job: Job) -> str:
     """Return what a choice depends on: the operation's geometry and the views, as text."""
     operation, parts = job.operation, [type(job.operation).__name__]
+    if isinstance(operation, ActivatedConvolution):
+        parts.append(f"steps={operation.steps}")
+        operation = operation.convolution
     if isinstance(operation, MergedUpsampling) and operation.transposed is not None:
         parts.append(f"transposed={operation.transposed.kernel.shape}")
     if isinstance(operation, MergedUpsampling) and operation.depth > 1:

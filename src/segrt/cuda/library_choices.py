@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from segrt.cuda import residuals
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.device_parameters import Parameters
 from segrt.cuda.driver import Gpu
+from segrt.cuda.epilogues import NONE, Word
 from segrt.cuda.graph_specs import GraphSpec, PlanId
 from segrt.cuda.jobs import Choice, Job, Proposal, find_kernel
 from segrt.cuda.operations import Convolution, TransposedConvolution
@@ -49,6 +51,7 @@ class LibraryWays:
         weights: Lazy,
         *,
         last_resort: bool = True,
+        word: Word = NONE,
     ) -> Iterator[Proposal]:
         """Yield plans for a convolution, as cuDNN expects them to be fast.
 
@@ -57,6 +60,7 @@ class LibraryWays:
             operation: Of the job, or what the job does without what stands behind it.
             weights: Makes its kernel, exact in the type that it computes in.
             last_resort: Ask for plans that take long to build too, if there are no others.
+            word: What follows, in the same plan.
         """
         views = (*job.views, job.target)
         library = self._library
@@ -68,19 +72,20 @@ class LibraryWays:
         kernel: list[int] = []
         users: set[str] = set()
         kinds = dict.fromkeys(("fp32", job.target.dtype, ""))
-        # Behind sums of integers stand fp32 numbers only.
-        for bias in ("fp32",) if views[0].dtype == "int8" else kinds:
+        # Behind sums of integers, and before most activations, stand fp32 numbers only.
+        for bias in ("fp32",) if views[0].dtype == "int8" or word != NONE else kinds:
             if found and not bias:
                 return
             fallback = exact or (last_resort and not bias)
             spec = GraphSpec.of(operation, views, self._precision, bias=bias, fallback=fallback)
-            graph = convolution_graph(library, spec)
+            graph = convolution_graph(library, replace(spec, word=word))
             if graph is None:
                 continue
             found = True
-            few = _INTEGER_PLANS if views[0].dtype == "int8" else _MOST_PLANS
-            most = _ALL_PLANS if exact else few
-            for asked in graph.plans(_ADDING_PLANS if graph.has_residual else most):
+            usual = _INTEGER_PLANS if views[0].dtype == "int8" else _MOST_PLANS
+            most = _ALL_PLANS if exact else usual
+            few = graph.has_residual or word != NONE
+            for asked in graph.plans(_ADDING_PLANS if few else most):
                 yield self._plan(job, operation, (graph, asked), (weights, kernel, users))
 
     def _plan(
@@ -94,7 +99,8 @@ class LibraryWays:
         # The kernel is uploaded once for all plans, and freed with the last that uses it.
         exact, shared, users = weights
         bias_type = graph.spec.bias
-        name = f"cudnn {bias_type or 'bare'} {asked.index} {asked.name}"
+        kind = f"cudnn {bias_type or 'bare'} {graph.spec.word[0]}".rstrip()
+        name = f"{kind} {asked.index} {asked.name}"
 
         def make() -> Choice:
             plan = graph.build(asked)
@@ -128,7 +134,7 @@ class LibraryWays:
 
             return Choice(name, job.reserved_bytes + plan.workspace, run, free, keep)
 
-        return Proposal(name, make, kind=f"cudnn {bias_type or 'bare'}", plan=asked)
+        return Proposal(name, make, kind=kind, plan=asked)
 
     def _finish(
         self, job: Job, operation: Convolution | TransposedConvolution, bias: int

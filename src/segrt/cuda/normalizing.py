@@ -28,7 +28,7 @@ def normalization(
     # All of a volume belongs together, as all of an image does.
     source, target = job.views[0].stacked, job.target.stacked
     pieces = statistics_view(source, operation.groups)
-    settings = (operation.epsilon, operation.relu)
+    settings = (operation.epsilon, operation.relu, operation.steps)
     launches = (
         find_kernel("group_statistics").launch(GroupStatisticsSpec(source, pieces)),
         find_kernel("group_normalization").launch(

@@ -136,6 +136,14 @@ class PooledConvolution(Operation):
 
 
 @dataclass(frozen=True, eq=False)
+class ActivatedConvolution(Operation):
+    """A convolution and steps of `segrt.cuda.epilogues` on what it makes."""
+
+    convolution: Convolution | TransposedConvolution
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Opening(Operation):
     """The first two convolutions, the second perhaps with max pooling by two behind it.
 

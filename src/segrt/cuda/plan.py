@@ -24,6 +24,7 @@ from segrt.cuda.kernels.resident_convolution import fits as resident_fits
 from segrt.cuda.kernels.resident_int8 import ResidentInt8Spec
 from segrt.cuda.kernels.resident_int8 import fits as resident_int8_fits
 from segrt.cuda.operations import (
+    ActivatedConvolution,
     Chain,
     Convolution,
     Export,
@@ -155,9 +156,10 @@ class _Planner:
             return True
         if isinstance(operation, _TYPELESS):
             return True
-        if not isinstance(operation, Convolution):
+        inner = operation.convolution if isinstance(operation, ActivatedConvolution) else operation
+        if not isinstance(inner, Convolution):
             return False
-        spec = first_spec(operation, source, self._inner_view(operation.output))
+        spec = first_spec(inner, source, self._inner_view(operation.output))
         return spec is not None
 
     def _export(self, operation: Export) -> None:

@@ -6,7 +6,6 @@ where it is wanted.
 
 from __future__ import annotations
 
-import json
 import logging
 import queue
 import subprocess
@@ -16,9 +15,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import IO
 
+from segrt import _child
+from segrt._messages import read, write
 from segrt.cuda.compiling import processors
 from segrt.cuda.graph_specs import PlanId
-from segrt.cuda.plan_protocol import read_answer, write_request
+from segrt.cuda.plan_protocol import answered, request
 
 _LOG = logging.getLogger(__name__)
 _MOST = 8
@@ -28,12 +29,7 @@ _CONTEXT_BYTES = 600 << 20
 _SHARE = 4
 # A plan takes a second; this is for a process that does not answer at all.
 _PATIENCE_S = 120
-_CODE = """
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
-from segrt.cuda.plan_worker import main
-main(int(sys.argv[2]))
-"""
+_WORKER = "segrt.cuda.plan_worker"
 
 
 def count_for(free_bytes: int) -> int:
@@ -55,10 +51,7 @@ def begin(device: int) -> subprocess.Popen[bytes]:
     Raises:
         OSError: It cannot begin.
     """
-    command = [sys.executable, "-P", "-c", _CODE, json.dumps(sys.path), str(device)]
-    return subprocess.Popen(  # noqa: S603 - Python itself, and this file's own code
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+    return _child.begin(_WORKER, str(device), stderr=subprocess.DEVNULL)
 
 
 class Builders:
@@ -148,8 +141,11 @@ def _feed(
 
 def _ask(plan: PlanId, requests: IO[bytes], answers: IO[bytes]) -> bytes:
     """Let a plan be built; return nothing where cuDNN refuses it."""
-    write_request(requests, plan)
-    written, problem = read_answer(answers)
+    write(requests, request(plan))
+    message = read(answers)
+    if message is None:
+        raise EOFError
+    written, problem = answered(message)
     if problem:
         _LOG.debug("not built ahead: %s: %s", plan.name, problem)
     return written

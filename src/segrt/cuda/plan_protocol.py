@@ -1,67 +1,41 @@
-"""What goes between an engine and the processes that build plans for it: lines of JSON, and bytes.
-
-A request is a line. An answer is a line, which says how many bytes follow it.
-"""
+"""What goes between an engine and the processes that build plans for it."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from typing import IO, Any
+from typing import Any
 
+from segrt._messages import Message
 from segrt.cuda.graph_specs import GraphSpec, PlanId
 from segrt.cuda.views import View
 from segrt.types import Precision
 
 
-def write_request(stream: IO[bytes], plan: PlanId) -> None:
-    """Ask for a plan."""
-    _write_line(stream, asdict(plan))
+def request(plan: PlanId) -> Message:
+    """Return what asks for a plan."""
+    return Message(asdict(plan))
 
 
-def read_request(stream: IO[bytes]) -> PlanId | None:
-    """Return which plan is asked for; None at the end."""
-    line = stream.readline()
-    if not line:
-        return None
-    fields = json.loads(line)
-    spec = fields["spec"]
-    for name in ("kernel", "before", "after", "stride", "dilation"):
+def requested(message: Message) -> PlanId:
+    """Return which plan is asked for."""
+    spec = dict(message.fields["spec"])
+    for name in ("kernel", "before", "after", "stride", "dilation", "word"):
         spec[name] = tuple(spec[name])
     spec["views"] = tuple(map(_view, spec["views"]))
     spec["precision"] = Precision(spec["precision"])
-    return PlanId(**fields | {"spec": GraphSpec(**spec)})
+    return PlanId(**{**message.fields, "spec": GraphSpec(**spec)})
 
 
 def _view(fields: dict[str, Any]) -> View:
     shape = fields["shape"]
-    return View(**fields | {"shape": None if shape is None else tuple(shape)})
+    return View(**{**fields, "shape": None if shape is None else tuple(shape)})
 
 
-def write_answer(stream: IO[bytes], written: bytes, problem: str) -> None:
-    """Give a plan, or say why there is none."""
-    _write_line(stream, {"bytes": len(written), "problem": problem})
-    stream.write(written)
-    stream.flush()
+def answer(written: bytes, problem: str) -> Message:
+    """Return a plan, or why there is none, as a message."""
+    return Message({"problem": problem}, [written])
 
 
-def read_answer(stream: IO[bytes]) -> tuple[bytes, str]:
-    """Return a plan, empty if there is none, and why there is none.
-
-    Raises:
-        EOFError: Nobody answers any more.
-        ValueError: This is no answer.
-    """
-    line = stream.readline()
-    if not line:
-        raise EOFError
-    said = json.loads(line)
-    written = stream.read(said["bytes"])
-    if len(written) != said["bytes"]:
-        raise EOFError
-    return written, said["problem"]
-
-
-def _write_line(stream: IO[bytes], said: dict[str, Any]) -> None:
-    stream.write(json.dumps(said).encode() + b"\n")
-    stream.flush()
+def answered(message: Message) -> tuple[bytes, str]:
+    """Return a plan, empty if there is none, and why there is none."""
+    return message.pieces[0], message.fields["problem"]

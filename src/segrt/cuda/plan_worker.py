@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import IO
 
+from segrt._child import take_streams
+from segrt._messages import read, write
 from segrt.cuda.cudnn_graph import ConvolutionGraph, Library, convolution_graph
 from segrt.cuda.driver import Gpu
 from segrt.cuda.graph_specs import GraphSpec, PlanId
-from segrt.cuda.plan_protocol import read_request, write_answer
+from segrt.cuda.plan_protocol import answer, requested
 from segrt.errors import EngineError
 
 
-def main(device: int) -> None:
-    """Answer on stdout what is asked on stdin, until that ends."""
-    answers = os.fdopen(os.dup(1), "wb")
-    # What libraries print must not be taken for answers.
-    os.dup2(2, 1)
-    library = Library(Gpu(device))
-    serve(library, sys.stdin.buffer, answers)
+def main(device: str) -> None:
+    """Answer what is asked, until that ends."""
+    requests, answers = take_streams()
+    serve(Library(Gpu(int(device))), requests, answers)
 
 
 def serve(library: Library, requests: IO[bytes], answers: IO[bytes]) -> None:
     """Build one plan after the other."""
     graphs: dict[GraphSpec, ConvolutionGraph | None] = {}
-    while (plan := read_request(requests)) is not None:
+    while (message := read(requests)) is not None:
+        plan = requested(message)
         if plan.spec not in graphs:
             graphs[plan.spec] = convolution_graph(library, plan.spec)
-        write_answer(answers, *_built(graphs[plan.spec], plan))
+        write(answers, answer(*_built(graphs[plan.spec], plan)))
 
 
 def _built(graph: ConvolutionGraph | None, plan: PlanId) -> tuple[bytes, str]:

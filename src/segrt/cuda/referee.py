@@ -18,9 +18,12 @@ import numpy.typing as npt
 
 from segrt.cuda.definition import Fetch, Floats, Places, before_relu, is_defined, pixels
 from segrt.cuda.driver import Gpu
+from segrt.cuda.epilogues import steepness
 from segrt.cuda.image_operations import VolumeConvolution
 from segrt.cuda.jobs import Choice, Job
+from segrt.cuda.kernels.pointwise import follow
 from segrt.cuda.operations import (
+    ActivatedConvolution,
     Convolution,
     MergedUpsampling,
     Opening,
@@ -106,6 +109,9 @@ class Referee:
             sums = pixels(operation, images, rows, columns)
             size = float(np.sqrt(np.mean(np.square(sums))))
             numbers = np.maximum(sums, 0) if relu else sums
+            if isinstance(job.operation, ActivatedConvolution):
+                numbers = follow(job.operation.steps, [sums.astype(np.float64)])
+                size *= steepness(job.operation.steps, sums)
             yield _Written(job.target, job.output, entry, rows, columns, numbers, size)
             if pooled:
                 rows, columns = _places(job.views[1])
@@ -119,7 +125,7 @@ class Referee:
 
     def _ranged(self, job: Job, images: tuple[Fetch, ...]) -> tuple[Fetch, ...]:
         """Return images with the ranges of their channels applied, where the pixels are."""
-        operation, source = job.operation, job.views[0]
+        operation, source = before_relu(job.operation)[0], job.views[0]
         ranges = operation.ranges if isinstance(operation, Convolution) else None
         if ranges is None:
             return images

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from segrt.cuda.operations import (
-    Chain,
     Convolution,
     MergedUpsampling,
     Operation,
@@ -28,18 +27,11 @@ _MOST_WINDOW = 3
 _MOST_INTEGER_WINDOW = 2
 
 
-def activated(maker: Operation, reader: Operation) -> tuple[Operation, ...] | None:
-    """Join a transposed convolution to the ReLU behind it; None: it is something else."""
-    if not isinstance(reader, Chain) or len(reader.inputs) != 1:
-        return None
-    if [step.op for step in reader.steps] != ["relu"]:
-        return None
-    if isinstance(maker, MergedUpsampling) and maker.convolution.activation == "none":
-        inner = replace(maker.convolution, activation="relu")
-        return (replace(maker, output=reader.output, convolution=inner),)
-    if isinstance(maker, TransposedConvolution) and maker.activation == "none":
-        return (replace(maker, output=reader.output, activation="relu"),)
-    return None
+def with_relu(operation: MergedUpsampling, output: str) -> MergedUpsampling:
+    """Return an operation that cuts off at zero, and what it makes then."""
+    inner, before = replace(operation.convolution, activation="relu"), operation.transposed
+    turned = None if before is None else replace(before, activation="relu")
+    return replace(operation, output=output, convolution=inner, transposed=turned)
 
 
 def merge_transposed(program: Program) -> Program:

@@ -186,14 +186,18 @@ def infer_node(
     proto.attribute.extend(
         ir.serde.serialize_attribute(attribute) for attribute in node.attributes.values()
     )
-    inferred = onnx.shape_inference.infer_node_outputs(
-        schema,
-        proto,
-        types,
-        data,
-        opset_imports=[onnx.helper.make_opsetid("", opset)],
-        ir_version=IR_VERSION,
-    )
+    try:
+        inferred = onnx.shape_inference.infer_node_outputs(
+            schema,
+            proto,
+            types,
+            data,
+            opset_imports=[onnx.helper.make_opsetid("", opset)],
+            ir_version=IR_VERSION,
+        )
+    except onnx.checker.ValidationError as error:
+        # A type of numbers that the operator does not take, such as one of eight bits' floats.
+        raise onnx.shape_inference.InferenceError(str(error)) from error
     for index, output in enumerate(node.outputs):
         result = inferred.get(f"o{index}")
         if result is None or not result.HasField("tensor_type"):

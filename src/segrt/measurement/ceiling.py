@@ -7,6 +7,7 @@ product, so it stays below this; more can only come from a form with fewer opera
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from segrt._optional import is_installed
+from segrt.cuda.devices import chosen_device
 from segrt.errors import SegrtError, UnavailableError
 from segrt.graph.builder import IR_VERSION, OPSET, GraphBuilder
 from segrt.measurement.timing import Effort, Sample, host_sample, time_in_turns
@@ -138,12 +140,16 @@ def _own(side: int, precision: Precision) -> Sample:
 def _torch(side: int, precision: Precision) -> Sample:
     import torch
 
-    if not torch.cuda.is_available():
-        raise UnavailableError("the installed PyTorch finds no GPU")
+    with warnings.catch_warnings():
+        # Of a driver that is too old: what follows says that there is no GPU.
+        warnings.simplefilter("ignore")
+        if not torch.cuda.is_available():
+            raise UnavailableError("the installed PyTorch finds no GPU")
     names = {Precision.FP16: "float16", Precision.BF16: "bfloat16", Precision.INT8: "float16"}
     eight = precision is Precision.INT8
     dtype: Any = getattr(torch, names.get(precision, "float32"))
-    left, right = (torch.randn(side, side, device="cuda").to(dtype) for _ in range(2))
+    device = torch.device("cuda", chosen_device())
+    left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     product: Callable[..., Any] = torch.matmul
     if eight:
         left, right = ((matrix * 30).to(torch.int8) for matrix in (left, right.t()))
@@ -152,11 +158,12 @@ def _torch(side: int, precision: Precision) -> Sample:
     def sample() -> float:
         before = torch.backends.cuda.matmul.allow_tf32
         torch.backends.cuda.matmul.allow_tf32 = precision is Precision.TF32
-        events: list[Any] = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
-        events[0].record()
-        product(left, right)
-        events[1].record()
-        events[1].synchronize()
+        with torch.cuda.device(device):
+            events: list[Any] = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
+            events[0].record()
+            product(left, right)
+            events[1].record()
+            events[1].synchronize()
         torch.backends.cuda.matmul.allow_tf32 = before
         return float(events[0].elapsed_time(events[1]))
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from segrt.measurement.report import BenchReport
-from segrt.measurement.report_table import milliseconds, operations_text, speed_text
+from segrt.measurement.report_table import left_out_text, milliseconds, operations_text, speed_text
 
 
 def to_markdown(report: BenchReport) -> str:
-    """Return the head and the times as Markdown."""
+    """Return the head, the times, and what was left out, as Markdown."""
     shapes = ", ".join(
         f"{name} {' x '.join(map(str, shape))}" for name, shape in report.shapes.items()
     )
@@ -31,4 +31,6 @@ def to_markdown(report: BenchReport) -> str:
         row = [str(entry.batch), what, *times, f"{entry.images_per_second:.1f}"]
         row += [f"{entry.tflops:.3g}", share, memory, f"{entry.error:.1e}"]
         lines.append(f"| {' | '.join(row)} |")
+    notes = [*map(left_out_text, report.left_out), *report.remarks]
+    lines += ["", *(f"- {' '.join(note.split())}" for note in notes)] if notes else []
     return "\n".join(lines) + "\n"

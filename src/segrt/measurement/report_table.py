@@ -18,7 +18,7 @@ _SMALL = 0.002
 def render(report: BenchReport) -> RenderableType:
     """Return the whole report, to be printed on a `rich.console.Console`."""
     parts: list[RenderableType] = [_head(report), _entries(report)]
-    parts += [_left_out(entry) for entry in report.left_out]
+    parts += [Text(left_out_text(entry), style="yellow") for entry in report.left_out]
     if report.layers:
         parts.append(_layers(report))
     if report.images is not None:
@@ -81,10 +81,11 @@ def cells(entry: Entry) -> Iterator[str]:
     yield entry.note
 
 
-def _left_out(entry: LeftOut) -> Text:
+def left_out_text(entry: LeftOut) -> str:
+    """Say which peer was not timed and why."""
     where = "" if entry.batch is None else f" at batch {entry.batch}"
     advice = f"  do: {entry.hint}" if entry.hint else ""
-    return Text(f"left out: {entry.name}{where}: {entry.why}{advice}", style="yellow")
+    return f"left out: {entry.name}{where}: {entry.why}{advice}"
 
 
 def _layers(report: BenchReport) -> Table:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from segrt.cuda.devices import chosen_device
 from segrt.measurement import bench as measurement
 from segrt.measurement.ceiling import Ceiling
 from segrt.measurement.gauges._base import LayerTime
@@ -45,13 +46,15 @@ def test_all_options_are_handed_on(segrt, made, tmp_path):
     code, _, err = segrt(
         "bench", tmp_path, "--against", "torch, jax", "--batches", "1,8,8", "--size", "96x128",
         "--seconds", 0.5, "--rounds", 7, "--threads", 2, "--layers", "--images", tmp_path,
+        "--patience", 30,
     )  # fmt: skip
     assert (code, err) == (0, "")
     ((package,), options), = calls  # fmt: skip
     assert package == tmp_path
+    assert callable(options.pop("stopped"))
     assert options == {
         "against": ("torch", "jax"), "batches": (1, 8), "size": (96, 128), "seconds": 0.5,
-        "rounds": 7, "threads": 2, "layers": True, "images": tmp_path,
+        "rounds": 7, "threads": 2, "layers": True, "images": tmp_path, "patience": 30,
     }  # fmt: skip
 
 
@@ -97,8 +100,9 @@ def test_json_and_markdown(segrt, made, tmp_path):
     lines = files[1].read_text().splitlines()
     assert lines[0].startswith("unet.segrt, target cpu (openvino), fp32, on a processor")
     row = "| 1 | torch (mode [default]) | 2.000 | 3.000 | 12.35 | 400.0 | 0.2 | 10% |  | 1.0e-07 |"
-    assert lines[-1] == row
-    columns = {line.count("|") for line in lines[2:]}
+    assert row in lines
+    assert lines[-2:] == ["", "- left out: jax: it is not there do: get it"]
+    columns = {line.count("|") for line in lines[2:-2]}
     assert columns == {11}
 
 
@@ -109,10 +113,41 @@ def test_json_to_stdout_is_only_json(segrt, made, tmp_path):
     assert json.loads(out)["left_out"][0]["hint"] == "get it"
 
 
+def test_peers_are_on_the_device_that_is_chosen(segrt, monkeypatch, tmp_path):
+    devices = []
+
+    def instead(*arguments, **options):
+        devices.append(chosen_device())
+        return report_of()
+
+    monkeypatch.setattr(measurement, "bench", instead)
+    assert segrt("bench", tmp_path, "--device", 2)[0] == 0
+    assert devices == [2]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit(143)])
+def test_what_there_is_when_it_is_stopped(segrt, monkeypatch, tmp_path, stop):
+    def instead(*arguments, stopped, **options):
+        stopped(report_of(remarks=("stopped before the end",)))
+        raise stop
+
+    monkeypatch.setattr(measurement, "bench", instead)
+    files = tmp_path / "b.json", tmp_path / "b.md"
+    arguments = ("bench", tmp_path, "--json", files[0], "--markdown", files[1])
+    if stop is KeyboardInterrupt:
+        assert segrt(*arguments)[0] == 130
+    else:
+        with pytest.raises(SystemExit):
+            segrt(*arguments)
+    assert json.loads(files[0].read_text())["remarks"] == ["stopped before the end"]
+    assert files[1].read_text().endswith("- stopped before the end\n")
+
+
 @pytest.mark.parametrize(
     ("option", "text"),
     [("--batches", "1,x"), ("--batches", "0"), ("--batches", ""), ("--size", "64:128:256"),
-     ("--size", "0"), ("--seconds", "0"), ("--rounds", "0"), ("--threads", "0")],
+     ("--size", "0"), ("--seconds", "0"), ("--rounds", "0"), ("--threads", "0"),
+     ("--patience", "0")],
 )  # fmt: skip
 def test_nonsense_is_refused(segrt, made, tmp_path, option, text):
     calls = made(report_of())

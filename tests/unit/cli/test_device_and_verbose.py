@@ -1,11 +1,13 @@
 """`--device` chooses the GPU of what a verb opens; `-v` tells what happens meanwhile."""
 
+import io
 import logging
 
 import pytest
 
 from segrt import api
-from segrt.cli import build
+from segrt.cli import _console, build
+from segrt.cli._progress import told
 from segrt.cuda.devices import chosen_device
 from segrt.errors import UsageError
 
@@ -64,3 +66,28 @@ def test_negative_devices_are_no_devices(run):
     code, _, err = run("--device", "-1")
     assert code == UsageError.exit_code
     assert "-1" in err
+
+
+def test_results_on_the_way_and_warnings_stay_and_the_rest_is_for_terminals():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    said = {}
+    for stream in (io.StringIO(), Terminal()):
+        with told(0, stream=stream):
+            logger = logging.getLogger("segrt.measurement.run")
+            logger.info("what is chosen")
+            logger.info("half done", extra={"progress": True})
+            logger.info("one done", extra={"lasting": True})
+            logger.warning("a warning")
+            logger.info("all but done", extra={"progress": True})
+            _console.results()
+            said_before_results = stream.getvalue()
+        said[stream.isatty()] = said_before_results
+    clear = "\r\x1b[K"
+    assert said[False] == "one done\na warning\n"
+    assert (
+        said[True]
+        == f"{clear}half done{clear}one done\n{clear}a warning\n{clear}all but done{clear}"
+    )

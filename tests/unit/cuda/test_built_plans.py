@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from helpers.cuda_emulator import EmulatedGpu
 from helpers.cudnn_emulator import SLOW, EmulatedLibrary
 from helpers.tensorrt_graphs import unet
+from segrt._messages import Message, read, write
 from segrt.cuda import kept_files, plan_builders, plan_protocol, plan_worker
 from segrt.cuda.built_plans import BuiltPlans, Plan
 from segrt.cuda.cudnn_graph import ConvolutionGraph, convolution_graph
@@ -186,26 +188,34 @@ def test_a_process_answers_what_it_is_asked(library):
     unlike = replace(slow, name="another cuDNN's")
     requests, answers = io.BytesIO(), io.BytesIO()
     for plan in (slow, unlike, slow):
-        plan_protocol.write_request(requests, plan)
+        write(requests, plan_protocol.request(plan))
     requests.seek(0)
     plan_worker.serve(library, requests, answers)
     answers.seek(0)
-    got = [plan_protocol.read_answer(answers) for _ in range(3)]
+    got = [plan_protocol.answered(_message(answers)) for _ in range(3)]
     assert [bool(written) for written, _ in got] == [True, False, True]
     assert got[1] == (b"", "its graph has other plans here")
 
 
 _ANSWERING = """
 import os, sys, time
-from segrt.cuda.plan_protocol import read_request, write_answer
-while plan := read_request(sys.stdin.buffer):
+from segrt._messages import read, write
+from segrt.cuda.plan_protocol import answer, requested
+while message := read(sys.stdin.buffer):
+    plan = requested(message)
     if plan.name == "deadly":
         os._exit(3)
     if plan.name == "silent":
         time.sleep(600)
     refused = plan.name == "refused"
-    write_answer(sys.stdout.buffer, b"" if refused else b"%d" % os.getpid(), "no" * refused)
+    write(sys.stdout.buffer, answer(b"" if refused else b"%d" % os.getpid(), "no" * refused))
 """
+
+
+def _message(stream: IO[bytes]) -> Message:
+    found = read(stream)
+    assert found is not None
+    return found
 
 
 def _begin(code: str = _ANSWERING) -> subprocess.Popen[bytes]:
@@ -220,17 +230,20 @@ def test_what_is_asked_and_answered_arrives():
     whole = replace(SPEC, views=(*_VIEWS, View.dense((2, 3), "fp32"), View(4, 2, 2, 8, "int8", 16)))
     stream = io.BytesIO()
     for spec in (SPEC, whole):
-        plan_protocol.write_request(stream, PlanId(spec, 3, "eng4", slow=True))
+        write(stream, plan_protocol.request(PlanId(spec, 3, "eng4", slow=True)))
     stream.seek(0)
-    assert plan_protocol.read_request(stream) == PlanId(SPEC, 3, "eng4", slow=True)
-    assert plan_protocol.read_request(stream) == PlanId(whole, 3, "eng4", slow=True)
-    assert plan_protocol.read_request(stream) is None
+    for spec in (SPEC, whole):
+        found = plan_protocol.requested(_message(stream))
+        assert found == PlanId(spec, 3, "eng4", slow=True)
+    assert read(stream) is None
     answers = io.BytesIO()
-    plan_protocol.write_answer(answers, b"\nline\n", "")
+    write(answers, plan_protocol.answer(b"\nline\n", ""))
+    answers.seek(0)
+    assert plan_protocol.answered(_message(answers)) == (b"\nline\n", "")
+    # Cut off: the other side is gone.
     answers.truncate(answers.tell() - 1)
     answers.seek(0)
-    with pytest.raises(EOFError):
-        plan_protocol.read_answer(answers)
+    assert read(answers) is None
 
 
 def _built(

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 import segrt
 from segrt.errors import (
     ModelFileError,
+    SegrtError,
     UnsafeFileError,
     UnsupportedConfigError,
     UnsupportedLayerError,
@@ -110,6 +111,20 @@ def test_newer_settings_are_refused_unless_they_change_nothing(tmp_path):
     node = helper.make_node("AveragePool", ["x"], ["y"], dilations=[2, 2], **pool)
     with pytest.raises(UnsupportedConfigError, match="AveragePool with dilations"):
         segrt.load(write(tmp_path, model([node], opset=20)))
+
+
+def test_numbers_of_a_newer_type_are_refused(tmp_path):
+    zero = helper.make_tensor("zero", TensorProto.FLOAT8E4M3FN, [], [0.0])
+    inputs = ["x", "scale", "zero"]
+    nodes = [
+        helper.make_node("QuantizeLinear", inputs, ["q"], name="quantise"),
+        helper.make_node("DequantizeLinear", ["q", *inputs[1:]], ["y"], name="back"),
+    ]
+    proto = model(nodes, opset=19, weights={"scale": np.array(0.1, np.float32)})
+    proto.graph.initializer.append(zero)
+    with pytest.raises(SegrtError, match="'quantise'") as caught:
+        segrt.load(write(tmp_path, proto))
+    assert "float8e4m3fn" in str(caught.value.found)
 
 
 def external(proto, location, *, length=KERNEL.nbytes, offset=0):

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
 from segrt.cuda.kernels._image_launch import TARGET_PLACE, image_launch
 from segrt.cuda.kernels._window import sliding
+from segrt.cuda.kernels.pointwise import Step, code_of, follow
 from segrt.cuda.views import View, vector_width
 
 _SOURCE = r"""
@@ -65,6 +66,9 @@ extern "C" __global__ void direct_convolution(
 }
 """.replace("PLACE", TARGET_PLACE)
 
+_STORE = "out.e[i] = DST_T::store(RELU && acc[i] < 0.0f ? 0.0f : acc[i]);"
+_KEPT = "out.e[i] = DST_T::store(v);"
+
 
 @dataclass(frozen=True, slots=True)
 class DirectConvolutionSpec:
@@ -80,6 +84,7 @@ class DirectConvolutionSpec:
         groups: Groups of channels.
         relu: Whether a ReLU follows.
         transposed: A transposed convolution; padding is what is cut off.
+        steps: What follows that, of each number by itself.
     """
 
     source: View
@@ -91,6 +96,7 @@ class DirectConvolutionSpec:
     groups: int = 1
     relu: bool = False
     transposed: bool = False
+    steps: tuple[Step, ...] = ()
 
     @property
     def sources(self) -> tuple[View, ...]:
@@ -143,6 +149,16 @@ class DirectConvolution:
             View(1, 2, 3, 7, "uint8", 16, 1, 0.05), View(1, 2, 3, 7, "uint8", 9, 2, 0.05), (3, 3),
             before=(1, 1), groups=7, relu=True,
         ),
+        # Steps behind it: a swish of a channel each, and a clip of a transposed one's.
+        DirectConvolutionSpec(
+            View(1, 7, 9, 24, "fp16", 32, 8), View(1, 4, 5, 24, "fp16"), (3, 3), (2, 2),
+            before=(1, 1), groups=24,
+            steps=(Step("keep"), Step("sigmoid"), Step("mul", "kept")),
+        ),
+        DirectConvolutionSpec(
+            View(1, 3, 4, 5, "fp32"), View(1, 6, 8, 3, "fp32"), (2, 2), (2, 2), transposed=True,
+            steps=(Step("clip", "", (0.0, 6.0)),),
+        ),
     )  # fmt: skip
 
     def launch(self, spec: DirectConvolutionSpec, /) -> Launch:
@@ -158,7 +174,11 @@ class DirectConvolution:
             "groups": spec.groups, "relu": int(spec.relu), "transposed": int(spec.transposed),
             **sliding(spec),
         }  # fmt: skip
-        return image_launch(self.name, _SOURCE, spec, width, settings)
+        source = _SOURCE
+        if spec.steps:
+            lines = ("{", "float v = acc[i];", code_of(spec.steps), _KEPT, "}")
+            source = source.replace(_STORE, "\n        ".join(lines))
+        return image_launch(self.name, source, spec, width, settings)
 
     def parameters(self, spec: DirectConvolutionSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
         """Return weights and bias."""
@@ -190,7 +210,7 @@ class DirectConvolution:
                 split = seen.reshape(*seen.shape[:3], spec.groups, -1)
                 taps = weights[y, x].reshape(split.shape[-1], spec.groups, -1)
                 result += np.einsum("nhwgi,igo->nhwgo", split, taps).reshape(result.shape)
-        return np.maximum(result, 0) if spec.relu else result
+        return follow(spec.steps, [np.maximum(result, 0) if spec.relu else result])
 
 
 def _sizes(view: View) -> tuple[int, int, int]:

@@ -13,6 +13,7 @@ from segrt.cuda.kernels._base import REGISTRY, THREADS, Floats, Launch
 from segrt.cuda.kernels._limits import require
 from segrt.cuda.kernels._prelude import PRELUDE, constants, setting
 from segrt.cuda.kernels.group_statistics import ends_of_pieces
+from segrt.cuda.kernels.pointwise import Step, code_of, follow
 from segrt.cuda.views import View, vector_width
 
 # What pieces of an image say of a group is joined by every block for itself: they are few.
@@ -56,6 +57,8 @@ extern "C" __global__ void group_normalization(
     }
 }
 """
+_STORE = "out.e[i] = DST_T::store(RELU && r < 0.0f ? 0.0f : r);"
+_KEPT = "out.e[i] = DST_T::store(v);"
 _MOST_GROUPS = 4096
 
 
@@ -69,6 +72,7 @@ class GroupNormalizationSpec:
         target: Written.
         epsilon: Added to the variance.
         relu: Whether a ReLU follows.
+        steps: What follows that, of each number by itself.
     """
 
     source: View
@@ -76,6 +80,7 @@ class GroupNormalizationSpec:
     target: View
     epsilon: float
     relu: bool = False
+    steps: tuple[Step, ...] = ()
 
     @property
     def sources(self) -> tuple[View, ...]:
@@ -112,6 +117,11 @@ class GroupNormalization:
             View(1, 3, 5, 15, "fp32", 17, 1), View(1, 2, 1, 6, "fp32"),
             View(1, 3, 5, 15, "bf16", 16, 1), 1e-3,
         ),
+        # A swish behind it.
+        GroupNormalizationSpec(
+            View(2, 7, 5, 24, "fp16"), View(2, 2, 1, 6, "fp32"), View(2, 7, 5, 24, "fp16", 32, 8),
+            1e-3, steps=(Step("keep"), Step("sigmoid"), Step("mul", "kept")),
+        ),
     )  # fmt: skip
 
     def launch(self, spec: GroupNormalizationSpec, /) -> Launch:
@@ -125,7 +135,13 @@ class GroupNormalization:
         head += setting(v=width, groups=spec.statistics.c // 2, pieces=spec.statistics.h)
         head += setting(blocks=blocks, relu=int(spec.relu))
         head += f"constexpr float EPSILON = {float(np.float32(spec.epsilon)).hex()}f;\n"
-        return Launch(PRELUDE + head + _SOURCE, self.name, spec.source.n * blocks, THREADS)
+        source = _SOURCE
+        if spec.steps:
+            lines = f"float v = r;\n            {code_of(spec.steps)}"
+            source = source.replace(
+                _STORE, f"{{\n            {lines}\n            {_KEPT}\n            }}"
+            )
+        return Launch(PRELUDE + head + source, self.name, spec.source.n * blocks, THREADS)
 
     def parameters(self, spec: GroupNormalizationSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
         """Return scale and shift."""
@@ -153,7 +169,7 @@ class GroupNormalization:
         split = images[0].reshape(s.n, s.h * s.w, groups, -1)
         normal = (split - mean[..., None]) / np.sqrt(second[..., None] + spec.epsilon)
         result: Floats = normal.reshape(s.n, s.h, s.w, s.c) * parameters[0][0] + parameters[0][1]
-        return np.maximum(result, 0) if spec.relu else result
+        return follow(spec.steps, [np.maximum(result, 0) if spec.relu else result])
 
 
 REGISTRY.register(GroupNormalization.name)(GroupNormalization())

@@ -96,9 +96,10 @@ class Step:
     """One step of a chain, on the running value.
 
     Attributes:
-        op: A name of the tables above.
+        op: A name of the tables above, or ``keep``: remember the running value.
         other: For steps with two operands: ``image`` (the next one), ``number`` (the first
-            setting) or ``channel`` (one value a channel, given as a parameter).
+            setting), ``channel`` (one value a channel, given as a parameter) or ``kept`` (what was
+            remembered).
         settings: Numbers of the step.
     """
 
@@ -156,6 +157,18 @@ class Pointwise:
         PointwiseSpec(
             (View(1, 3, 5, 16, "fp16"),), View(1, 3, 5, 16, "uint8", 32, 16, 0.02), (Step("relu"),)
         ),
+        # What is kept comes back: as in a swish, and behind an image beside it.
+        PointwiseSpec(
+            (View(1, 3, 5, 24, "fp16", 32, 8),), View(1, 3, 5, 24, "fp16"),
+            (Step("keep"), Step("sigmoid"), Step("mul", "kept")),
+        ),
+        PointwiseSpec(
+            (View(2, 3, 7, 3, "fp32", 5, 1), View(2, 3, 7, 3, "bf16")), View(2, 3, 7, 3, "fp32"),
+            (
+                Step("mul", "image"), Step("keep"), Step("tanh"), Step("sub", "kept"),
+                Step("add", "channel"),
+            ),
+        ),
     )  # fmt: skip
 
     def launch(self, spec: PointwiseSpec, /) -> Launch:
@@ -167,7 +180,7 @@ class Pointwise:
         for index in others:
             head += constants(f"SRC{index}", spec.sources[index - 1])
         head += setting(v=width, total=total) + f"#define VECTORS {spec.vectors}\n"
-        source = _SOURCE.replace("STEPS", _code(spec))
+        source = _SOURCE.replace("STEPS", code_of(spec.steps))
         arguments = [f"const SRC{k}_S* __restrict__ a{k}," for k in others]
         reads = [
             f"auto v{k} = Vec<SRC{k}_T, V>::read(a{k} + (u64)pixel * SRC{k}_PITCH + group * V);"
@@ -191,26 +204,45 @@ class Pointwise:
         /,
     ) -> Floats:
         """Take the steps in order."""
-        value, vector, others = images[0], 0, iter(images[1:])
-        for step in spec.steps:
-            if step.op in _ONE:
-                function = _ONE[step.op][1]
-                wanted = [mark in _ONE[step.op][0] for mark in ("{0}", "{1}")]
-                value = function(value, *step.settings[: sum(wanted)])
-                continue
-            other: Any = step.settings[0] if step.settings else None
-            if step.other == "image":
-                other = next(others)
-            if step.other == "channel":
-                other = parameters[0][vector].astype(np.float64)
-                vector += 1
-            value = _TWO[step.op][1](value, other)
-        return value
+        return follow(spec.steps, images, *parameters)
 
 
-def _code(spec: PointwiseSpec) -> str:
+def follow(
+    steps: Sequence[Step], images: Sequence[Floats], vectors: npt.NDArray[Any] | None = None
+) -> Floats:
+    """Return what steps make of images of one size, in NumPy."""
+    value, vector, others = images[0], 0, iter(images[1:])
+    kept = value
+    for step in steps:
+        if step.op == "keep":
+            kept = value
+            continue
+        if step.op in _ONE:
+            function = _ONE[step.op][1]
+            wanted = [mark in _ONE[step.op][0] for mark in ("{0}", "{1}")]
+            value = function(value, *step.settings[: sum(wanted)])
+            continue
+        other: Any = step.settings[0] if step.settings else None
+        if step.other == "image":
+            other = next(others)
+        if step.other == "kept":
+            other = kept
+        if step.other == "channel" and vectors is not None:
+            other = vectors[vector].astype(np.float64)
+            vector += 1
+        value = _TWO[step.op][1](value, other)
+    return value
+
+
+def code_of(steps: Sequence[Step]) -> str:
+    """Return the CUDA lines that take steps on a ``float v`` of channel ``c``."""
     lines, vector, image = [], 0, 1
-    for step in spec.steps:
+    if any(step.op == "keep" for step in steps):
+        lines.append("float kept = v;")
+    for step in steps:
+        if step.op == "keep":
+            lines.append("kept = v;")
+            continue
         numbers = [f"({value!r}f)" for value in map(_finite, step.settings)]
         if step.op in _ONE:
             lines.append(f"v = {_ONE[step.op][0].format(*numbers)};")
@@ -219,6 +251,8 @@ def _code(spec: PointwiseSpec) -> str:
         if step.other == "image":
             image += 1
             other = f"SRC{image}_T::load(v{image}.e[i])"
+        elif step.other == "kept":
+            other = "kept"
         elif step.other == "channel":
             other = f"vectors[{vector} * DST_C + c]"
             vector += 1

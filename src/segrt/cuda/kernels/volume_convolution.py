@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.kernels import _hopper, _volume_products
+from segrt.cuda.kernels import _hopper, _ring, _volume_products
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch, Map
 from segrt.cuda.kernels._prelude import constants, filled, setting
 from segrt.cuda.kernels._volume_products import (
@@ -32,7 +32,6 @@ from segrt.cuda.views import View
 
 # Pixels of a block, as of `wide_convolution`.
 TILE_H, TILE_W = 32, 16
-_IMAGES, _MOST_RING = 2, 6
 # How many blocks of weights the second warpgroup stays behind the first, at most.
 _BEHIND = 3
 
@@ -144,19 +143,6 @@ _STORE = r"""
             meet(group);
 """
 
-_BEGIN = _hopper.begin(
-    "2 * IMAGES + 2 * RING",
-    "empty = full + 8 * IMAGES;\n"
-    "    u32 ring_full = empty + 8 * IMAGES, ring_empty = ring_full + 8 * RING;\n"
-    "    u32 ring = base + IMAGES * TILE",
-    [
-        f"for (int s = 0; s < {count}; ++s) "
-        f"{{ init({full} + 8 * s, 1); init({empty} + 8 * s, 2); }}"
-        for count, full, empty in (("IMAGES", "full", "empty"), ("RING", "ring_full", "ring_empty"))
-    ],
-    lane=False,
-)
-
 
 @dataclass(frozen=True, slots=True)
 class VolumeConvolutionSpec:
@@ -195,15 +181,6 @@ class VolumeConvolutionSpec:
     def outputs(self) -> int:
         """Outputs of a slice in a product."""
         return outputs_of(self.target.c, self.window[0])
-
-
-def _sizes(spec: VolumeConvolutionSpec) -> tuple[int, int, int]:
-    """Return bytes of a tile, blocks of weights in the ring, and bytes of all shared memory."""
-    rows, cols = spec.halo
-    tile = _hopper.rounded(rows * cols * _hopper.PIXEL_BYTES)
-    fixed = _IMAGES * tile + _hopper.STAGING_BYTES * _hopper.WARPGROUPS + _hopper.ALIGNMENT_BYTES
-    ring = min(_MOST_RING, (_hopper.MOST_SHARED_BYTES - 1024 - fixed) // _hopper.BLOCK_BYTES)
-    return tile, ring, fixed + ring * _hopper.BLOCK_BYTES
 
 
 def fits(spec: VolumeConvolutionSpec) -> bool:
@@ -269,7 +246,7 @@ class VolumeConvolution:
 
     def launch(self, spec: VolumeConvolutionSpec, /) -> Launch:
         """Return source and geometry: two computing warpgroups and a fetching thread."""
-        tile, ring, total = _sizes(spec)
+        tile, ring, total = _ring.sizes(spec.halo)
         source, target, (rows, cols) = spec.source, spec.target, spec.halo
         kind = "f16" if target.dtype == "fp16" else "bf16"
         parts = list(chunks(source.c, spec.taps))
@@ -279,20 +256,20 @@ class VolumeConvolution:
         head = constants("SRC", source) + constants("DST", target)
         head += setting(src_depth=source.depth, dst_depth=target.depth)
         head += setting(front=front, top=top, left=left, taps=spec.taps, width=spec.window[2])
-        head += setting(rows=rows, cols=cols, tile=tile, images=_IMAGES, ring=ring)
+        head += setting(rows=rows, cols=cols, tile=tile, images=_ring.IMAGES, ring=ring)
         head += setting(outputs=spec.outputs, pieces=spec.outputs // 8, sharing=sharing)
         head += setting(groups=groups, slices=sharing + spec.window[0] - 1)
         head += setting(whole=whole, last=last)
         head += setting(blocks=sum(blocks for *_, blocks in parts), staging=_hopper.STAGING_BYTES)
         # No more than there are before a tile has to be given back.
-        behind = min(_BEHIND, _IMAGES * min(blocks for *_, blocks in parts))
+        behind = min(_BEHIND, _ring.IMAGES * min(blocks for *_, blocks in parts))
         head += setting(behind=behind)
         head += _hopper.column_words(kind, spec.relu) + _hopper.product(0, 256, kind)
         stores = (_STORE.replace("@ROUND@", str(i)) for i in range(TILE_H // 8))
         calls = [_WHOLE.replace("@CALL@", _CALL.replace("@STEPS@", "4"))] if whole else []
         calls += [_LAST.replace("@CALL@", _CALL.replace("@STEPS@", str(last)))] if last else []
         text = filled(_SOURCE, {
-            "@BEGIN@": _BEGIN, "@PLACE@": _PLACE, "@CHUNKS@": "".join(calls),
+            "@BEGIN@": _ring.BEGIN, "@PLACE@": _PLACE, "@CHUNKS@": "".join(calls),
             "@STORE@": "".join(stores),
         })  # fmt: skip
         tiles = target.n // target.depth * -(-target.depth // sharing) * groups

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segrt.cuda.kernels import _hopper, _pooled
+from segrt.cuda.kernels import _hopper, _pooled, _ring
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch, Map
 from segrt.cuda.kernels._prelude import filled, setting
 from segrt.cuda.kernels.first_convolution import convolve
@@ -23,7 +23,6 @@ from segrt.cuda.views import View
 
 # Pixels of a block: two warpgroups side by side.
 TILE_H, TILE_W = 32, 16
-_IMAGES, _MOST_RING = 2, 6
 # How many taps the second warpgroup stays behind the first.
 _BEHIND = 3
 
@@ -112,21 +111,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) wide_convolution(
 }
 """.replace(
     "@BEGIN@",
-    _hopper.begin(
-        "2 * IMAGES + 2 * RING",
-        "empty = full + 8 * IMAGES;\n"
-        "    u32 ring_full = empty + 8 * IMAGES, ring_empty = ring_full + 8 * RING;\n"
-        "    u32 ring = base + IMAGES * TILE",
-        [
-            f"for (int s = 0; s < {count}; ++s) "
-            f"{{ init({full} + 8 * s, 1); init({empty} + 8 * s, 2); }}"
-            for count, full, empty in (
-                ("IMAGES", "full", "empty"),
-                ("RING", "ring_full", "ring_empty"),
-            )
-        ],
-        lane=False,
-    ),
+    _ring.BEGIN,
 )
 
 
@@ -161,20 +146,11 @@ class WideConvolutionSpec:
         return TILE_H + self.window[0] - 1, TILE_W + self.window[1] - 1
 
 
-def _sizes(spec: WideConvolutionSpec) -> tuple[int, int, int]:
-    """Return bytes of a tile, blocks of weights in the ring, and bytes of all shared memory."""
-    rows, cols = spec.halo
-    tile = _hopper.rounded(rows * cols * _hopper.PIXEL_BYTES)
-    fixed = _IMAGES * tile + _hopper.STAGING_BYTES * _hopper.WARPGROUPS + _hopper.ALIGNMENT_BYTES
-    ring = min(_MOST_RING, (_hopper.MOST_SHARED_BYTES - 1024 - fixed) // _hopper.BLOCK_BYTES)
-    return tile, ring, fixed + ring * _hopper.BLOCK_BYTES
-
-
 def fits(spec: WideConvolutionSpec) -> bool:
     """Say whether the kernel takes these sizes."""
     ends = _hopper.fits_copy_engine(spec.source) and spec.target.dtype == spec.source.dtype
     taps = spec.window[0] * spec.window[1]
-    small = max(spec.window) <= 3 and taps >= _BEHIND and _sizes(spec)[1] > _BEHIND
+    small = max(spec.window) <= 3 and taps >= _BEHIND and _ring.sizes(spec.halo)[1] > _BEHIND
     return ends and _pooled.fits(spec) and small
 
 
@@ -215,13 +191,13 @@ class WideConvolution:
 
     def launch(self, spec: WideConvolutionSpec, /) -> Launch:
         """Return source and geometry: two computing warpgroups and a fetching thread."""
-        tile, ring, total = _sizes(spec)
+        tile, ring, total = _ring.sizes(spec.halo)
         target, (rows, cols) = spec.target, spec.halo
         kind = "f16" if target.dtype == "fp16" else "bf16"
         head = _pooled.views(spec)
         head += setting(top=spec.before[0], left=spec.before[1])
         head += setting(taps=spec.window[0] * spec.window[1], width=spec.window[1])
-        head += setting(rows=rows, cols=cols, tile=tile, images=_IMAGES, ring=ring)
+        head += setting(rows=rows, cols=cols, tile=tile, images=_ring.IMAGES, ring=ring)
         head += setting(staging=_hopper.STAGING_BYTES, behind=_BEHIND)
         head += _hopper.column_words(kind, spec.relu) + _hopper.product(0, 256, kind)
         text = filled(_SOURCE, _pooled.parts(spec, TILE_H))

@@ -24,6 +24,7 @@ class Task:
         precision: The type that the package computes in.
         on_gpu: Whether the package runs on a GPU.
         threads: Of the CPU; None: as the library chooses.
+        mode: One of the peer's modes; "" for what suits.
     """
 
     model: ir.Model
@@ -31,6 +32,7 @@ class Task:
     precision: Precision
     on_gpu: bool
     threads: int | None
+    mode: str = ""
 
 
 class Contender(Protocol):
@@ -60,13 +62,17 @@ class Contender(Protocol):
 class Peer(ABC):
     """One other way to run a network; stateless, registered under its name.
 
+    It runs in a process of its own, so it may set what holds for a whole process.
+
     Attributes:
         name: As registered and as asked for.
         install: The command that installs it.
+        modes: What may be asked for behind its name and a colon.
     """
 
     name: str
     install: str
+    modes: tuple[str, ...] = ()
 
     @abstractmethod
     def open(self, task: Task) -> Contender:

@@ -1,4 +1,8 @@
-"""PyTorch compiled: ``torch.compile`` with all its tuning on a GPU, as it comes on a CPU."""
+"""PyTorch compiled: ``torch.compile``, on a GPU with its CUDA graphs.
+
+Not with ``max-autotune`` unless that is asked for: it compiles and times a dozen kernels for each
+convolution, and did not end on an H100 when it was given minutes for a U-Net.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +17,26 @@ from segrt.targets._base import Array
 _WARM_UP = 3
 
 
+def mode_of(task: Task) -> str:
+    """Return the mode that was asked for, or that suits."""
+    return task.mode or ("reduce-overhead" if task.on_gpu else "default")
+
+
 class CompiledRun:
     """The module behind ``torch.compile``."""
 
     def __init__(self, task: Task) -> None:
         self._run = TorchRun(task)
         torch = self._run.torch
-        mode = "max-autotune" if task.on_gpu else "default"
+        mode = mode_of(task)
         self.note = ", ".join(filter(None, (self._run.note, f"mode {mode}")))
         try:
             with self._run.settings(), warnings.catch_warnings():
                 # What PyTorch's own parts think of one another.
                 warnings.simplefilter("ignore")
                 torch._dynamo.reset()
-                self._compiled = torch.compile(self._run.module, mode=mode)
+                # Sizes are known: another batch size is no reason to leave them open.
+                self._compiled = torch.compile(self._run.module, mode=mode, dynamic=False)
                 for _ in range(_WARM_UP):
                     self._forward()
         except Exception as error:
@@ -59,6 +69,7 @@ class TorchCompile(TorchPeer):
     """See the module's docstring."""
 
     name = "torch.compile"
+    modes = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
     def start(self, task: Task) -> Contender:
         """Translate and compile the graph."""
