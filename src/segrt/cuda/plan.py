@@ -13,11 +13,10 @@ from segrt.cuda.kernels.first_convolution import FirstConvolutionSpec
 from segrt.cuda.kernels.first_convolution import fits as first_fits
 from segrt.cuda.kernels.narrow_convolution import NarrowConvolutionSpec
 from segrt.cuda.kernels.narrow_convolution import fits as narrow_fits
-from segrt.cuda.kernels.phase_convolution import PhaseConvolutionSpec, used, used_by_all
-from segrt.cuda.kernels.phase_convolution import fits as phase_fits
+from segrt.cuda.kernels.phase_convolution import PhaseConvolutionSpec, used
 from segrt.cuda.kernels.phase_int8 import PhaseInt8Spec
 from segrt.cuda.kernels.phase_int8 import fits as phase_int8_fits
-from segrt.cuda.kernels.phase_wide import fits as phase_wide_fits
+from segrt.cuda.kernels.phase_wide import either_fits
 from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.kernels.resident_convolution import ResidentConvolutionSpec
 from segrt.cuda.kernels.resident_convolution import fits as resident_fits
@@ -306,9 +305,10 @@ def phase_int8_spec(
     """Return the same as `phase_spec` for the kernel on integers."""
     inner = operation.convolution
     window = (inner.kernel.shape[2], inner.kernel.shape[3])
-    uses, relu = used(inner.kernel), inner.activation == "relu"
-    spec = PhaseInt8Spec(source, target, window, inner.before, uses, relu)
-    usual = operation.depth == 1 and _one_bias(inner, target.c) and inner.scales is not None
+    depth = operation.depth
+    uses, relu = used(inner.kernel, depth), inner.activation == "relu"
+    spec = PhaseInt8Spec(source, target, window, inner.before, uses, relu, depth)
+    usual = _one_bias(inner, target.c) and inner.scales is not None
     return spec if usual and phase_int8_fits(spec) else None
 
 
@@ -324,13 +324,10 @@ def phase_spec(
     """Return what a kernel for merged upsampling would be launched with; None: none fits."""
     inner = operation.convolution
     window = (inner.kernel.shape[2], inner.kernel.shape[3])
-    uses, relu = used_by_all(inner.kernel, operation.depth), inner.activation == "relu"
-    spec = PhaseConvolutionSpec(
-        source, target, window, inner.before, uses, relu, operation.depth
-    )  # fmt: skip
-    return (
-        spec if _one_bias(inner, target.c) and (phase_fits(spec) or phase_wide_fits(spec)) else None
-    )
+    depth = operation.depth
+    uses, relu = used(inner.kernel, depth), inner.activation == "relu"
+    spec = PhaseConvolutionSpec(source, target, window, inner.before, uses, relu, depth)
+    return spec if _one_bias(inner, target.c) and either_fits(spec) else None
 
 
 def first_spec(operation: Convolution, source: View, target: View) -> FirstConvolutionSpec | None:

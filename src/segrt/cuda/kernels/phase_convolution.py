@@ -46,23 +46,20 @@ class PhaseConvolutionSpec(PhaseSpec):
     """
 
 
-def used(kernel: npt.NDArray[Any]) -> tuple[tuple[int, int], ...]:
-    """Return (tap, phase) wherever a kernel (4 K, in, y, x) has weights other than zero."""
+def used(kernel: npt.NDArray[Any], depth: int = 1) -> tuple[tuple[int, int], ...]:
+    """Return (tap, phase) wherever a kernel (4 K, in, y, x) has weights other than zero.
+
+    Of several images that one becomes, (depth 4 K, in, y, x), what any of them uses.
+    """
     outputs, channels, height, width = kernel.shape
-    blocks = kernel.reshape(PHASES, outputs // PHASES * channels, height * width)
+    each = outputs // (depth * PHASES) * channels
+    blocks = kernel.reshape(depth, PHASES, each, height * width)
     return tuple(
         (tap, phase)
         for tap in range(height * width)
         for phase in range(PHASES)
-        if np.any(blocks[phase, :, tap])
+        if np.any(blocks[:, phase, :, tap])
     )
-
-
-def used_by_all(kernel: npt.NDArray[Any], depth: int) -> tuple[tuple[int, int], ...]:
-    """Return what any of the ``depth`` images uses that one becomes, (depth 4 K, in, y, x)."""
-    if depth == 1:
-        return used(kernel)
-    return tuple(sorted({use for part in np.split(kernel, depth) for use in used(part)}))
 
 
 def fits(spec: PhaseConvolutionSpec) -> bool:

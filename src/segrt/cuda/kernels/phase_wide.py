@@ -214,6 +214,11 @@ def fits(spec: PhaseConvolutionSpec) -> bool:
     return every and phase_convolution.suits(spec) and _layout(spec) is not None
 
 
+def either_fits(spec: PhaseConvolutionSpec) -> bool:
+    """Say whether this kernel or `phase_convolution` takes these sizes."""
+    return phase_convolution.fits(spec) or fits(spec)
+
+
 class PhaseWide(PhaseConvolution):
     """Kernel ``phase_wide``; parameters: weights arranged by `order`, float32 bias (K)."""
 
