@@ -90,9 +90,8 @@ static void named(int id, int count, bool waits) {
     if (++named_arrived[id] == count) { named_arrived[id] = 0; ++named_turn[id]; moved = true; }
     while (waits && named_turn[id] == seen) turn();
 }
-struct Product { u64 rows, columns; bool last; };
+struct Product { u64 rows, columns; float* sums; bool last; };
 static std::vector<Product> asked[1024];
-static float* sums_of[1024];
 // Of every pattern of bits: conversions are slow here.
 static float number_of[65536];
 static float half(u32 linear) {
@@ -102,7 +101,7 @@ static float half(u32 linear) {
 }
 static void products_begin() {}
 static void products_commit() { asked[threadIdx.x].back().last = true; }
-static void multiply(const Product& p, float* sums) {
+static void multiply(const Product& p) {
     int thread = threadIdx.x % 128, lane = thread % 32;
     float rows[2][16];
     for (int r = 0; r < 2; ++r)
@@ -110,14 +109,14 @@ static void multiply(const Product& p, float* sums) {
             int row = thread / 32 * 16 + lane / 4 + 8 * r;
             rows[r][k] = half((u32)p.rows + row / 8 * (u32)(p.rows >> 32) + row % 8 * 128 + k * 2);
         }
-    for (int j = 0; j < 32; ++j)
+    for (int j = 0; j < COLUMNS_OF_PRODUCT / 8; ++j)
         for (int i = 0; i < 2; ++i) {
             int column = 8 * j + 2 * (lane % 4) + i;
             u32 begin = (u32)p.columns + column / 8 * (u32)(p.columns >> 32) + column % 8 * 128;
             for (int k = 0; k < 16; ++k) {
                 float v = half(begin + k * 2);
-                sums[4 * j + i] += rows[0][k] * v;
-                sums[4 * j + 2 + i] += rows[1][k] * v;
+                p.sums[4 * j + i] += rows[0][k] * v;
+                p.sums[4 * j + 2 + i] += rows[1][k] * v;
             }
         }
 }
@@ -127,7 +126,7 @@ template <int PENDING> static void products_wait() {
     for (auto& p : mine) groups += p.last;
     while (groups > PENDING) {
         bool last = mine.front().last;
-        multiply(mine.front(), sums_of[threadIdx.x]);
+        multiply(mine.front());
         mine.erase(mine.begin());
         groups -= last;
     }
@@ -141,8 +140,10 @@ static uint4 from_staging(u32 staging, u32 row, u32 part) {
     return v;
 }
 template <int SIZE> static void product_0(float (&sums)[SIZE], u64 rows, u64 columns) {
-    sums_of[threadIdx.x] = sums;
-    asked[threadIdx.x].push_back({rows, columns, false});
+    asked[threadIdx.x].push_back({rows, columns, sums, false});
+}
+template <int SIZE> static void product_1(float (&sums)[SIZE], u64 rows, u64 columns) {
+    asked[threadIdx.x].push_back({rows, columns, sums + COLUMNS_OF_PRODUCT / 2, false});
 }
 static float2 rows_of(const float* bias, int thread) {
     int row = thread % 128 / 32 * 16 + thread % 32 / 4;
@@ -276,7 +277,10 @@ def _library(launch: Launch, count: int) -> Any:
     head, columns, rest = between.partition(_hopper.COLUMNS)
     assert columns
     # All but the constants is defined here.
-    head = head[: head.index("template <int SIZE> __device__")]
+    begin = head.index("template <int SIZE> __device__")
+    (width,) = set(re.findall(r"m64n(\d+)k16", head[begin:]))
+    tables = re.findall(r"^__constant__ (.*;)$", head[begin:], re.MULTILINE)
+    head = "\n".join([head[:begin], f"constexpr int COLUMNS_OF_PRODUCT = {width};", *tables, ""])
     rest = re.sub(
         r'asm volatile\("bar\.arrive (\d+), (\d+);" ::: "memory"\);', r"named(\1, \2, false);", rest
     )

@@ -77,8 +77,9 @@ def test_a_pass_behind_works_in_place(monkeypatch, last, precision):
 
 def test_transposed_convolutions_too_and_into_slices(monkeypatch):
     net = Net()
-    kernel = net.constant(np.random.default_rng(3).normal(0, 0.2, (16, 24, 2, 2)))
-    large = net.apply("ConvTranspose", "x", kernel, strides=[2, 2])
+    kernel = net.constant(np.random.default_rng(3).normal(0, 0.2, (16, 24, 3, 3)))
+    # With a stride of two it would be phases.
+    large = net.apply("ConvTranspose", "x", kernel, strides=[3, 3])
     inner = normal(net, net.apply("Relu", large), 24)
     both = net.apply("Concat", inner, net.convolve(inner, (24, 8)), axis=1)
     outputs = [net.convolve(both, (32, 16))]

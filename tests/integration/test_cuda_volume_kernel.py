@@ -56,8 +56,8 @@ def test_slices_stay_where_they_lie(monkeypatch, up, precision):
     model, feeds = _unet(up=up)
     ran = _agrees(monkeypatch, model, feeds, precision, costs=OWN)
     assert ran.launched.count("volume_convolution") == 5
-    # Those of the first layer, which has too few channels, and of what is transposed.
-    assert ran.launched.count("slices") == 1 + (up == "transposed")
+    # Those of the first layer, which has too few channels.
+    assert ran.launched.count("slices") == 1
 
 
 def test_what_is_faster_in_two_launches_is_put_side_by_side(monkeypatch):

@@ -72,7 +72,7 @@ CONVOLUTIONS = [
     Case("one slice", (3, 4, 1, 6, 5), [_conv(4, 4, 3, 3, 3, **_SAME)]),
     Case("pointwise to few", _VOLUME, [_conv(3, 6, 1, 1, 1), ("Softmax", [], {"axis": 1})], "head"),
     Case("mask", _VOLUME, [_conv(3, 6, 1, 1, 1), ("ArgMax", [], {"axis": 1})], "head"),
-    Case("up by two", _VOLUME, [_up(6, 4, 2, 2, 2, strides=[2, 2, 2])], "slices"),
+    Case("up by two", _VOLUME, [_up(6, 4, 2, 2, 2, strides=[2, 2, 2])], "pixel_shuffle"),
     Case("up same", _VOLUME, [_up(6, 4, 3, 3, 3, strides=[2, 2, 2], auto_pad="SAME_UPPER")]),
     Case("up lower", _VOLUME, [_up(6, 4, 3, 4, 3, strides=[2, 3, 2], auto_pad="SAME_LOWER")]),
     Case("up cut", _VOLUME, [_up(6, 4, 3, 2, 4, strides=[2, 3, 2], pads=[1, 0, 1, 0, 1, 2])]),

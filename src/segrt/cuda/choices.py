@@ -46,6 +46,7 @@ from segrt.cuda.parameters import (
 )  # fmt: skip
 from segrt.cuda.plan import first_spec, narrow_spec, resident_spec
 from segrt.cuda.shuffling import with_shuffle
+from segrt.cuda.transposed_ways import as_it_is
 from segrt.cuda.views import INTEGERS, View
 from segrt.errors import EngineError, UnsupportedLayerError
 from segrt.types import Precision
@@ -128,9 +129,7 @@ class Chooser:
                 yield self._kernel(alone, *asked)
             yield from volume_ways.apart(job, job.operation, self._kernel, self._convolution)
         elif isinstance(job.operation, TransposedConvolution):
-            weights = self._weights(job.operation, job.views[0].dtype)
-            yield from self._library_convolution(job, job.operation, weights)
-            yield self._direct(job, job.operation)
+            yield from self._transposed(job, job.operation)
         elif isinstance(job.operation, GroupNormalize):
             yield normalization(self._gpu, self._parameters.upload, job, job.operation)
         else:
@@ -273,9 +272,25 @@ class Chooser:
         reserved = -(-phases.span_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
         part = Job(inner, job.views, job.pointers, phases, 0, reserved)
         own = bool(wide)
+        depth = operation.depth
         for proposal in self._library_convolution(part, inner, weights, last_resort=not own):
-            yield with_shuffle(self._gpu, job, phases, proposal)
-        yield with_shuffle(self._gpu, job, phases, self._direct(part, inner))
+            # The phases of a volume take much memory, a kernel of its own takes none.
+            last = proposal.last_resort or (own and depth > 1)
+            way = replace(proposal, last_resort=last)
+            yield with_shuffle(self._gpu, job, phases, way, depth=depth)
+        turned = operation.transposed
+        if turned is None or source.dtype in INTEGERS:
+            yield with_shuffle(self._gpu, job, phases, self._direct(part, inner), depth=depth)
+        else:
+            yield from as_it_is(self._transposed(job, turned, last_resort=not own))
+
+    def _transposed(
+        self, job: Job, operation: TransposedConvolution, *, last_resort: bool = True
+    ) -> Iterator[Proposal]:
+        """Propose cuDNN's plans, and the kernel that can do everything."""
+        weights = self._weights(operation, job.views[0].dtype)
+        yield from self._library_convolution(job, operation, weights, last_resort=last_resort)
+        yield self._direct(job, operation)
 
     def _pooled(self, job: Job, operation: PooledConvolution) -> Iterator[Proposal]:
         """Propose the kernel that writes both images, and all others with a pooling behind."""

@@ -42,8 +42,10 @@ def is_defined(operation: Operation) -> bool:
 
 def before_relu(operation: Operation) -> tuple[Operation, bool]:
     """Return an operation without the ReLU that it ends with, and whether it ends with one."""
-    if isinstance(operation, Convolution):
+    if isinstance(operation, (Convolution, TransposedConvolution)):
         return replace(operation, activation="none"), operation.activation == "relu"
+    if isinstance(operation, MergedUpsampling) and operation.transposed is not None:
+        return before_relu(operation.transposed)
     if isinstance(operation, (MergedUpsampling, PooledConvolution, VolumeConvolution)):
         inner, ends = before_relu(operation.convolution)
         assert isinstance(inner, Convolution)
@@ -76,18 +78,15 @@ def pixels(  # noqa: PLR0911 - one per operation
         columns: Likewise.
 
     Returns:
-        (P, channels). Of one that pools too, the image before that.
+        (P, channels). Slices that an upsampling makes of one lie below one another too.
+        Of one that pools too, the image before that.
     """
     if isinstance(operation, ActivatedConvolution):
         return follow_all(operation, pixels(operation.convolution, images, rows, columns), 0)[0]
     if isinstance(operation, TransposedConvolution):
         return _transposed(operation, images[0], rows, columns)
     if isinstance(operation, MergedUpsampling):
-        inner = operation.convolution
-        phases = pixels(inner, images, rows // 2, columns // 2)
-        split = phases.reshape(len(rows), 4, -1)
-        shuffled: Floats = split[np.arange(len(rows)), rows % 2 * 2 + columns % 2]
-        return shuffled
+        return _merged(operation, images, rows, columns)
     if isinstance(operation, PooledConvolution):
         return pixels(operation.convolution, images[:1], rows, columns)
     if isinstance(operation, VolumeConvolution):
@@ -102,6 +101,20 @@ def pixels(  # noqa: PLR0911 - one per operation
         return pixels(operation.second, (middle,), rows, columns)
     assert isinstance(operation, Convolution)
     return _convolution(operation, images, rows, columns)
+
+
+def _merged(
+    operation: MergedUpsampling, images: tuple[Fetch, ...], rows: Places, columns: Places
+) -> Floats:
+    # What the phases were made from: so they are checked too.
+    if operation.transposed is not None:
+        return _transposed(operation.transposed, images[0], rows, columns)
+    slices = rows // operation.height if operation.depth > 1 else np.zeros_like(rows)
+    rows = rows - slices * operation.height
+    phases = pixels(operation.convolution, images, rows // 2, columns // 2)
+    split = phases.reshape(len(rows), 4 * operation.depth, -1)
+    shuffled: Floats = split[np.arange(len(rows)), slices * 4 + rows % 2 * 2 + columns % 2]
+    return shuffled
 
 
 def _of_volume(
@@ -164,4 +177,4 @@ def _transposed(
         met = (y % step_y == 0) & (x % step_x == 0)
         seen = image(np.where(met, y // step_y, -1), np.where(met, x // step_x, -1))
         result += _products(seen, taps[:, :, ky, kx], groups)
-    return result
+    return np.maximum(result, 0) if operation.activation == "relu" else result

@@ -265,7 +265,11 @@ class Engine:
         They read the small image and write the result: no other form of upsampling does less.
         """
         found = list(zip(self._jobs, self._choices, strict=True))
-        merged = [way for job, way in found if isinstance(job.operation, MergedUpsampling)]
+        merged = [
+            way
+            for job, way in found
+            if isinstance(job.operation, MergedUpsampling) and job.operation.transposed is None
+        ]
         apart = any(isinstance(job.operation, Shuffle) for job, _ in found)
         return bool(merged) and not apart and not any("cudnn" in way.name for way in merged)
 

@@ -26,6 +26,7 @@ from segrt.cuda.operations import (
     Shuffle,
 )
 from segrt.cuda.pixels import prepare_pixels
+from segrt.cuda.transposed_phases import merge_transposed, with_relu
 
 
 def fuse(program: Program) -> Program:
@@ -38,8 +39,9 @@ def fuse(program: Program) -> Program:
     for rule in (_activations, decisions, _chains_apart):
         program = _merge(program, rule)
     program = fuse_chains(program)
-    for rule in (_chains, _phases, _merged, _merged_relu):
+    for rule in (_chains, _phases, _merged):
         program = _merge(program, rule)
+    program = _merge(merge_transposed(program), _merged_relu)
     return fuse_activations(prepare_pixels(program))
 
 
@@ -150,5 +152,4 @@ def _merged_relu(maker: Operation, reader: Operation) -> tuple[Operation, ...] |
         return None
     if maker.convolution.activation != "none" or reader.steps != (Step("relu"),):
         return None
-    inner = replace(maker.convolution, activation="relu")
-    return (replace(maker, output=reader.output, convolution=inner),)
+    return (with_relu(maker, reader.output),)

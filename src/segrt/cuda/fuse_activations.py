@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from segrt.cuda.affine import split
-from segrt.cuda.epilogues import is_activation
+from segrt.cuda.epilogues import Sliding, is_activation
 from segrt.cuda.image_operations import GroupNormalize, Slices
 from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.operations import (
@@ -62,19 +62,22 @@ def _maker(
         return maker if not maker.steps and is_activation(reader.steps) else None
     if not isinstance(maker, (Convolution, TransposedConvolution)):
         return None
-    if isinstance(maker, Convolution) and not _takes(program, maker, reader):
+    if not _takes(program, maker, reader):
         return None
     slices = isinstance(makers.get(maker.inputs[0]), Slices)
     return maker if not slices and _in_order(program, reader)[0] else None
 
 
-def _takes(program: Program, maker: Convolution, reader: Chain) -> bool:
+def _takes(program: Program, maker: Sliding, reader: Chain) -> bool:
     """Say whether a convolution has nothing else behind it, but perhaps a ReLU before factors."""
     joined = any(isinstance(op, Join) and reader.output in op.inputs for op in program.operations)
-    # What alone can prepare pixels writes vectors; in a slice these might not be aligned.
-    prepares = maker.ranges is not None or maker.inputs[0] in program.types
-    if maker.decision != "none" or maker.scales is not None or (prepares and joined):
+    if maker.scales is not None:
         return False
+    if isinstance(maker, Convolution):
+        # What alone can prepare pixels writes vectors; in a slice these might not be aligned.
+        prepares = maker.ranges is not None or maker.inputs[0] in program.types
+        if maker.decision != "none" or (prepares and joined):
+            return False
     front = split(reader.steps, reader.vectors, len(maker.bias))
     relu = maker.activation == "relu" and front is not None and not front[0]
     return relu or maker.activation == "none"

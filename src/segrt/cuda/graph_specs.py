@@ -66,7 +66,7 @@ class GraphSpec:
             after=operation.after,
             stride=operation.stride,
             dilation=operation.dilation,
-            relu=isinstance(operation, Convolution) and operation.activation == "relu",
+            relu=operation.activation == "relu",
             views=views,
             precision=precision,
             bias=bias,

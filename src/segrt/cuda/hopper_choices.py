@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from segrt.cuda.affine import apart, numbers_of
@@ -74,19 +75,29 @@ def phases(
         return
     bias = operation.convolution.bias[: target.c]
     uses = spec.uses
-    yield (
-        "phase_convolution",
-        spec,
-        lambda: phase_convolution.arrange(weights(), uses, target.dtype),
-        bias,
-    )
+    if phase_convolution.fits(spec):
+        yield (
+            "phase_convolution",
+            spec,
+            lambda: _arranged(weights(), uses, spec),
+            bias,
+        )
     if phase_wide.fits(spec):
         yield (
             "phase_wide",
             spec,
-            lambda: phase_convolution.arrange(weights(), phase_wide.order(uses), target.dtype),
+            lambda: _arranged(weights(), phase_wide.order(uses), spec),
             bias,
         )
+
+
+def _arranged(
+    weights: npt.NDArray[Any],
+    uses: Sequence[tuple[int, int]],
+    spec: phase_convolution.PhaseConvolutionSpec,
+) -> npt.NDArray[Any]:
+    kernels = np.split(weights, spec.depth)
+    return phase_convolution.arrange_all(kernels, uses, spec.target.dtype)
 
 
 def first_two(job: Job, operation: Opening) -> Iterator[Asked]:

@@ -60,7 +60,7 @@ def direct_spec(
         operation.dilation,
         operation.before,
         operation.groups,
-        isinstance(operation, Convolution) and operation.activation == "relu",
+        operation.activation == "relu",
         isinstance(operation, TransposedConvolution),
         steps,
     )

@@ -161,6 +161,10 @@ def find_kernel(name: str) -> Kernel:
 def signature(job: Job) -> str:
     """Return what a choice depends on: the operation's geometry and the views, as text."""
     operation, parts = job.operation, [type(job.operation).__name__]
+    if isinstance(operation, MergedUpsampling) and operation.transposed is not None:
+        parts.append(f"transposed={operation.transposed.kernel.shape}")
+    if isinstance(operation, MergedUpsampling) and operation.depth > 1:
+        parts.append(f"slices={operation.depth}")
     if isinstance(operation, (MergedUpsampling, PooledConvolution)):
         operation = operation.convolution
     if isinstance(operation, Opening):

@@ -37,7 +37,7 @@ def merge_steps(plan: Plan, capability: tuple[int, int]) -> Plan:
     """Return a plan that computes the same in fewer steps on a GPU of this capability."""
     if capability == _HOPPER:
         plan.steps = _volumes(plan.steps)
-    plan = split_volumes(plan)
+    plan = split_volumes(plan, capability)
     if capability != _HOPPER:
         return plan
     for rule in (_pools, _openings):

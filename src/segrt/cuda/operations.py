@@ -93,7 +93,10 @@ class Convolution(Operation):
 
 @dataclass(frozen=True, eq=False)
 class TransposedConvolution(Operation):
-    """A transposed convolution with bias; ``kernel`` is I O/groups H W."""
+    """A transposed convolution with bias and perhaps a ReLU; ``kernel`` is I O/groups H W.
+
+    Padding is what is cut off; ``scales`` as of a `Convolution`.
+    """
 
     kernel: Weights
     bias: Weights
@@ -102,6 +105,8 @@ class TransposedConvolution(Operation):
     before: Pair
     after: Pair
     groups: int
+    activation: Literal["none", "relu"] = "none"
+    scales: Weights | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,9 +115,16 @@ class MergedUpsampling(Operation):
 
     Attributes:
         convolution: To the phases (0, 0), (0, 1), (1, 0), (1, 1), one behind the other.
+        transposed: What it was, if it was a transposed convolution of images.
+        depth: Images that each one becomes, slices of a volume: then the phases of the first one,
+            behind these those of the next one.
+        height: Of an image that is made, where there are several.
     """
 
     convolution: Convolution
+    transposed: TransposedConvolution | None = None
+    depth: int = 1
+    height: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,9 +14,9 @@ from segrt.cuda.kernels.first_convolution import fits as first_fits
 from segrt.cuda.kernels.narrow_convolution import NarrowConvolutionSpec
 from segrt.cuda.kernels.narrow_convolution import fits as narrow_fits
 from segrt.cuda.kernels.phase_convolution import PhaseConvolutionSpec, used
-from segrt.cuda.kernels.phase_convolution import fits as phase_fits
 from segrt.cuda.kernels.phase_int8 import PhaseInt8Spec
 from segrt.cuda.kernels.phase_int8 import fits as phase_int8_fits
+from segrt.cuda.kernels.phase_wide import either_fits
 from segrt.cuda.kernels.pointwise import Step
 from segrt.cuda.kernels.resident_convolution import ResidentConvolutionSpec
 from segrt.cuda.kernels.resident_convolution import fits as resident_fits
@@ -305,27 +305,29 @@ def phase_int8_spec(
     """Return the same as `phase_spec` for the kernel on integers."""
     inner = operation.convolution
     window = (inner.kernel.shape[2], inner.kernel.shape[3])
-    uses, relu = used(inner.kernel), inner.activation == "relu"
-    spec = PhaseInt8Spec(source, target, window, inner.before, uses, relu)
-    usual = _one_bias(inner) and inner.scales is not None
+    depth = operation.depth
+    uses, relu = used(inner.kernel, depth), inner.activation == "relu"
+    spec = PhaseInt8Spec(source, target, window, inner.before, uses, relu, depth)
+    usual = _one_bias(inner, target.c) and inner.scales is not None
     return spec if usual and phase_int8_fits(spec) else None
 
 
-def _one_bias(inner: Convolution) -> bool:
+def _one_bias(inner: Convolution, outputs: int) -> bool:
     """Say whether a channel's bias is the same in all phases: they are of one image."""
-    biases = inner.bias.reshape(4, -1)
+    biases = inner.bias.reshape(-1, outputs)
     return bool((biases == biases[0]).all()) and inner.activation in ("none", "relu")
 
 
 def phase_spec(
     operation: MergedUpsampling, source: View, target: View
 ) -> PhaseConvolutionSpec | None:
-    """Return what the kernel for merged upsampling would be launched with; None: does not fit."""
+    """Return what a kernel for merged upsampling would be launched with; None: none fits."""
     inner = operation.convolution
     window = (inner.kernel.shape[2], inner.kernel.shape[3])
-    uses, relu = used(inner.kernel), inner.activation == "relu"
-    spec = PhaseConvolutionSpec(source, target, window, inner.before, uses, relu)
-    return spec if _one_bias(inner) and phase_fits(spec) else None
+    depth = operation.depth
+    uses, relu = used(inner.kernel, depth), inner.activation == "relu"
+    spec = PhaseConvolutionSpec(source, target, window, inner.before, uses, relu, depth)
+    return spec if _one_bias(inner, target.c) and either_fits(spec) else None
 
 
 def first_spec(operation: Convolution, source: View, target: View) -> FirstConvolutionSpec | None:

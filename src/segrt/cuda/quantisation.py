@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from segrt.cuda.readers._base import constant
+from segrt.cuda.readers._base import constant, integer
 from segrt.errors import UnsupportedLayerError, UsageError
 from segrt.graph import metadata
 
@@ -97,9 +97,15 @@ def _read_weights(graph: ir.Graph, node: ir.Node) -> None:
     folded.shape, folded.dtype = ir.Shape(values.shape), ir.DataType.FLOAT
     graph.register_initializer(folded)
     whole = scale.size == 1 or (axis == 0 and scale.size == integers.shape[0])
+    turned = scale.size == 1 or (axis == 1 and scale.size == integers.shape[1])
     for reader, index in list(output.uses()):
-        if reader.op_type == "Conv" and index == 1 and integers.dtype == np.int8 and whole:
+        if index != 1 or integers.dtype != np.int8:
+            continue
+        if reader.op_type == "Conv" and whole:
             reader.meta[WEIGHT_SCALES] = _spread(scale, integers.shape[0])
+        # In groups the second axis is not that of all outputs.
+        if reader.op_type == "ConvTranspose" and turned and integer(reader, "group", 1) == 1:
+            reader.meta[WEIGHT_SCALES] = _spread(scale, integers.shape[1])
     output.replace_all_uses_with(folded)
 
 

@@ -21,7 +21,13 @@ from segrt.cuda.driver import Gpu
 from segrt.cuda.epilogues import follow_all
 from segrt.cuda.image_operations import VolumeConvolution
 from segrt.cuda.jobs import Choice, Job
-from segrt.cuda.operations import ActivatedConvolution, Convolution, Opening, PooledConvolution
+from segrt.cuda.operations import (
+    ActivatedConvolution,
+    Convolution,
+    MergedUpsampling,
+    Opening,
+    PooledConvolution,
+)
 from segrt.cuda.views import HOST_TYPES, INTEGERS, View, decode, encode
 from segrt.errors import EngineError
 from segrt.types import Precision
@@ -212,7 +218,13 @@ class Referee:
 
 
 def _as_images(job: Job) -> Job:
-    """Return a job that sees a volume as one image, its slices below one another."""
+    """Return a job that sees a volume as one image, its slices below one another.
+
+    So it sees the slices that an upsampling makes of one, too.
+    """
+    if isinstance(job.operation, MergedUpsampling) and job.operation.depth > 1:
+        n, depth = job.views[0].n, job.operation.depth
+        return replace(job, target=replace(job.target, n=n, h=depth * job.target.h, depth=0))
     if not isinstance(job.operation, VolumeConvolution):
         return job
     views = (job.views[0].stacked, *job.views[1:])

@@ -30,9 +30,8 @@ def in_two(job: Job, operation: Convolution) -> tuple[Job, Convolution, Job]:
 
 def tail(operation: Convolution | TransposedConvolution) -> tuple[Step, ...]:
     """Return what follows a convolution and its bias."""
-    if not isinstance(operation, Convolution):
-        return ()
-    added = (Step("add", "image"),) if operation.residual else ()
+    residual = isinstance(operation, Convolution) and operation.residual
+    added = (Step("add", "image"),) if residual else ()
     return (*added, Step("relu")) if operation.activation == "relu" else added
 
 

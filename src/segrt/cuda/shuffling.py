@@ -10,7 +10,9 @@ from segrt.cuda.kernels.pixel_shuffle import PixelShuffleSpec
 from segrt.cuda.views import View
 
 
-def with_shuffle(gpu: Gpu, job: Job, phases: View, proposal: Proposal) -> Proposal:
+def with_shuffle(
+    gpu: Gpu, job: Job, phases: View, proposal: Proposal, *, depth: int = 1
+) -> Proposal:
     """Return a proposal of phases with their shuffle behind it.
 
     Args:
@@ -18,9 +20,11 @@ def with_shuffle(gpu: Gpu, job: Job, phases: View, proposal: Proposal) -> Propos
         job: The whole.
         phases: How they lie at the beginning of the scratch memory.
         proposal: What computes them.
+        depth: Images that each one becomes.
     """
     kernel = find_kernel("pixel_shuffle")
-    launch = kernel.launch(PixelShuffleSpec(phases, job.target, 2, phase_first=True))
+    spec = PixelShuffleSpec(phases, job.target, 2, phase_first=True, depth=depth)
+    launch = kernel.launch(spec)
 
     def make() -> Choice:
         first = proposal.make()

@@ -13,8 +13,13 @@ from dataclasses import replace
 import numpy as np
 
 from segrt.cuda.image_operations import Slices
-from segrt.cuda.operations import Convolution, Operation, TransposedConvolution
-from segrt.cuda.plan import Place, Plan, measure_lives
+from segrt.cuda.operations import (
+    Convolution,
+    MergedUpsampling,
+    Operation,
+    TransposedConvolution,
+)
+from segrt.cuda.plan import Place, Plan, measure_lives, phase_spec
 
 PlanStep = tuple[Operation, tuple[Place, ...], Place]
 
@@ -23,16 +28,24 @@ _PART_BYTES = 1 << 25
 _MOST_PARTS = 8
 # What libraries expect of where an image begins.
 _ALIGNMENT_BYTES = 16
+_HOPPER = (9, 0)
 
 
-def split_volumes(plan: Plan) -> Plan:
-    """Return a plan whose convolutions of large volumes are computed in parts."""
+def split_volumes(plan: Plan, capability: tuple[int, int]) -> Plan:
+    """Return a plan whose convolutions of large volumes are computed in parts.
+
+    Args:
+        plan: Of volumes or images.
+        capability: Of the GPU: some have kernels that need no memory between.
+    """
     plan.steps = _late(plan.steps)
     steps: list[PlanStep] = []
     for step in plan.steps:
         before = steps[-1] if steps else None
         if before is not None and _belong(plan, before, step):
             steps[-1:] = _parts(before, step)
+        elif _makes_phases(step, capability):
+            steps += _upsampled_parts(step)
         else:
             steps.append(step)
     plan.steps = steps
@@ -62,7 +75,8 @@ def _belong(plan: Plan, before: PlanStep, step: PlanStep) -> bool:
     (maker, _, made), (reader, sources, _) = before, step
     if not isinstance(maker, Slices):
         return False
-    if not isinstance(reader, (Convolution, TransposedConvolution)) or sources[0] != made:
+    kinds = (Convolution, TransposedConvolution, MergedUpsampling)
+    if not isinstance(reader, kinds) or sources[0] != made:
         return False
     if not all(place.view.image_bytes % _ALIGNMENT_BYTES == 0 for place in (*sources, step[2])):
         return False
@@ -87,6 +101,34 @@ def _parts(before: PlanStep, step: PlanStep) -> Iterator[PlanStep]:
         yield replace(maker, table=rows), (whole,), slices
         others = (_part(place, first, len(rows)) for place in sources[1:])
         yield reader, (slices, *others), _part(target, first, len(rows))
+
+
+def _makes_phases(step: PlanStep, capability: tuple[int, int]) -> bool:
+    """Say whether a step makes slices of a volume from phases that lie in much memory."""
+    operation, sources, target = step
+    if not isinstance(operation, MergedUpsampling) or operation.depth == 1:
+        return False
+    (source,) = sources
+    if capability == _HOPPER and phase_spec(operation, source.view, target.view) is not None:
+        return False
+    aligned = all(p.view.image_bytes % _ALIGNMENT_BYTES == 0 for p in (source, target))
+    return aligned and _phase_bytes(target) > _PART_BYTES
+
+
+def _phase_bytes(target: Place) -> int:
+    view = target.view
+    return view.pixels * view.c * view.item_bytes
+
+
+def _upsampled_parts(step: PlanStep) -> Iterator[PlanStep]:
+    """Yield a step for some slices after the other."""
+    operation, (source,), target = step
+    assert isinstance(operation, MergedUpsampling)
+    count, depth = source.view.n, operation.depth
+    size = -(-count // min(_MOST_PARTS, -(-_phase_bytes(target) // _PART_BYTES)))
+    for first in range(0, count, size):
+        some = min(size, count - first)
+        yield operation, (_part(source, first, some),), _part(target, depth * first, depth * some)
 
 
 def _part(place: Place, first: int, count: int) -> Place:

@@ -14,8 +14,10 @@ from segrt.cuda.kernels._base import REGISTRY, Launch
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no g++ of GCC 12 or newer")
 # Those that take seconds.
-CASES = [("wide_convolution", i) for i in (3, 6)] + [
-    ("volume_convolution", i) for i in (0, 2, 3, 4, 5, 6, 8)
+CASES = [
+    *(("wide_convolution", index) for index in (3, 6)),
+    *(("phase_wide", index) for index in (2, 3, 4, 6, 7)),
+    *(("volume_convolution", index) for index in (0, 2, 3, 4, 5, 6, 8)),
 ]
 BOUND = {"fp16": 5e-4, "bf16": 4e-3}
 

@@ -33,6 +33,17 @@ SAME_2X2 = tuple(
     for px in range(2)
     if y <= py and x <= px
 )
+# What a transposed convolution with 4x4 taps and a border of one cut off uses of a 3x3 window.
+FOUR_BY_FOUR = tuple(
+    (3 * y + x, 2 * py + px)
+    for y in range(3)
+    for x in range(3)
+    for py in range(2)
+    for px in range(2)
+    if py <= y <= py + 1 and px <= x <= px + 1
+)
+# A window of one tap that every phase uses.
+EVERY_PHASE = tuple((0, phase) for phase in range(PHASES))
 
 _SOURCE = r"""
 extern "C" __global__ void __launch_bounds__(384, 1) @NAME@(
@@ -55,8 +66,8 @@ extern "C" __global__ void __launch_bounds__(384, 1) @NAME@(
                     u32 to = base + stage * STAGE, barrier = full + 8 * stage;
                     wait(empty + 8 * stage, parity);
                     expect(barrier, WEIGHTS + ROWS * COLS * 128);
-                    fetch_box(to, map, chunk * CHANNELS, tx * 8 - LEFT, ty * 16 - TOP, n, barrier);
-                    fetch(to + TILE, weights + ((u64)outputs * CHUNKS + chunk) * WEIGHTS, WEIGHTS,
+                    fetch_box(to, map, chunk * CHANNELS, @PLACE@, barrier);
+                    fetch(to + TILE, weights + ((u64)@SET@ * CHUNKS + chunk) * WEIGHTS, WEIGHTS,
                           barrier);
                     if (++stage == STAGES) { stage = 0; parity ^= 1; }
                 }
@@ -121,6 +132,7 @@ class PhaseSpec:
         before: Padding above and to the left.
         uses: (tap, phase) wherever weights are not all zero; taps count row by row.
         relu: Whether a ReLU follows.
+        depth: Images that each one becomes, with weights of their own: slices of a volume.
     """
 
     source: View
@@ -129,6 +141,7 @@ class PhaseSpec:
     before: tuple[int, int]
     uses: tuple[tuple[int, int], ...]
     relu: bool
+    depth: int = 1
 
     @property
     def sources(self) -> tuple[View, ...]:
@@ -144,7 +157,7 @@ class PhaseSpec:
     def work(self) -> int:
         """Tiles, times the 64s of channels that are written."""
         source = self.source
-        tiles = source.n * -(-source.h // TILE_H) * -(-source.w // TILE_W)
+        tiles = self.target.n * -(-source.h // TILE_H) * -(-source.w // TILE_W)
         return tiles * -(-self.target.c // 64)
 
 
@@ -163,10 +176,14 @@ def fits(spec: PhaseSpec, staging: int) -> bool:
         spec: What is asked for.
         staging: Bytes that the way out takes.
     """
+    return suits(spec) and _sizes(spec, staging)[2] <= _hopper.MOST_SHARED_BYTES - 1024
+
+
+def suits(spec: PhaseSpec) -> bool:
+    """Say whether the sizes of images and window suit."""
     source, target = spec.source, spec.target
     twice = (target.h, target.w) == (2 * source.h, 2 * source.w)
-    small = _sizes(spec, staging)[2] <= _hopper.MOST_SHARED_BYTES - 1024
-    return twice and small and max(spec.window) <= 3 and bool(spec.uses)
+    return twice and max(spec.window) <= 3 and bool(spec.uses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +221,8 @@ def launch(spec: PhaseSpec, words: Words) -> Launch:
     parts = {
         "@NAME@": words.name, "@GROUPS@": words.groups, "@CHUNKS@": words.chunks,
         "@PRODUCTS@": products(spec), "@STORE@": _store(words.store),
+        "@PLACE@": f"tx * 8 - LEFT, ty * 16 - TOP, {slice_read(spec)}",
+        "@SET@": "outputs" if spec.depth == 1 else f"(n % {spec.depth} * GROUPS + outputs)",
     }  # fmt: skip
     source = _hopper.HELPERS + head + words.types + words.helpers + filled(_SOURCE, parts)
     box = Map(0, (words.channels, cols, rows))
@@ -211,6 +230,11 @@ def launch(spec: PhaseSpec, words: Words) -> Launch:
         source, words.name, spec.work, _hopper.THREADS, total, (box,),
         persistent=True, specific=True,
     )  # fmt: skip
+
+
+def slice_read(spec: PhaseSpec) -> str:
+    """Return which image of the source image ``n`` of the target is made from, in C++."""
+    return "n" if spec.depth == 1 else f"n / {spec.depth}"
 
 
 def products(spec: PhaseSpec) -> str:

@@ -9,7 +9,7 @@ between.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from segrt.cuda.kernels import _hopper, _phases
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
-from segrt.cuda.kernels._phases import PHASES, SAME_2X2, PhaseSpec
+from segrt.cuda.kernels._phases import EVERY_PHASE, PHASES, SAME_2X2, PhaseSpec
 from segrt.cuda.views import View
 
 _STAGING_BYTES = _hopper.STAGING_BYTES * _hopper.WARPGROUPS
@@ -46,36 +46,55 @@ class PhaseConvolutionSpec(PhaseSpec):
     """
 
 
-def used(kernel: npt.NDArray[Any]) -> tuple[tuple[int, int], ...]:
-    """Return (tap, phase) wherever a kernel (4 K, in, y, x) has weights other than zero."""
+def used(kernel: npt.NDArray[Any], depth: int = 1) -> tuple[tuple[int, int], ...]:
+    """Return (tap, phase) wherever a kernel (4 K, in, y, x) has weights other than zero.
+
+    Of several images that one becomes, (depth 4 K, in, y, x), what any of them uses.
+    """
     outputs, channels, height, width = kernel.shape
-    blocks = kernel.reshape(PHASES, outputs // PHASES * channels, height * width)
+    each = outputs // (depth * PHASES) * channels
+    blocks = kernel.reshape(depth, PHASES, each, height * width)
     return tuple(
         (tap, phase)
         for tap in range(height * width)
         for phase in range(PHASES)
-        if np.any(blocks[phase, :, tap])
+        if np.any(blocks[:, phase, :, tap])
     )
 
 
 def fits(spec: PhaseConvolutionSpec) -> bool:
     """Say whether the kernel takes these sizes."""
+    return suits(spec) and _phases.fits(spec, _STAGING_BYTES)
+
+
+def suits(spec: PhaseConvolutionSpec) -> bool:
+    """Say whether images and window suit, however much memory they take."""
     target = spec.target
     ends = _hopper.fits_copy_engine(spec.source) and target.dtype == spec.source.dtype
     aligned = target.c % 64 == 0 and target.pitch % 8 == 0 and target.offset % 8 == 0
-    return ends and aligned and _phases.fits(spec, _STAGING_BYTES)
+    return ends and aligned and _phases.suits(spec)
 
 
 def arrange(
     kernel: npt.NDArray[Any], uses: Sequence[tuple[int, int]], dtype: str
 ) -> npt.NDArray[Any]:
-    """Order a kernel (4 K, in, y, x) as (64 outputs, 64 in, use, out, in), swizzled."""
+    """Order a kernel (4 K, in, y, x) as (64 outputs, 64 in, use, out, in), swizzled.
+
+    Those of several images that one becomes lie behind one another.
+    """
     outputs, channels, height, width = kernel.shape
     each = outputs // PHASES
     split = kernel.reshape(PHASES, each // 64, 64, channels // 64, 64, height * width)
     blocks = np.stack([split[phase, ..., tap] for tap, phase in uses])
     ordered = blocks.transpose(1, 3, 0, 2, 4).astype(np.float64)
     return _hopper.arrange(ordered.reshape(each // 64, channels // 64, -1, 64), dtype)
+
+
+def arrange_all(
+    kernels: Sequence[npt.NDArray[Any]], uses: Sequence[tuple[int, int]], dtype: str
+) -> npt.NDArray[Any]:
+    """Order the kernels of all images that one becomes, one behind the other."""
+    return np.concatenate([arrange(kernel, uses, dtype) for kernel in kernels])
 
 
 class PhaseConvolution:
@@ -97,6 +116,16 @@ class PhaseConvolution:
             View(1, 1, 1, 64, "fp16"), View(1, 2, 2, 64, "fp16", 72, 8), (2, 2), (0, 0), SAME_2X2,
             True,
         ),
+        # A transposed convolution's, one tap a phase.
+        PhaseConvolutionSpec(
+            View(5, 19, 12, 128, "fp16", 192, 64), View(5, 38, 24, 64, "fp16", 128, 64),
+            (1, 1), (0, 0), EVERY_PHASE, True,
+        ),
+        # Of volumes: each slice becomes two.
+        PhaseConvolutionSpec(
+            View(3, 19, 12, 128, "fp16"), View(6, 38, 24, 128, "fp16", 192, 64), (1, 1), (0, 0),
+            EVERY_PHASE, True, depth=2,
+        ),
     )  # fmt: skip
 
     def launch(self, spec: PhaseConvolutionSpec, /) -> Launch:
@@ -112,9 +141,12 @@ class PhaseConvolution:
     def parameters(self, spec: PhaseConvolutionSpec, seed: int, /) -> Sequence[Any]:
         """Return weights and bias."""
         rng = np.random.default_rng(seed)
-        kernel = _phases.random_kernel(spec, lambda shape: rng.normal(0, 0.1, shape), np.float64)
+        kernels = [
+            _phases.random_kernel(spec, lambda shape: rng.normal(0, 0.1, shape), np.float64)
+            for _ in range(spec.depth)
+        ]
         bias = rng.normal(size=spec.target.c).astype(np.float32)
-        return arrange(kernel, spec.uses, spec.source.dtype), bias
+        return arrange_all(kernels, spec.uses, spec.source.dtype), bias
 
     def reference(
         self,
@@ -124,12 +156,17 @@ class PhaseConvolution:
         /,
     ) -> Floats:
         """Convolve once a phase and put the phases where they belong."""
-        k, c = spec.target.c, spec.source.c
-        shape = (k // 64, c // 64, len(spec.uses) * 64, 64)
+        k, c, depth = spec.target.c, spec.source.c, spec.depth
+        shape = (depth * k // 64, c // 64, len(spec.uses) * 64, 64)
         plain = _hopper.restore(parameters[0], spec.source.dtype, shape)
-        plain = plain.reshape(k // 64, c // 64, len(spec.uses), 64, 64).transpose(2, 1, 4, 0, 3)
-        blocks = plain.reshape(len(spec.uses), c, k)
-        return _phases.reference(spec, images[0], blocks, lambda sums, _: sums + parameters[1])
+        plain = plain.reshape(depth, k // 64, c // 64, len(spec.uses), 64, 64)
+        blocks = plain.transpose(0, 3, 2, 5, 1, 4).reshape(depth, len(spec.uses), c, k)
+        one = replace(spec, target=replace(spec.target, n=spec.source.n), depth=1)
+        made = [
+            _phases.reference(one, images[0], block, lambda sums, _: sums + parameters[1])
+            for block in blocks
+        ]
+        return np.stack(made, axis=1).reshape(-1, *made[0].shape[1:])
 
 
 REGISTRY.register(PhaseConvolution.name)(PhaseConvolution())

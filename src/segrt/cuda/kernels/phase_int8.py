@@ -12,7 +12,7 @@ import numpy.typing as npt
 from segrt.cuda.kernels import _hopper, _hopper_int8, _phases
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
 from segrt.cuda.kernels._integers import finish, random_numbers, random_weights
-from segrt.cuda.kernels._phases import PHASES, SAME_2X2, PhaseSpec
+from segrt.cuda.kernels._phases import EVERY_PHASE, PHASES, SAME_2X2, PhaseSpec
 from segrt.cuda.views import View
 
 _STAGING_BYTES = 4 * _hopper.WARPGROUPS * _hopper_int8.STAGING_BYTES
@@ -45,7 +45,7 @@ class PhaseInt8Spec(PhaseSpec):
 def fits(spec: PhaseInt8Spec) -> bool:
     """Say whether the kernel takes these sizes."""
     ends = _hopper_int8.fits_copy_engine(spec.source) and _hopper_int8.fits_way_out(spec.target)
-    return ends and _phases.fits(spec, _STAGING_BYTES)
+    return ends and spec.depth == 1 and _phases.fits(spec, _STAGING_BYTES)
 
 
 def arrange(kernel: npt.NDArray[Any], uses: Sequence[tuple[int, int]]) -> npt.NDArray[np.int8]:
@@ -104,6 +104,11 @@ class PhaseInt8:
         PhaseInt8Spec(
             View(1, 1, 1, 16, "int8", scale=0.1), View(1, 2, 2, 16, "uint8", 48, 16, 0.2), (2, 2),
             (0, 0), SAME_2X2, True,
+        ),
+        # A transposed convolution's, one tap a phase.
+        PhaseInt8Spec(
+            View(5, 19, 12, 144, "uint8", scale=0.1), View(5, 38, 24, 96, "int8", 192, 96, 0.2),
+            (1, 1), (0, 0), EVERY_PHASE, False,
         ),
     )  # fmt: skip
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from segrt.cuda.kernels import _hopper, phase_convolution
+from segrt.cuda.kernels import _hopper, _phases, phase_convolution
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch, Map
-from segrt.cuda.kernels._phases import PHASES
+from segrt.cuda.kernels._phases import FOUR_BY_FOUR, PHASES
 from segrt.cuda.kernels._prelude import constants, filled, setting
 from segrt.cuda.kernels.phase_convolution import PhaseConvolution, PhaseConvolutionSpec
 from segrt.cuda.views import View
@@ -52,18 +52,18 @@ extern "C" __global__ void __launch_bounds__(384, 1) phase_wide(
                     wait(empty + 8 * stage, parity ^ 1);
                     expect(full + 8 * stage, ROWS * COLS * 128);
                     fetch_box(base + stage * TILE, map, chunk * 64, tx * 8 - LEFT, ty * 16 - TOP,
-                              n, full + 8 * stage);
+                              @SLICE@, full + 8 * stage);
                     if (++stage == IMAGES) { stage = 0; parity ^= 1; }
                 }
             }
         } else if (RESIDENT && thread == 256) {
-            expect(ready, CHUNKS * USES * BLOCK);
-            for (int i = 0; i < CHUNKS; ++i)
+            expect(ready, @ALL_CHUNKS@ * USES * BLOCK);
+            for (int i = 0; i < @ALL_CHUNKS@; ++i)
                 fetch(ring + i * USES * BLOCK, weights + i * USES * BLOCK, USES * BLOCK, ready);
         } else if (!RESIDENT && thread % 32 == 0 && own < 2) {
             for (int work = blockIdx.x; work < WORK; work += gridDim.x, pair ^= 1) {
                 for (int chunk = 0; chunk < CHUNKS; ++chunk) {
-                    u64 use = ((u64)(work % GROUPS) * CHUNKS + chunk) * USES + (pair ? FIRST : 0);
+                    u64 use = ((u64)(@SET@) * CHUNKS + chunk) * USES + (pair ? FIRST : 0);
                     const u8* from = weights + use * BLOCK;
                     for (int i = 0; i < (pair ? USES - FIRST : FIRST); ++i) {
                         u32 barrier = ring_full + 8 * slot;
@@ -78,7 +78,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) phase_wide(
     } else {
         asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
         constexpr u64 IMAGE = tile_of(COLS * 128), KERNEL = tile_of(1024);
-        constexpr int HELD = RESIDENT ? CHUNKS * USES : 2 * RING;
+        constexpr int HELD = RESIDENT ? @ALL_CHUNKS@ * USES : 2 * RING;
         u32 staging = base + IMAGES * TILE + HELD * BLOCK + group * STAGING;
         u32 held = base + IMAGES * TILE;
         float sums[128];
@@ -145,7 +145,7 @@ _PRODUCTS = r"""
 #pragma unroll 1
                     for (int use = @BEGIN@; use < @END@; ++use) {
                         u32 kernel = ring + slot * BLOCK, from = image + PIXELS[use];
-                        if (RESIDENT) kernel = held + (chunk * USES + use) * BLOCK;
+                        if (RESIDENT) kernel = held + (@CHUNK@ * USES + use) * BLOCK;
                         else wait(ring_full + 8 * slot, ring_parity);
                         products_begin();
 #pragma unroll
@@ -198,7 +198,7 @@ def _layout(spec: PhaseConvolutionSpec) -> _Layout | None:
     """Return the division with all weights, or one with rings of them; None if neither fits."""
     rows, cols = spec.halo
     tile = _hopper.rounded(rows * cols * _hopper.PIXEL_BYTES)
-    blocks = len(spec.uses) * (spec.source.c // _hopper.CHANNELS)
+    blocks = spec.depth * len(spec.uses) * (spec.source.c // _hopper.CHANNELS)
     fixed = _hopper.WARPGROUPS * _hopper.STAGING_BYTES + _hopper.ALIGNMENT_BYTES
     ways = [(_FEWEST_IMAGES, True, blocks)] if spec.target.c == _hopper.CHANNELS else []
     for images, resident, held in (*ways, (_IMAGES, False, _hopper.WARPGROUPS * _RING)):
@@ -211,7 +211,12 @@ def _layout(spec: PhaseConvolutionSpec) -> _Layout | None:
 def fits(spec: PhaseConvolutionSpec) -> bool:
     """Say whether the kernel takes these sizes."""
     every = {phase for _, phase in spec.uses} == set(range(PHASES))
-    return every and phase_convolution.fits(spec) and _layout(spec) is not None
+    return every and phase_convolution.suits(spec) and _layout(spec) is not None
+
+
+def either_fits(spec: PhaseConvolutionSpec) -> bool:
+    """Say whether this kernel or `phase_convolution` takes these sizes."""
+    return phase_convolution.fits(spec) or fits(spec)
 
 
 class PhaseWide(PhaseConvolution):
@@ -223,6 +228,16 @@ class PhaseWide(PhaseConvolution):
         PhaseConvolutionSpec(
             View(9, 40, 28, 128, "fp16"), View(9, 80, 56, 64, "fp16", 128, 64),
             (2, 2), (0, 0), PhaseConvolution.cases[0].uses, True,
+        ),
+        # A transposed convolution's with 4x4 taps, 2x2 a phase: only weights in rings leave room.
+        PhaseConvolutionSpec(
+            View(5, 19, 12, 128, "bf16"), View(5, 38, 24, 128, "bf16", 256, 128), (3, 3), (1, 1),
+            FOUR_BY_FOUR, True,
+        ),
+        # Of volumes, with all weights of both slices resident.
+        PhaseConvolutionSpec(
+            View(3, 19, 12, 128, "fp16"), View(6, 38, 24, 64, "fp16", 128, 64), (1, 1), (0, 0),
+            PhaseConvolution.cases[3].uses, True, depth=2,
         ),
     )  # fmt: skip
 
@@ -249,7 +264,8 @@ class PhaseWide(PhaseConvolution):
             "@STORE@": _store(),
             "@FIRST_LOOPS@": _loops(first, 0),
             "@SECOND_LOOPS@": _loops(second, sum(first)),
-        }
+            "@SLICE@": _phases.slice_read(spec),
+        } | _sets(spec.depth)
         text = _hopper.HELPERS + head + _hopper.COLUMNS + filled(_SOURCE, parts)
         return Launch(
             text, self.name, spec.work,
@@ -270,6 +286,17 @@ class PhaseWide(PhaseConvolution):
     ) -> Floats:
         """Convolve once a phase and put the phases where they belong."""
         return super().reference(replace(spec, uses=order(spec.uses)), images, parameters)
+
+
+def _sets(depth: int) -> dict[str, str]:
+    """Return where a block finds the weights of the image that it makes, of ``depth`` sets."""
+    if depth == 1:
+        return {"@ALL_CHUNKS@": "CHUNKS", "@SET@": "work % GROUPS", "@CHUNK@": "chunk"}
+    return {
+        "@ALL_CHUNKS@": f"({depth} * CHUNKS)",
+        "@SET@": f"work / GROUPS / (TX * TY) % {depth} * GROUPS + work % GROUPS",
+        "@CHUNK@": f"(n % {depth} * CHUNKS + chunk)",
+    }
 
 
 def _loops(counts: Sequence[int], begin: int) -> str:

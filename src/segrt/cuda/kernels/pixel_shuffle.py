@@ -10,14 +10,15 @@ import numpy.typing as npt
 
 from segrt.cuda.kernels._base import REGISTRY, Floats, Launch
 from segrt.cuda.kernels._image_launch import TARGET_PLACE, image_launch
+from segrt.cuda.kernels._prelude import filled
 from segrt.cuda.views import View, vector_width
 
 _SOURCE = r"""
 extern "C" __global__ void pixel_shuffle(const SRC_S* __restrict__ x, DST_S* __restrict__ y) {
     PLACE
-    int phase = (py % BLOCK) * BLOCK + px % BLOCK;
+    int phase = @DEEPER@(py % BLOCK) * BLOCK + px % BLOCK;
     const SRC_S* source =
-        x + (((u64)n * SRC_H + py / BLOCK) * SRC_W + px / BLOCK) * SRC_PITCH;
+        x + (((u64)@SLICE@ * SRC_H + py / BLOCK) * SRC_W + px / BLOCK) * SRC_PITCH;
     Vec<DST_T, V> out;
     if (PHASE_FIRST) {
         auto v = Vec<SRC_T, V>::read(source + phase * DST_C + group * V);
@@ -42,12 +43,14 @@ class PixelShuffleSpec:
         target: Written.
         block: Side of a block.
         phase_first: Channels are ordered (y, x, channel), ONNX's DCR; else (channel, y, x), CRD.
+        depth: Images that each one becomes, slices of a volume: ordered (image, y, x, channel).
     """
 
     source: View
     target: View
     block: int
     phase_first: bool
+    depth: int = 1
 
     @property
     def sources(self) -> tuple[View, ...]:
@@ -69,6 +72,9 @@ class PixelShuffle:
         PixelShuffleSpec(
             View(3, 1, 1, 12, "bf16", 20, 4), View(3, 2, 2, 3, "bf16", 5, 2), 2, True
         ),
+        PixelShuffleSpec(
+            View(3, 2, 5, 64, "fp16"), View(6, 4, 10, 8, "fp16", 24, 8), 2, True, depth=2
+        ),
     )  # fmt: skip
 
     def launch(self, spec: PixelShuffleSpec, /) -> Launch:
@@ -77,7 +83,12 @@ class PixelShuffle:
         if spec.phase_first:
             width = min(width, vector_width(spec.source))
         settings = {"block": spec.block, "phase_first": int(spec.phase_first)}
-        return image_launch(self.name, _SOURCE, spec, width, settings)
+        depth = spec.depth
+        parts = {
+            "@SLICE@": "n" if depth == 1 else f"(n / {depth})",
+            "@DEEPER@": "" if depth == 1 else f"(n % {depth}) * BLOCK * BLOCK + ",
+        }
+        return image_launch(self.name, filled(_SOURCE, parts), spec, width, settings)
 
     def parameters(self, spec: PixelShuffleSpec, seed: int, /) -> Sequence[npt.NDArray[Any]]:
         """Return nothing."""
@@ -92,11 +103,14 @@ class PixelShuffle:
     ) -> Floats:
         """Reshape and permute."""
         s, c, b = spec.source, spec.target.c, spec.block
-        if spec.phase_first:
+        if spec.depth > 1:
+            split = images[0].reshape(s.n, s.h, s.w, spec.depth, b, b, c)
+            split = split.transpose(0, 3, 1, 4, 2, 5, 6)
+        elif spec.phase_first:
             split = images[0].reshape(s.n, s.h, s.w, b, b, c).transpose(0, 1, 3, 2, 4, 5)
         else:
             split = images[0].reshape(s.n, s.h, s.w, c, b, b).transpose(0, 1, 4, 2, 5, 3)
-        return split.reshape(s.n, s.h * b, s.w * b, c)
+        return split.reshape(s.n * spec.depth, s.h * b, s.w * b, c)
 
 
 REGISTRY.register(PixelShuffle.name)(PixelShuffle())

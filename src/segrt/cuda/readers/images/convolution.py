@@ -72,5 +72,4 @@ def read_convolution(node: ir.Node, layer: str) -> Convolution | TransposedConvo
         *padding,
         groups,
     )
-    scales = node.meta.get(WEIGHT_SCALES)
-    return replace(found, scales=scales) if isinstance(found, Convolution) else found
+    return replace(found, scales=node.meta.get(WEIGHT_SCALES))

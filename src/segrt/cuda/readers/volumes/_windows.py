@@ -52,6 +52,13 @@ class Sliding:
         place, rest = np.divmod(there, self.stride[0])
         return _inside(np.where(rest == 0, place, -1), self.source[0])
 
+    @property
+    def doubles(self) -> bool:
+        """Whether a transposed convolution makes two places of each along all axes, apart."""
+        twice = self.target == tuple(2 * size for size in self.source)
+        halves = self.window == self.stride == (2, 2, 2)
+        return halves and twice and self.before == self.after == _NONE
+
     def in_plane(self) -> tuple[Pair, Pair, Pair, Pair]:
         """Return stride, dilation and padding, before and after, of rows and columns."""
         return (

@@ -12,7 +12,13 @@ import numpy as np
 import onnx_ir as ir
 
 from segrt.cuda.image_operations import Slices
-from segrt.cuda.operations import Convolution, Operation, TransposedConvolution, Weights
+from segrt.cuda.operations import (
+    Convolution,
+    MergedUpsampling,
+    Operation,
+    TransposedConvolution,
+    Weights,
+)
 from segrt.cuda.quantisation import WEIGHT_SCALES
 from segrt.cuda.readers._base import VOLUMES, constant, integer, names_of
 from segrt.cuda.readers._tensors import sizes_of
@@ -53,6 +59,8 @@ def read_transposed(node: ir.Node, layer: str) -> tuple[Operation, ...] | None:
     if kernel is None:
         return None
     way, groups = spreading(node, kernel.shape[2:]), integer(node, "group", 1)
+    if groups == 1 and way.doubles:
+        return (_doubled(node, layer, kernel, way.target[1]),)
     picked, source, spare = _slices(node, layer, way.back_along_depth(), groups)
     # (g I/g) O/g D H W -> (g D I/g) O/g H W.
     split = kernel.reshape(groups, -1, *kernel.shape[1:]).transpose(0, 3, 1, 2, 4, 5)
@@ -68,6 +76,20 @@ def read_transposed(node: ir.Node, layer: str) -> tuple[Operation, ...] | None:
         groups,
     )
     return (*picked, found)
+
+
+def _doubled(node: ir.Node, layer: str, kernel: Weights, height: int) -> MergedUpsampling:
+    """Return an operation that makes two slices of each, and four pixels of each of its pixels."""
+    names, output = names_of(node)
+    outputs = kernel.shape[1]
+    # I O z y x -> (z y x O) I 1 1.
+    ordered = kernel.transpose(2, 3, 4, 1, 0).reshape(-1, kernel.shape[0], 1, 1)
+    ones, none = (1, 1), (0, 0)
+    bias = np.tile(_bias(node, outputs), 8)
+    inner = Convolution(
+        layer, names, output, ordered.astype(np.float32), bias, ones, ones, none, none, 1
+    )
+    return MergedUpsampling(layer, names, output, inner, depth=2, height=height)
 
 
 def _slices(
