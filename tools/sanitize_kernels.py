@@ -10,14 +10,11 @@ kind: if it does not see that, it says nothing about the others. Prints what was
 and ends with 1 if anything was, if a case did not end within ``--seconds``, or if a run broke off;
 with 4 where compute-sanitizer, which is part of the CUDA toolkit, or a GPU is not there.
 
-All cases are small. Compiling them comes first and takes longest (some 200 sources, all processors
-together); then expect half a minute to two minutes a tool. That is an estimate, as are these, from
-how the tools work: what to think of findings before a kernel is blamed.
+All cases are small. The four tools beside each other took 53 seconds on an H200, after some 200
+sources were compiled in 7. They found nothing; what to think of findings before a kernel is blamed:
 
 - initcheck: every byte that a case may read is written by a copy from the host first, what lies
-  between slices included, so a finding counts. The tool has to follow copies on streams into memory
-  of the driver's pools (`cuMemAllocAsync`): if it names every kernel in its first read, it does not
-  do so in this version.
+  between slices included, so a finding counts.
 - racecheck: it follows ``__syncthreads`` and ``bar.sync``. The kernels for Hopper order shared
   memory by mbarriers, and bulk copies and ``wgmma`` access it beside the threads: a hazard between
   such an access and a thread's, within one of those kernels, may be none. In any other kernel a
