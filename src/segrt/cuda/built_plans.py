@@ -17,7 +17,7 @@ from segrt.cuda.graph_specs import PlanId
 
 _LOG = logging.getLogger(__name__)
 _FOLDER = "cuda-cudnn"
-# Fewer are built here: processes take half a second to begin.
+# Fewer are built here: a process takes longer to begin than a plan to be compiled.
 _WORTH_PROCESSES = 4
 
 

@@ -82,8 +82,8 @@ class LibraryWays:
                 return
             fallback = exact or (last_resort and not bias)
             spec = GraphSpec.of(operation, views, self._precision, bias=bias, fallback=fallback)
-            asked_for = replace(spec, word=word, affine=affine.words)
-            graph = convolution_graph(library, asked_for)
+            spec = replace(spec, word=word, affine=affine.words)
+            graph = convolution_graph(library, spec)
             if graph is None:
                 continue
             found = True

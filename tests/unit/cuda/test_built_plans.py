@@ -227,7 +227,8 @@ def _begin(code: str = _ANSWERING) -> subprocess.Popen[bytes]:
 
 
 def test_what_is_asked_and_answered_arrives():
-    whole = replace(SPEC, views=(*_VIEWS, View.dense((2, 3), "fp32"), View(4, 2, 2, 8, "int8", 16)))
+    views = (*_VIEWS, View.dense((2, 3), "fp32"), View(4, 2, 2, 8, "int8", 16))
+    whole = replace(SPEC, views=views, word=("clip", 6.0), affine="mul add")
     stream = io.BytesIO()
     for spec in (SPEC, whole):
         write(stream, plan_protocol.request(PlanId(spec, 3, "eng4", slow=True)))
